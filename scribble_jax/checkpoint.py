@@ -1,0 +1,82 @@
+"""Orbax, reduced to the calls the train loop makes."""
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from scribble_jax.errors import UserError
+
+BEST_METRIC = 'miou'
+
+
+def open_manager(directory, *, intervals, keep, last_step):
+  """Returns a manager that saves periodically, at the end, and on SIGTERM.
+
+  Args:
+    directory: Absolute path or gs:// URL.
+    intervals: In steps; a multiple of any of them is saved.
+    keep: How many of the newest stay, besides the best one.
+    last_step: The run's last step, saved in any case.
+  """
+  # Of a checkpoint without evaluation: below all others.
+  metric = lambda figures: figures.get(BEST_METRIC, -1.0)
+  return ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(
+      best_fn=metric,
+      save_decision_policy=policies.AnySavePolicy([
+          *(policies.FixedIntervalPolicy(steps) for steps in intervals),
+          policies.SpecificStepsPolicy({last_step}),
+          policies.PreemptionCheckpointingPolicy(),
+      ]),
+      preservation_policy=policies.AnyPreservationPolicy([
+          policies.LatestN(keep),
+          policies.BestN(get_metric_fn=metric, n=1),
+      ])))
+
+
+def save(manager, step, state, figures):
+  """Offers `state`; the manager's policy decides. Returns without waiting.
+
+  Args:
+    manager: From `open_manager`.
+    step: Completed updates.
+    state: A TrainState.
+    figures: JSON-ready results with BEST_METRIC; {} if not evaluated.
+  """
+  return manager.save(step, args=ocp.args.StandardSave(state), metrics=figures)
+
+
+def restore_latest(manager, state):
+  """Returns the newest checkpoint, laid out like `state`, or `state` itself.
+
+  Raises:
+    UserError: The checkpoint belongs to another network.
+  """
+  step = manager.latest_step()
+  if step is None:
+    return state
+  _check_same_network(manager, step, state)
+  target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+  return manager.restore(step, args=ocp.args.StandardRestore(target))
+
+
+def figures(manager, step):
+  """Returns the figures that were saved with a checkpoint; {} for none."""
+  manager.wait_until_finished()
+  return manager.metrics(step) or {}
+
+
+def _check_same_network(manager, step, state):
+  """Compares names and shapes of the parameters."""
+  def shapes(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator='/'):
+            tuple(leaf.shape) for path, leaf in leaves}
+
+  stored = shapes(manager.item_metadata(step)['params'])
+  wanted = shapes(state.params)
+  for name in sorted(stored.keys() | wanted.keys()):
+    if stored.get(name) != wanted.get(name):
+      raise UserError(
+          f'{manager.directory} belongs to another network: {name} has shape '
+          f'{stored.get(name)} there and {wanted.get(name)} in this config. '
+          'Use another --workdir or the config of that run.')

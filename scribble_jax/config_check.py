@@ -1,0 +1,74 @@
+"""What a config may say: wrong values get one line before any work starts."""
+
+from absl import logging
+
+from scribble_jax.data.sources import NO_PSEUDO_LABELS
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+from scribble_jax.models.resnet import feature_size
+from scribble_jax.train_step import TERMS
+
+_MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
+
+
+def check(config, num_devices):
+  """Raises UserError for values that the program can't run with.
+
+  Args:
+    config: The whole ConfigDict.
+    num_devices: That share a batch.
+  """
+  problems = []
+
+  def require(condition, key, value, rule):
+    if not condition:
+      problems.append(f'config.{key} is {value!r}; it must be {rule}')
+
+  for key in ('num_steps', 'log_every', 'eval_every', 'checkpoint_every',
+              'keep_checkpoints', 'num_panels'):
+    require(config[key] >= 1, key, config[key], 'at least 1')
+  require(0 <= config.optim.warmup_steps < config.num_steps,
+          'optim.warmup_steps', config.optim.warmup_steps,
+          f'from 0 to below num_steps, {config.num_steps}')
+  require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
+          'batch_size', config.batch_size,
+          f'at least 2 and a multiple of the {num_devices} device(s)')
+  smallest = next(size for size in range(1, 100)
+                  if feature_size(size) >= _MIN_FEATURE_SIZE)
+  require(config.data.crop_size >= smallest, 'data.crop_size',
+          config.data.crop_size,
+          f'at least {smallest} pixels, the smallest the network can take')
+  for key, value in config.method.items():
+    require(value in ('official', 'corrected'), f'method.{key}', value,
+            "'official' or 'corrected'")
+  for key, value in config.loss_weights.items():
+    require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
+  require(any(loss_weights(config).values()), 'loss_weights',
+          config.loss_weights.to_dict(), 'above 0 somewhere')
+  raise_problems(problems, 'Change the config or the flags.')
+
+
+def loss_weights(config):
+  """Returns {term: weight}; without pseudo-labels their terms weigh 0."""
+  weights = config.loss_weights.to_dict()
+  if config.data.pseudo_labels == NO_PSEUDO_LABELS:
+    weights |= {term: 0.0 for term, labels in TERMS.items()
+                if labels == 'pseudo_label'}
+  return weights
+
+
+def with_classes(config, class_names):
+  """Returns the config with `model.num_classes` set from the class list.
+
+  Raises:
+    UserError: It is set already, to another number.
+  """
+  num_classes = config.model.num_classes
+  if num_classes is not None and num_classes != len(class_names):
+    raise UserError(
+        f'config.model.num_classes is {num_classes}, but the data set has '
+        f'{len(class_names)} classes. Leave it None or make them agree.')
+  config = config.copy_and_resolve_references()
+  config.model.num_classes = len(class_names)
+  logging.info('%d classes: %s', len(class_names), ', '.join(class_names))
+  return config

@@ -1,0 +1,90 @@
+"""Records to numpy batches.
+
+The global batch at step t is a function of (records, seed, t) alone, whatever
+the number of hosts or workers, so a checkpoint needs no iterator state.
+"""
+
+import tensorflow as tf
+
+from scribble_jax.data import records
+from scribble_jax.data.augment import augment
+from scribble_jax.errors import UserError
+
+TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
+               'pseudo_label_distance')
+
+
+def decode(example, names):
+  """Decodes 'image' to [H, W, 3] and the named masks to [H, W], all uint8."""
+  # Reads PNG as well, in spite of its name. The accurate transform is the one
+  # that Pillow and OpenCV use.
+  image = tf.io.decode_jpeg(
+      example['image'], channels=3, dct_method='INTEGER_ACCURATE')
+  return {'image': image} | {
+      name: tf.io.decode_png(example[name], channels=1)[..., 0]
+      for name in names}
+
+
+def train_batches(source, *, crop_size, augmentation, distance_fill,
+                  batch_size, seed, start_step, process_index, process_count):
+  """Yields this host's share of global batches start_step, start_step + 1, ...
+
+  Args:
+    source: `records.Records`. All of it is cached in memory, still encoded.
+    crop_size: Side of the crops in pixels.
+    augmentation: What `augment.augment` reads.
+    distance_fill: METHOD 8b, as in `augment.augment`.
+    batch_size: Global batch size.
+    seed: Seeds both the order and the augmentation.
+    start_step: Number of batches already consumed.
+    process_index: Which host this is.
+    process_count: How many hosts share a global batch.
+
+  Yields:
+    'image' [B, crop, crop, 3] and TRAIN_MASKS [B, crop, crop], uint8.
+  """
+  ds = records.read(source, 'train').cache()
+  ds = ds.shuffle(source.num_examples('train'), seed=seed,
+                  reshuffle_each_iteration=True)
+  ds = ds.repeat().enumerate().skip(start_step * batch_size)
+  ds = ds.shard(process_count, process_index)
+
+  def prepare(index, example):
+    key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), index)
+    return augment(decode(example, TRAIN_MASKS), key, crop_size=crop_size,
+                   config=augmentation, distance_fill=distance_fill)
+
+  ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+  ds = ds.batch(batch_size // process_count, drop_remainder=True)
+  return _numpy(ds.prefetch(tf.data.AUTOTUNE))
+
+
+def whole_examples(source, split, *, limit=-1):
+  """Yields examples as they are, in the lists' order.
+
+  Args:
+    source: `records.Records`.
+    split: 'train' or 'val'.
+    limit: At most this many; -1 for all.
+
+  Yields:
+    'id' (str), 'image' [H, W, 3] and `records.MASKS` [H, W], uint8.
+  """
+  def prepare(example):
+    return {'id': example['id']} | decode(example, records.MASKS)
+
+  ds = records.read(source, split).take(limit)
+  ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+  for example in _numpy(ds.prefetch(tf.data.AUTOTUNE)):
+    yield example | {'id': example['id'].decode()}
+
+
+def _numpy(ds):
+  """Iterates; damage that the records' checksums reveal becomes one line."""
+  damage = tf.errors.DataLossError  # Still bound when the interpreter exits.
+  try:
+    yield from ds.as_numpy_iterator()
+  except damage as error:
+    raise UserError(
+        f'The records are damaged: {error.message}. Delete their folder; the '
+        'next start makes them again.') from error

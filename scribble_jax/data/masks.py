@@ -1,0 +1,57 @@
+"""Masks of class indices as PNG files."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+# Pillow's modes that hold one 8-bit index a pixel.
+_INDEX_MODES = ('P', 'L')
+
+
+def voc_palette():
+  """Returns PASCAL VOC's [256, 3] uint8 colour of each class index."""
+  index = np.arange(256)
+  palette = np.zeros([256, 3], np.uint8)
+  for bit in range(8):
+    for channel in range(3):
+      palette[:, channel] |= (((index >> channel) & 1) << (7 - bit)).astype(
+          np.uint8)
+    index = index >> 3
+  return palette
+
+
+def encode_grey(values):
+  """[H, W] uint8 -> bytes of a greyscale PNG."""
+  buffer = io.BytesIO()
+  # Level 1 is four times as fast as the default and 10 % larger.
+  Image.fromarray(values).save(buffer, 'PNG', compress_level=1)
+  return buffer.getvalue()
+
+
+def write_mask(path, mask):
+  """Writes [H, W] uint8 class indices as a palette PNG with VOC's colours."""
+  image = Image.fromarray(mask)
+  image.putpalette(voc_palette().tobytes())
+  image.save(path, 'PNG')
+
+
+def read_mask(path):
+  """Reads class indices, whether stored as palette or as grey values.
+
+  Args:
+    path: A PNG file.
+
+  Returns:
+    [H, W] uint8.
+
+  Raises:
+    OSError: The file is truncated or no image.
+    ValueError: It holds colours instead of class indices.
+  """
+  with Image.open(path) as image:
+    if image.mode not in _INDEX_MODES:
+      raise ValueError(
+          f'has mode {image.mode}, not one 8-bit class index a pixel (palette '
+          'or greyscale PNG)')
+    return np.asarray(image)

@@ -1,0 +1,257 @@
+"""TFRecord shards of everything that training and validation read.
+
+One record holds an image's own bytes, its scribble, pseudo-label and ground
+truth, and the two distance maps, made here once (about 60 kB an image of VOC).
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import struct
+
+from absl import logging
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from scribble_jax.data import distance_maps
+from scribble_jax.data import masks
+from scribble_jax.data import sources
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+from scribble_jax.losses import IGNORE_LABEL
+
+MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
+         'pseudo_label_distance', 'ground_truth')
+# Bytes that the TFRecord format adds: length, its checksum, data's checksum.
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4
+
+
+class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
+  """Writes the shards; `prepare` decides when."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def __init__(self, *, data_dir, examples, spec):
+    """Args: where to write, {split: [Example]}, and what `_spec` returned."""
+    self._examples = examples
+    self._spec = spec
+    super().__init__(data_dir=data_dir)
+
+  def _info(self):
+    features = {'id': tfds.features.Text(), 'image': tfds.features.Image()}
+    for name in MASKS:
+      features[name] = tfds.features.Image(
+          shape=(None, None, 1), encoding_format='png')
+    return tfds.core.DatasetInfo(
+        builder=self,
+        features=tfds.features.FeaturesDict(features),
+        disable_shuffling=True,  # The lists' order; training shuffles anyway.
+        metadata=tfds.core.MetadataDict(self._spec))
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    total = sum(len(listed) for listed in self._examples.values())
+    self._progress = tqdm(total=total, desc='Preparing records', unit='image')
+    self._problems = []
+    self._num_empty = 0
+    return {split: self._generate_examples(split) for split in self._examples}
+
+  def _generate_examples(self, split):
+    """Yields (index, features); after the first problem, only collects more."""
+    encode = functools.partial(encode_example, spec=self._spec)
+    for i, (features, is_empty, problems) in enumerate(
+        _parallel_map(encode, self._examples[split])):
+      self._progress.update()
+      self._problems += problems
+      self._num_empty += split == 'train' and is_empty
+      if not self._problems:
+        yield i, features
+    last = split == list(self._examples)[-1]
+    if last or self._problems:
+      self._finish(split)
+
+  def _finish(self, split):
+    splits = list(self._examples)
+    for later in splits[splits.index(split) + 1:]:
+      encode = functools.partial(encode_example, spec=self._spec)
+      for _, _, problems in _parallel_map(encode, self._examples[later]):
+        self._progress.update()
+        self._problems += problems
+    self._progress.close()
+    raise_problems(self._problems, 'Mend these files and start again.')
+    if self._num_empty:
+      logging.warning('%d training images have an empty scribble; they train '
+                      'on their pseudo-labels alone.', self._num_empty)
+
+
+def encode_example(example, spec):
+  """Reads, checks and encodes one example. Runs in a thread.
+
+  Args:
+    example: A `sources.Example`.
+    spec: 'class_names', 'lambda_s' and 'lambda_c' are used.
+
+  Returns:
+    features: The record, or None if there are problems.
+    is_empty: Whether no pixel is scribbled.
+    problems: One line for each.
+  """
+  maps, problems = sources.load(example, spec['class_names'])
+  if problems:
+    return None, False, problems
+  unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
+  labels = {
+      name: unlabelled if value is None else value
+      for name, value in (('scribble', maps.scribble),
+                          ('pseudo_label', maps.pseudo_label),
+                          ('ground_truth', maps.ground_truth))}
+  features = {'id': example.id, 'image': maps.image}
+  for name, values in (labels | {
+      'scribble_distance': distance_maps.scribble_distance_map(
+          labels['scribble'], spec['lambda_s']),
+      'pseudo_label_distance': distance_maps.pseudo_label_distance_map(
+          labels['pseudo_label'], spec['lambda_c']),
+  }).items():
+    features[name] = masks.encode_grey(values)
+  return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
+
+
+def _parallel_map(function, items):
+  """`map` over all cores, in order, with a bounded number of results waiting.
+
+  Threads suffice: decoding, encoding and the distance transform release
+  Python's lock.
+  """
+  workers = os.cpu_count()
+  items = iter(items)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    waiting = [pool.submit(function, item)
+               for item in itertools.islice(items, 4 * workers)]
+    while waiting:
+      yield waiting.pop(0).result()
+      waiting += [pool.submit(function, item)
+                  for item in itertools.islice(items, 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+  """Complete records on disk.
+
+  Attributes:
+    builder: Reads them.
+    class_names: Background first.
+  """
+  builder: tfds.core.DatasetBuilder
+  class_names: tuple[str, ...]
+
+  def num_examples(self, split):
+    return self.builder.info.splits[split].num_examples
+
+
+def prepare(config):
+  """Opens the records of a data set, making them if missing or stale.
+
+  Args:
+    config: The `data` part of a config: `sources.list_examples`' keys,
+      `classes`, `records`, `lambda_s`, `lambda_c`.
+
+  Returns:
+    Records.
+
+  Raises:
+    UserError: The sources or the records can't be used.
+  """
+  class_names = sources.read_class_names(config.classes, config.root)
+  examples = sources.list_examples(config)
+  spec = {'class_names': list(class_names), 'lambda_s': config.lambda_s,
+          'lambda_c': config.lambda_c, **sources.fingerprint(examples)}
+  directory = pathlib.Path(config.root, config.records)
+  reason = _stale_reason(directory, spec)
+  if reason:
+    logging.warning('Preparing %s: %s.', directory, reason)
+    _build(directory, examples, spec)
+  builder = tfds.builder_from_directory(str(directory))
+  _check_shards(builder)
+  return Records(builder, class_names)
+
+
+def _stale_reason(directory, spec):
+  """Returns why records must be made, or None if those there will do."""
+  if not directory.exists():
+    return 'no records yet'
+  try:
+    stored = json.loads((directory / 'metadata.json').read_text())
+  except (OSError, ValueError):
+    return 'the records there are of no use'
+  changed = [name for name in spec if stored.get(name) != spec[name]]
+  return f'changed since last time: {", ".join(changed)}' if changed else None
+
+
+def _build(directory, examples, spec):
+  """Writes complete records beside `directory`, then puts them in its place."""
+  partial = directory.with_name(directory.name + '.partial')
+  tfds.disable_progress_bar()  # One bar for both splits instead of six.
+  try:
+    shutil.rmtree(partial, ignore_errors=True)  # Of a killed run.
+    partial.mkdir(parents=True)
+    builder = ScribbleRecords(
+        data_dir=str(partial), examples=examples, spec=spec)
+    builder.download_and_prepare()
+    shutil.rmtree(directory, ignore_errors=True)
+    builder.data_path.rename(directory)
+  except OSError as error:
+    raise UserError(f'Cannot write {directory}: {error}. Set '
+                    '--config.data.records to a folder that can be written.'
+                    ) from error
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_shards(builder):
+  """Raises UserError for a shard that is missing, shortened or lengthened."""
+  for split in builder.info.splits.values():
+    for path, expected in zip(
+          split.filepaths, split.shard_lengths, strict=True):
+      if not os.path.exists(path) or _count_records(path) != expected:
+        raise UserError(
+            f'{path} is missing or truncated: it should hold {expected} '
+            f'records. Delete {builder.data_dir}; the next start makes it '
+            'again.')
+
+
+def _count_records(path):
+  """Returns the number of records, or -1 if the file ends within one."""
+  size, position, count = os.path.getsize(path), 0, 0
+  with open(path, 'rb') as f:
+    while position < size:
+      f.seek(position)
+      header = f.read(_HEADER_BYTES)
+      if len(header) < _HEADER_BYTES:
+        return -1
+      position += (_HEADER_BYTES + struct.unpack_from('<Q', header)[0]
+                   + _FOOTER_BYTES)
+      count += 1
+  return count if position == size else -1
+
+
+def read(records, split):
+  """Returns a tf.data.Dataset of encoded examples, always in the same order.
+
+  Args:
+    records: Records.
+    split: 'train' or 'val'.
+
+  Returns:
+    Dicts of scalar strings: 'id', 'image' and MASKS, the latter as PNG.
+  """
+  skip = {name: tfds.decode.SkipDecoding() for name in ('image', *MASKS)}
+  return records.builder.as_dataset(
+      split, decoders=skip, shuffle_files=False,
+      read_config=tfds.ReadConfig(
+          interleave_cycle_length=1, try_autocache=False))

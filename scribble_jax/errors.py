@@ -1,0 +1,27 @@
+"""What a user can mend: reported in plain lines, without a traceback."""
+
+MAX_LISTED = 20
+
+
+class UserError(Exception):
+  """Says what is wrong, where, and what to do. Ends the program with 1."""
+
+
+def raise_problems(problems, remedy):
+  """Raises one UserError that lists several problems.
+
+  Args:
+    problems: List of one-line texts, each naming a file or id and the value.
+    remedy: One line that says what to do about them.
+
+  Raises:
+    UserError: With the first MAX_LISTED problems, if there is any.
+  """
+  if not problems:
+    return
+  lines = problems[:MAX_LISTED]
+  if len(problems) > MAX_LISTED:
+    lines.append(f'... and {len(problems) - MAX_LISTED} more')
+  if len(problems) == 1:
+    raise UserError(f'{problems[0]}. {remedy}')
+  raise UserError('\n  '.join([f'{len(problems)} problems. {remedy}', *lines]))

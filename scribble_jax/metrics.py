@@ -1,0 +1,42 @@
+"""Intersection over union, from one confusion matrix over a set of images."""
+
+import numpy as np
+
+from scribble_jax.losses import IGNORE_LABEL
+
+
+def confusion_matrix(labels, predictions, num_classes):
+  """Counts pixels by (label, prediction), leaving out IGNORE_LABEL pixels.
+
+  Args:
+    labels: [...] integer classes.
+    predictions: [...] integer classes, the same shape.
+    num_classes: Number of classes C.
+
+  Returns:
+    [C, C] int64 counts, to be summed over images.
+  """
+  counted = labels != IGNORE_LABEL
+  cells = (labels[counted].astype(np.int64) * num_classes
+           + predictions[counted])
+  counts = np.bincount(cells, minlength=num_classes**2)
+  return counts.reshape(num_classes, num_classes)
+
+
+def iou_per_class(confusion):
+  """Returns [C] float64; NaN for a class in neither labels nor predictions."""
+  confusion = np.asarray(confusion, np.float64)
+  intersection = np.diag(confusion)
+  union = confusion.sum(0) + confusion.sum(1) - intersection
+  return np.divide(intersection, union, out=np.full_like(union, np.nan),
+                   where=union > 0)
+
+
+def mean_iou(confusion):
+  """Returns the mean over the classes that occur, a float in [0, 1]."""
+  return float(np.nanmean(iou_per_class(confusion)))
+
+
+def pixel_accuracy(confusion):
+  """Returns the share of labelled pixels that are right, in [0, 1]."""
+  return float(np.trace(confusion) / max(np.sum(confusion), 1))

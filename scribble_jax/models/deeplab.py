@@ -1,0 +1,138 @@
+"""The DeepLabV2 and DeepLabV3+ heads and the whole network (METHOD 4)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scribble_jax import resize
+from scribble_jax.models.batch_norm import BatchNorm
+from scribble_jax.models.lorm import LoRM
+from scribble_jax.models.resnet import ResNet
+from scribble_jax.models.resnet import conv
+
+DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
+LOW_LEVEL_FEATURES = 48
+DROPOUT_RATE = 0.5
+
+
+class ConvBNReLU(nn.Module):
+  """Convolution without bias, BatchNorm, ReLU."""
+  features: int
+  kernel: int
+  dilation: int = 1
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = conv(self.features, self.kernel, dilation=self.dilation,
+             dtype=self.dtype, name='conv')(x)
+    return nn.relu(BatchNorm(self.dtype, name='bn')(x, train))
+
+
+class ASPP(nn.Module):
+  """Five parallel branches, concatenated: four convolutions, image pooling."""
+  features: int
+  dilations: tuple[int, ...]
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, train):
+    """[B, h, w, K] -> [B, h, w, 5 * features]."""
+    branches = []
+    for i, dilation in enumerate(self.dilations, start=1):
+      branch = ConvBNReLU(self.features, 1 if dilation == 1 else 3, dilation,
+                          self.dtype, name=f'aspp{i}')
+      branches.append(branch(x, train))
+    pooled = jnp.mean(x.astype(jnp.float32), axis=(1, 2), keepdims=True)
+    pooled = ConvBNReLU(self.features, 1, dtype=self.dtype,
+                        name='global_avg_pool')(pooled, train)
+    branches.append(jnp.broadcast_to(pooled, branches[0].shape))
+    return jnp.concatenate(branches, axis=-1)
+
+
+class DeepLabV2(nn.Module):
+  """Head 'deeplabv2': logits at stride 8 are the output of a BatchNorm."""
+  num_classes: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, low_level, x, train):
+    """Features of layer1 (not used) and layer4 -> [B, h, w, C] float32."""
+    del low_level
+    x = ASPP(self.num_classes, DILATIONS['deeplabv2'], self.dtype,
+             name='aspp')(x, train)
+    x = conv(self.num_classes, 1, dtype=self.dtype, name='conv1')(x)
+    return BatchNorm(jnp.float32, name='bn1')(x, train)
+
+
+class DeepLabV3Plus(nn.Module):
+  """Head 'deeplabv3plus': a decoder that joins layer1, logits at stride 4."""
+  num_classes: int
+  width: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, low_level, x, train):
+    """Features of layer1 and layer4 -> [B, H / 4, W / 4, C] float32."""
+    block = lambda features, kernel, name: ConvBNReLU(
+        features, kernel, dtype=self.dtype, name=name)
+    x = ASPP(self.width, DILATIONS['deeplabv3plus'], self.dtype,
+             name='aspp')(x, train)
+    x = block(self.width, 1, 'project')(x, train)
+    x = nn.Dropout(DROPOUT_RATE, deterministic=not train)(x)
+    x = resize.resize_corners_aligned(x, low_level.shape[1:3])
+    low_level = block(LOW_LEVEL_FEATURES, 1, 'reduce')(low_level, train)
+    x = jnp.concatenate([low_level, x.astype(self.dtype)], axis=-1)
+    x = block(self.width, 3, 'fuse1')(x, train)
+    x = block(self.width, 3, 'fuse2')(x, train)
+    return conv(self.num_classes, 1, dtype=self.dtype, use_bias=True,
+                name='classifier')(x).astype(jnp.float32)
+
+
+class SegmentationNetwork(nn.Module):
+  """Backbone, head and LoRM.
+
+  Attributes:
+    num_classes: C, background included.
+    depth: Of the ResNet.
+    head: 'deeplabv2' or 'deeplabv3plus'.
+    width: Channels of the ResNet's stem.
+    head_width: Channels of the DeepLabV3+ head's layers.
+    dtype: Compute type; parameters, statistics and logits are float32.
+  """
+  num_classes: int
+  depth: int
+  head: str
+  width: int = 64
+  head_width: int = 256
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    self.backbone = ResNet(self.depth, self.width, self.dtype)
+    if self.head == 'deeplabv2':
+      self.decoder = DeepLabV2(self.num_classes, self.dtype)
+    else:
+      self.decoder = DeepLabV3Plus(
+          self.num_classes, self.head_width, self.dtype)
+    self.lorm = LoRM(self.dtype)
+
+  def __call__(self, images, train=False):
+    """Returns the prediction and the features that LoRM rectifies.
+
+    Args:
+      images: [B, H, W, 3] normalised images.
+      train: Whether to use batch statistics and dropout (needs a 'dropout'
+        rng and mutable 'batch_stats').
+
+    Returns:
+      logits: [B, H / s, W / s, C] float32; s is 8 for V2 and 4 for V3+.
+      features: [B, H / 8, W / 8, K] of layer4.
+    """
+    low_level, features = self.backbone(images, train)
+    logits = self.decoder(low_level, features, train)
+    if self.is_initializing():  # So that `init` makes LoRM's parameters too.
+      self.rectify(features, jnp.zeros(features.shape[:3], bool))
+    return logits, features
+
+  def rectify(self, features, foreground):
+    """[B, h, w, K] and bool [B, h, w] -> rectified [B, h, w, K] (LoRM)."""
+    return self.lorm(features, foreground)

@@ -1,0 +1,149 @@
+"""What a run leaves for people: a table, metrics.json and pictures."""
+
+import json
+import math
+import os
+
+import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
+
+from scribble_jax import metrics
+from scribble_jax.data.masks import voc_palette
+from scribble_jax.losses import IGNORE_LABEL
+
+_COLUMNS = {
+    'image': 'image',
+    'scribble': 'scribble',
+    'pseudo_label': 'pseudo-label',
+    'scribble_distance': 'distance to scribble',
+    'pseudo_label_distance': 'distance to contour',
+    'prediction': 'prediction',
+    'ground_truth': 'ground truth',
+}
+_GAP = 6  # Pixels between the panels.
+_LINE = 22  # Pixels of a line of text.
+_MIN_SIDE = 180  # Pixels; smaller pictures are magnified.
+
+
+def summary(class_names, confusion):
+  """Returns the figures of a confusion matrix, ready for JSON.
+
+  Args:
+    class_names: Background first.
+    confusion: [C, C] counts.
+
+  Returns:
+    'miou', 'pixel_accuracy' and 'iou' by class name, all in [0, 1]; None for a
+    class that does not occur.
+  """
+  iou = metrics.iou_per_class(confusion)
+  return {
+      'miou': metrics.mean_iou(confusion),
+      'pixel_accuracy': metrics.pixel_accuracy(confusion),
+      'iou': {name: None if math.isnan(value) else float(value)
+              for name, value in zip(class_names, iou, strict=True)},
+  }
+
+
+def iou_table(figures):
+  """Returns `summary`'s figures as text, IoU in per cent."""
+  width = max(map(len, ['class', *figures['iou']]))
+  line = lambda name, value: (
+      f'{name:<{width}} ' + (f'{"-":>8}' if value is None
+                             else f'{100 * value:8.2f}'))
+  return '\n'.join([
+      f'{"class":<{width}}  IoU (%)',
+      *(line(name, iou) for name, iou in figures['iou'].items()),
+      '-' * (width + 9), line('mIoU', figures['miou'])])
+
+
+def write_metrics(path, figures):
+  """Writes `figures` as JSON, whole or not at all."""
+  partial = f'{path}.partial'
+  with open(partial, 'w') as f:
+    json.dump(figures, f, indent=2)
+    f.write('\n')
+  os.replace(partial, path)
+
+
+def draw_panels(rows, class_names):
+  """Draws examples as a grid: a row each, with titles and a legend.
+
+  Args:
+    rows: Dicts of an example: 'image' [H, W, 3], 'prediction' [H, W] and any
+      other of the columns, all uint8. Maps without a labelled pixel in any row
+      get no column.
+    class_names: Background first.
+
+  Returns:
+    [height, width, 3] uint8.
+  """
+  columns = [name for name in _COLUMNS if any(
+      name in row and not _is_blank(name, row) for row in rows)]
+  pictures = [[_picture(name, row) for name in columns] for row in rows]
+  widths = [max(row[i].width for row in pictures) for i in range(len(columns))]
+  heights = [max(picture.height for picture in row) for row in pictures]
+  total_width = sum(widths) + _GAP * (len(widths) + 1)
+  legend = _legend(class_names, total_width - 2 * _GAP)
+  canvas = Image.new('RGB', (
+      total_width,
+      _LINE + sum(heights) + _GAP * (len(heights) + 2) + legend.height),
+      'white')
+  draw = ImageDraw.Draw(canvas)
+  y = _LINE
+  for row, height in zip(pictures, heights, strict=True):
+    x = _GAP
+    for name, picture, width in zip(columns, row, widths, strict=True):
+      if y == _LINE:
+        draw.text((x, 3), _COLUMNS[name], 'black', _font())
+      canvas.paste(picture, (x, y))
+      x += width + _GAP
+    y += height + _GAP
+  canvas.paste(legend, (_GAP, y))
+  return np.asarray(canvas)
+
+
+def _font():
+  return ImageFont.load_default(14)
+
+
+def _is_blank(name, row):
+  """Whether a map says nothing: an unlabelled mask, or a map made from it."""
+  source = name.removesuffix('_distance')
+  return name != 'image' and bool(np.all(row[source] == IGNORE_LABEL))
+
+
+def _picture(name, row):
+  """Returns one panel, magnified to a size that people can see."""
+  values = row[name]
+  if name == 'scribble':  # Strokes over the faded image.
+    faded = 255 - (255 - row['image'].astype(int)) // 3
+    labelled = (values != IGNORE_LABEL)[..., None]
+    values = np.where(labelled, voc_palette()[values], faded).astype(np.uint8)
+  elif not name.endswith('_distance') and values.ndim == 2:
+    values = voc_palette()[values]
+  picture = Image.fromarray(values).convert('RGB')
+  factor = math.ceil(_MIN_SIDE / max(picture.size))
+  return picture.resize(
+      (picture.width * factor, picture.height * factor), Image.NEAREST)
+
+
+def _legend(class_names, width):
+  """Returns a picture of the classes' colours and names."""
+  entries = [*enumerate(class_names), (IGNORE_LABEL, 'unlabelled')]
+  positions, x, y = [], 0, 0
+  for _, name in entries:
+    needed = 24 + int(_font().getlength(name)) + 14
+    if x and x + needed > width:
+      x, y = 0, y + _LINE
+    positions.append((x, y))
+    x += needed
+  picture = Image.new('RGB', (width, y + _LINE), 'white')
+  draw = ImageDraw.Draw(picture)
+  for (index, name), (x, y) in zip(entries, positions, strict=True):
+    draw.rectangle([x, y + 4, x + 18, y + 16], outline='grey',
+                   fill=tuple(int(v) for v in voc_palette()[index]))
+    draw.text((x + 24, y + 2), name, 'black', _font())
+  return picture

@@ -1,0 +1,57 @@
+"""Bilinear resizing with aligned corners, as two small matrix products."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+
+@functools.lru_cache(maxsize=64)
+def _interpolation_matrix(source, target):
+  """Returns [target, source] float32 weights; each row sums to 1."""
+  # (index * numerator) / denominator is exact where a sample meets a pixel,
+  # which LoRM's foreground test (> 0) relies on.
+  positions = np.arange(target) * (source - 1) / max(target - 1, 1)
+  left = np.minimum(np.floor(positions).astype(int), max(source - 2, 0))
+  fraction = positions - left
+  matrix = np.zeros([target, source])
+  rows = np.arange(target)
+  matrix[rows, left] = 1 - fraction
+  matrix[rows, np.minimum(left + 1, source - 1)] += fraction
+  return matrix.astype(np.float32)
+
+
+def resize_corners_aligned(x, size):
+  """Resizes bilinearly so that corner pixels map onto corner pixels.
+
+  The same as PyTorch's `interpolate(mode='bilinear', align_corners=True)`.
+
+  Args:
+    x: [B, h, w, C] floating-point array.
+    size: (H, W) in pixels.
+
+  Returns:
+    [B, H, W, C] float32.
+  """
+  if x.shape[1:3] == tuple(size):
+    return x.astype(jnp.float32)
+  rows = _interpolation_matrix(x.shape[1], size[0])
+  columns = _interpolation_matrix(x.shape[2], size[1])
+  x = jnp.einsum('Yy,byxc->bYxc', rows, x.astype(jnp.float32),
+                 precision='highest')
+  return jnp.einsum('Xx,byxc->byXc', columns, x, precision='highest')
+
+
+def nearest_corners_aligned(size, target_size):
+  """Returns the (row, column) indices of the nearest corner-aligned samples.
+
+  Args:
+    size: (H, W) of the source.
+    target_size: (h, w) of the result.
+
+  Returns:
+    Two int arrays [h] and [w] that index the source; ties go to the even one.
+  """
+  return tuple(
+      np.rint(np.arange(t) * (s - 1) / max(t - 1, 1)).astype(int)
+      for s, t in zip(size, target_size, strict=True))

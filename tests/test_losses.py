@@ -1,0 +1,197 @@
+"""Losses and their gradients against PyTorch in float64 and by hand."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from scribble_jax import losses
+from tests.oracles import torch_losses
+
+torch.set_num_threads(1)
+
+
+def random_case(seed=0, shape=(3, 7, 6, 5), scale=3.0):
+  """Logits, labels with ignored pixels, and a distance map with zeros."""
+  rng = np.random.default_rng(seed)
+  logits = (scale * rng.normal(size=shape)).astype(np.float32)
+  labels = rng.integers(0, shape[-1], shape[:-1]).astype(np.int32)
+  labels[rng.random(labels.shape) < 0.6] = 255
+  distance_map = rng.uniform(size=shape[:-1]).astype(np.float32)
+  distance_map[rng.random(labels.shape) < 0.3] = 0
+  return logits, labels, distance_map
+
+
+def value_and_gradient(loss, logits, *args):
+  value, gradient = jax.jit(jax.value_and_grad(loss))(logits, *args)
+  assert value.shape == () and value.dtype == jnp.float32
+  return float(value), np.asarray(gradient)
+
+
+def oracle(loss, logits, target):
+  """The PyTorch loss and its gradient, channels last again."""
+  leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+  target = torch.tensor(target)
+  target = target.double() if target.is_floating_point() else target.long()
+  value = loss(leaf.permute(0, 3, 1, 2), target)
+  value.backward()
+  return value.item(), leaf.grad.numpy()
+
+
+def assert_agrees(actual, expected):
+  """Values and gradients differ by less than 1e-5 of the expected norm."""
+  np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
+  error = np.linalg.norm(actual[1] - expected[1])
+  assert error <= 1e-5 * np.linalg.norm(expected[1])
+  assert np.any(expected[1])
+
+
+def assert_nothing_counts(actual):
+  value, gradient = actual
+  assert value == 0
+  np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_partial_cross_entropy_agrees_with_pytorch(seed):
+  logits, labels, _ = random_case(seed)
+  assert_agrees(
+      value_and_gradient(losses.partial_cross_entropy, logits, labels),
+      oracle(torch_losses.partial_cross_entropy, logits, labels))
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.5])
+def test_smoothed_cross_entropy_agrees_with_pytorch(smoothing):
+  logits, labels, _ = random_case()
+  actual = functools.partial(losses.smoothed_cross_entropy,
+                             smoothing=smoothing)
+  expected = functools.partial(torch_losses.smoothed_cross_entropy,
+                               smoothing=smoothing)
+  assert_agrees(value_and_gradient(actual, logits, labels),
+                oracle(expected, logits, labels))
+
+
+@pytest.mark.parametrize('normaliser', ['official', 'corrected'])
+@pytest.mark.parametrize('seed', range(3))
+def test_distance_entropy_agrees_with_pytorch(seed, normaliser):
+  logits, _, distance_map = random_case(seed)
+  actual = functools.partial(losses.distance_entropy, normaliser=normaliser)
+  expected = functools.partial(torch_losses.distance_entropy,
+                               normaliser=normaliser)
+  assert_agrees(value_and_gradient(actual, logits, distance_map),
+                oracle(expected, logits, distance_map))
+
+
+@pytest.mark.parametrize('normaliser', ['official', 'corrected'])
+def test_distance_entropy_agrees_with_pytorch_when_half_is_saturated(
+    normaliser):
+  logits, _, distance_map = random_case()
+  logits[:, ::2] = np.where(logits[:, ::2] > 0, 400, -400)
+  actual = functools.partial(losses.distance_entropy, normaliser=normaliser)
+  expected = functools.partial(torch_losses.distance_entropy,
+                               normaliser=normaliser)
+  assert_agrees(value_and_gradient(actual, logits, distance_map),
+                oracle(expected, logits, distance_map))
+
+
+def test_cross_entropies_agree_with_pytorch_when_saturated():
+  logits, labels, _ = random_case()
+  logits = np.sign(logits) * 200
+  actual = functools.partial(losses.smoothed_cross_entropy, smoothing=0.1)
+  assert_agrees(value_and_gradient(actual, logits, labels),
+                oracle(torch_losses.smoothed_cross_entropy, logits, labels))
+  assert_agrees(
+      value_and_gradient(losses.partial_cross_entropy, logits, labels),
+      oracle(torch_losses.partial_cross_entropy, logits, labels))
+
+
+def test_partial_cross_entropy_by_hand():
+  logits = jnp.log(jnp.array([[[[1.0, 3.0], [1.0, 1.0], [9.0, 1.0]]]]))
+  labels = jnp.array([[[0, 1, losses.IGNORE_LABEL]]])
+  loss = losses.partial_cross_entropy(logits, labels)
+  np.testing.assert_allclose(loss, (np.log(4) + np.log(2)) / 2, rtol=1e-6)
+
+
+def test_partial_cross_entropy_averages_over_the_batch_not_per_image():
+  logits = jnp.log(jnp.array([[[[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]],
+                              [[[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]]]))
+  labels = jnp.array([[[0, 0, 0]], [[0, 255, 255]]])
+  loss = losses.partial_cross_entropy(logits, labels)
+  np.testing.assert_allclose(
+      loss, (3 * np.log(4) + np.log(2)) / 4, rtol=1e-6)
+
+
+def test_smoothed_cross_entropy_by_hand():
+  logits = jnp.log(jnp.array([[[[1.0, 3.0], [9.0, 1.0]]]]))
+  labels = jnp.array([[[0, losses.IGNORE_LABEL]]])
+  loss = losses.smoothed_cross_entropy(logits, labels, 0.1)
+  expected = -(0.95 * np.log(1 / 4) + 0.05 * np.log(3 / 4))
+  np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('normaliser', ['official', 'corrected'])
+def test_distance_entropy_of_a_uniform_prediction_by_hand(normaliser):
+  distance_map = jnp.array([[[1.0, 0.5, 0.0]]])
+  loss = losses.distance_entropy(
+      jnp.zeros([1, 1, 3, 4]), distance_map, normaliser=normaliser)
+  np.testing.assert_allclose(loss, (1.0 + 0.5) / 2 * np.log(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('normaliser', 'count'), [('official', 1), ('corrected', 2)])
+def test_distance_entropy_counts_a_saturated_pixel_only_if_corrected(
+    normaliser, count):
+  logits = jnp.array([[[[0.0, 0.0], [200.0, -200.0], [0.0, 0.0]]]])
+  distance_map = jnp.array([[[0.5, 1.0, 0.0]]])
+  loss = losses.distance_entropy(logits, distance_map, normaliser=normaliser)
+  np.testing.assert_allclose(loss, 0.5 * np.log(2) / count, rtol=1e-6)
+
+
+def test_distance_entropy_divides_as_official_by_default():
+  logits = jnp.array([[[[0.0, 0.0], [200.0, -200.0]]]])
+  loss = losses.distance_entropy(logits, jnp.ones([1, 1, 2]))
+  np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize('scale', [1.0, 200.0])
+def test_cross_entropies_are_zero_when_every_pixel_is_ignored(scale):
+  logits, labels, _ = random_case(scale=scale)
+  labels[...] = losses.IGNORE_LABEL
+  smoothed = functools.partial(losses.smoothed_cross_entropy, smoothing=0.1)
+  assert_nothing_counts(
+      value_and_gradient(losses.partial_cross_entropy, logits, labels))
+  assert_nothing_counts(value_and_gradient(smoothed, logits, labels))
+
+
+@pytest.mark.parametrize('normaliser', ['official', 'corrected'])
+def test_distance_entropy_is_zero_where_the_map_is(normaliser):
+  logits, _, distance_map = random_case()
+  loss = functools.partial(losses.distance_entropy, normaliser=normaliser)
+  assert_nothing_counts(value_and_gradient(loss, logits, 0 * distance_map))
+
+
+@pytest.mark.parametrize('normaliser', ['official', 'corrected'])
+def test_distance_entropy_is_zero_when_every_entropy_underflows(normaliser):
+  logits = np.full([2, 3, 3, 4], -200, np.float32)
+  logits[..., 1] = 200
+  loss = functools.partial(losses.distance_entropy, normaliser=normaliser)
+  assert_nothing_counts(
+      value_and_gradient(loss, logits, np.ones([2, 3, 3], np.float32)))
+
+
+def test_ignored_pixels_change_neither_cross_entropy():
+  logits, labels, _ = random_case()
+  changed = np.where(
+      (labels == losses.IGNORE_LABEL)[..., None], -logits, logits)
+  assert np.any(changed != logits)
+  assert (losses.partial_cross_entropy(logits, labels)
+          == losses.partial_cross_entropy(changed, labels))
+  assert (losses.smoothed_cross_entropy(logits, labels, 0.1)
+          == losses.smoothed_cross_entropy(changed, labels, 0.1))
+
+
+def test_the_ignore_label_is_255():
+  assert losses.IGNORE_LABEL == 255
