@@ -39,6 +39,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.model.head = 'deeplabv3plus'  # Or deeplabv2.
   config.model.width = 64  # Channels of the ResNet's stem.
   config.model.head_width = 256  # Channels of deeplabv3plus' layers.
+  config.model.dropout = 0.5  # Of deeplabv3plus.
   config.model.dtype = 'bfloat16'  # Compute type; or float32.
 
   config.optim = ConfigDict()

@@ -8,6 +8,22 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.train_step import TERMS
 
+_KEYS = {
+    '': {'seed', 'num_steps', 'batch_size', 'data', 'method', 'model', 'optim',
+         'loss_weights', 'log_every', 'eval_every', 'checkpoint_every',
+         'keep_checkpoints', 'num_panels'},
+    'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
+             'train_list', 'val_list', 'records', 'classes', 'embedded',
+             'lambda_s', 'lambda_c', 'crop_size', 'augmentation'},
+    'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
+                          'blur_probability', 'flip_probability'},
+    'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
+               'lorm_foreground', 'normaliser'},
+    'model': {'num_classes', 'backbone', 'head', 'width', 'head_width',
+              'dropout', 'dtype'},
+    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
+    'loss_weights': set(TERMS),
+}
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
 
@@ -18,7 +34,13 @@ def check(config, num_devices):
     config: The whole ConfigDict.
     num_devices: That share a batch.
   """
-  problems = []
+  problems = [
+      f'config.{section}{"." if section else ""}{key} is {what}'
+      for section, keys in _KEYS.items()
+      for what, names in _key_differences(config, section, keys)
+      for key in sorted(names)]
+  raise_problems(problems, 'Mend the config file; configs/scribblesup.py has '
+                 'every key.')
 
   def require(condition, key, value, rule):
     if not condition:
@@ -38,6 +60,8 @@ def check(config, num_devices):
   require(config.data.crop_size >= smallest, 'data.crop_size',
           config.data.crop_size,
           f'at least {smallest} pixels, the smallest the network can take')
+  require(0 <= config.model.dropout < 1, 'model.dropout', config.model.dropout,
+          'from 0 to below 1')
   for key, value in config.method.items():
     require(value in ('official', 'corrected'), f'method.{key}', value,
             "'official' or 'corrected'")
@@ -46,6 +70,12 @@ def check(config, num_devices):
   require(any(loss_weights(config).values()), 'loss_weights',
           config.loss_weights.to_dict(), 'above 0 somewhere')
   raise_problems(problems, 'Change the config or the flags.')
+
+
+def _key_differences(config, section, keys):
+  for part in filter(None, section.split('.')):
+    config = config.get(part, {})
+  return (('unknown', config.keys() - keys), ('missing', keys - config.keys()))
 
 
 def loss_weights(config):

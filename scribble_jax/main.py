@@ -23,6 +23,9 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for checkpoints, event files and results.')
 flags.mark_flags_as_required(['config', 'workdir'])
 
+# A laptop that slept, or a job that was suspended, goes on afterwards.
+_LONE_HOST_TIMEOUT_SECONDS = 30 * 24 * 3600
+
 
 def join_job():
   """Connects the hosts. Even a lone host must, or SIGTERM ends it unsaved."""
@@ -33,7 +36,8 @@ def join_job():
       probe.bind(('localhost', 0))
       port = probe.getsockname()[1]
     jax.distributed.initialize(
-        f'localhost:{port}', num_processes=1, process_id=0)
+        f'localhost:{port}', num_processes=1, process_id=0,
+        heartbeat_timeout_seconds=_LONE_HOST_TIMEOUT_SECONDS)
 
 
 def main(argv):

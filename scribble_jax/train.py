@@ -17,9 +17,9 @@ from scribble_jax import optimizer
 from scribble_jax import report
 from scribble_jax import sharding
 from scribble_jax import train_state
+from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
-from scribble_jax.data import shapes
 from scribble_jax.errors import UserError
 from scribble_jax.step_log import StepLog
 from scribble_jax.train_step import make_train_step
@@ -41,7 +41,7 @@ def train(config, workdir):
   config_check.check(config, jax.device_count())
   workdir = _open_workdir(workdir, config)
   if config.data.embedded:  # Drawn, not downloaded.
-    shapes.prepare_dataset(config.data.root, **config.data.embedded)
+    embedded.prepare_dataset(config.data.root, **config.data.embedded)
   source = records.prepare(config.data)
   config = config_check.with_classes(config, source.class_names)
   mesh = sharding.make_mesh()

@@ -5,6 +5,7 @@ truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -167,8 +168,8 @@ def prepare(config):
   Raises:
     UserError: The sources or the records can't be used.
   """
-  class_names = sources.read_class_names(config.classes, config.root)
   examples = sources.list_examples(config)
+  class_names = sources.read_class_names(config.classes, config.root)
   spec = {'class_names': list(class_names), 'lambda_s': config.lambda_s,
           'lambda_c': config.lambda_c, **sources.fingerprint(examples)}
   directory = pathlib.Path(config.root, config.records)
@@ -202,7 +203,8 @@ def _build(directory, examples, spec):
     partial.mkdir(parents=True)
     builder = ScribbleRecords(
         data_dir=str(partial), examples=examples, spec=spec)
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(None):  # Talks of downloading.
+      builder.download_and_prepare()
     shutil.rmtree(directory, ignore_errors=True)
     builder.data_path.rename(directory)
   except OSError as error:

@@ -2,7 +2,7 @@
 
 A stroke follows the middle of its region, covers a part of its length,
 wavers, and never crosses the region's border. Pure functions of a generator
-and a mask, for images of any size.
+and a mask of any size.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from scipy import ndimage
 from scipy import sparse
 from scipy.sparse import csgraph
 
-UNLABELLED = 255
+from scribble_jax.losses import IGNORE_LABEL
 
 # The middle line is searched on a grid of about this many nodes, so the cost
 # of a stroke does not grow with the image.
-GRID_NODES = 300
+GRID_NODES = 200
 # Shallower places than this share of the region's greatest depth are left out
 # of the search: people keep away from borders and skip thin tips.
 MIN_RELATIVE_DEPTH = 0.35
@@ -33,8 +33,7 @@ SMOOTHNESS = 7
 # A class's further parts (other objects, or what an occluder cuts off) get a
 # stroke when at least this share of its largest part.
 MIN_PART = 0.2
-# A second background stroke keeps this share of the longer side away from the
-# first one.
+# Background strokes keep this share of the longer side apart.
 BACKGROUND_GAP = 0.2
 
 
@@ -50,12 +49,12 @@ def simulate_scribble(rng, mask, width=3, *, max_parts=3,
     max_background_strokes: Background gets one stroke up to this many.
 
   Returns:
-    [H, W] uint8 classes on the strokes, UNLABELLED elsewhere. Every labelled
+    [H, W] uint8 classes on the strokes, IGNORE_LABEL elsewhere. Every labelled
     pixel agrees with the mask, and every class of the mask has one.
   """
-  scribble = np.full_like(mask, UNLABELLED)
+  scribble = np.full_like(mask, IGNORE_LABEL)
   for label in np.unique(mask):
-    if label == UNLABELLED:
+    if label == IGNORE_LABEL:
       continue
     if label == 0:
       count = rng.integers(1, max_background_strokes + 1)
@@ -81,8 +80,10 @@ def draw_stroke(rng, region, width):
   """
   window = ndimage.find_objects(region.view(np.uint8))[0]
   inside = region[window]
-  # Padding makes the window's edge a border, hence the image's edge too.
-  depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+  # Padding makes the window's edge a border, hence the image's edge too. The
+  # chessboard distance does here, in a tenth of the time of the exact one.
+  depth = np.float64(ndimage.distance_transform_cdt(np.pad(inside, 1)))
+  depth = depth[1:-1, 1:-1]
   points = _middle_line(rng, depth)
   points = _partial(rng, points, MAX_LENGTH * max(region.shape))
   points = _waver(rng, points, depth)
@@ -96,14 +97,15 @@ def draw_stroke(rng, region, width):
 
 
 def _background_strokes(rng, region, width, count):
-  """Yields up to `count` strokes that keep apart from one another."""
-  for _ in range(count):
-    if not region.any():
-      return
-    stroke = draw_stroke(rng, region, width)
-    yield stroke
-    distance = ndimage.distance_transform_edt(~stroke)
+  """Returns up to `count` strokes that keep apart from one another."""
+  strokes = [draw_stroke(rng, region, width)]
+  while len(strokes) < count:
+    distance = ndimage.distance_transform_cdt(~strokes[-1])
     region = region & (distance > BACKGROUND_GAP * max(region.shape))
+    if not region.any():
+      break
+    strokes.append(draw_stroke(rng, region, width))
+  return strokes
 
 
 def _largest_parts(region, max_parts):
@@ -124,7 +126,7 @@ def _middle_line(rng, depth):
 
   Args:
     rng: np.random.Generator.
-    depth: [h, w] distance to the border in pixels, 0 outside the region.
+    depth: [h, w] float distance to the border in pixels, 0 outside the region.
 
   Returns:
     [N, 2] float (row, column) in pixels; one point where there is no path.
@@ -197,7 +199,7 @@ def _waver(rng, points, depth):
   Args:
     rng: np.random.Generator.
     points: [M, 2] (row, column) in pixels, half a pixel apart.
-    depth: [h, w] distance to the border in pixels.
+    depth: [h, w] float distance to the border in pixels.
 
   Returns:
     [M, 2] (row, column) in pixels.

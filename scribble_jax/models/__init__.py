@@ -12,8 +12,8 @@ def build(config):
 
   Args:
     config: `num_classes`, `backbone` ('resnet18', '34', '50', '101'), `head`
-      ('deeplabv2' or 'deeplabv3plus'), `width`, `head_width` and `dtype`
-      ('float32' or 'bfloat16').
+      ('deeplabv2' or 'deeplabv3plus'), `width`, `head_width`, `dropout` and
+      `dtype` ('float32' or 'bfloat16').
 
   Raises:
     UserError: A name that does not exist.
@@ -26,6 +26,7 @@ def build(config):
       head=_choose('head', config.head, {h: h for h in deeplab.DILATIONS}),
       width=config.width,
       head_width=config.head_width,
+      dropout=config.dropout,
       dtype=_choose('dtype', config.dtype, dtypes))
 
 

@@ -11,7 +11,6 @@ from scribble_jax.models.resnet import conv
 
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
 LOW_LEVEL_FEATURES = 48
-DROPOUT_RATE = 0.5
 
 
 class ConvBNReLU(nn.Module):
@@ -68,6 +67,7 @@ class DeepLabV3Plus(nn.Module):
   """Head 'deeplabv3plus': a decoder that joins layer1, logits at stride 4."""
   num_classes: int
   width: int
+  dropout: float
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -78,7 +78,7 @@ class DeepLabV3Plus(nn.Module):
     x = ASPP(self.width, DILATIONS['deeplabv3plus'], self.dtype,
              name='aspp')(x, train)
     x = block(self.width, 1, 'project')(x, train)
-    x = nn.Dropout(DROPOUT_RATE, deterministic=not train)(x)
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
     x = resize.resize_corners_aligned(x, low_level.shape[1:3])
     low_level = block(LOW_LEVEL_FEATURES, 1, 'reduce')(low_level, train)
     x = jnp.concatenate([low_level, x.astype(self.dtype)], axis=-1)
@@ -97,6 +97,7 @@ class SegmentationNetwork(nn.Module):
     head: 'deeplabv2' or 'deeplabv3plus'.
     width: Channels of the ResNet's stem.
     head_width: Channels of the DeepLabV3+ head's layers.
+    dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
   """
   num_classes: int
@@ -104,6 +105,7 @@ class SegmentationNetwork(nn.Module):
   head: str
   width: int = 64
   head_width: int = 256
+  dropout: float = 0.5
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
@@ -112,7 +114,7 @@ class SegmentationNetwork(nn.Module):
       self.decoder = DeepLabV2(self.num_classes, self.dtype)
     else:
       self.decoder = DeepLabV3Plus(
-          self.num_classes, self.head_width, self.dtype)
+          self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)
 
   def __call__(self, images, train=False):

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Sets everything up, then runs the linter and the tests on the CPU.
+#
+#   launch/test.sh [PYTEST ARGUMENTS]     such as tests/test_losses.py
+set -euo pipefail
+cd "$(dirname "$0")/.."
+launch/setup.sh cpu tests/requirements.txt
+.venv/bin/ruff check
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,110 @@
+"""The embedded data set: drawn scenes as a folder in VOC's layout."""
+
+import json
+import os
+import pathlib
+import shutil
+
+from absl import logging
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from scribble_jax.data import masks
+from scribble_jax.data import scribbles
+from scribble_jax.data import shapes
+from scribble_jax.data.simulated_pseudo_labels import simulate_pseudo_label
+from scribble_jax.errors import UserError
+
+# Of a 128-pixel image 2 pixels: strokes cover about 3 % of it, as on VOC.
+STROKE_WIDTH = 1 / 64
+JPEG_QUALITY = 92
+SPLITS = ('train', 'val')
+# Counts the changes of what is drawn; another one makes older folders stale.
+VERSION = 1
+_DESCRIPTION = 'drawn.json'  # What a folder was drawn from.
+
+
+def prepare_dataset(root, **parameters):
+  """Draws the data set, unless the folder holds it already.
+
+  Args:
+    root: Folder to make.
+    **parameters: As of `write_dataset`.
+
+  Raises:
+    UserError: The folder holds something else or can't be written.
+  """
+  root = pathlib.Path(root)
+  try:
+    stored = json.loads((root / _DESCRIPTION).read_text())
+  except OSError:
+    stored = None
+  if stored == parameters | {'version': VERSION}:
+    return
+  if stored:
+    logging.warning('Drawing %s again: its parameters have changed.', root)
+    shutil.rmtree(root)
+  try:
+    write_dataset(root, **parameters)
+  except OSError as error:
+    raise UserError(f'Cannot draw the data set: {error}. Set '
+                    '--config.data.root to a new folder.') from error
+
+
+def write_dataset(root, *, num_train, num_val, image_size, seed):
+  """Writes a data set in VOC's layout, whole or not at all.
+
+  Args:
+    root: Folder to make; it may exist if empty.
+    num_train: Number of images with scribbles and pseudo-labels.
+    num_val: Number of images with neither.
+    image_size: Height and width of the images in pixels.
+    seed: Non-negative integer; the same arguments write the same bytes.
+
+  Raises:
+    FileExistsError: If `root` holds files already.
+  """
+  root = pathlib.Path(os.path.abspath(root))
+  if root.exists() and any(root.iterdir()):
+    raise FileExistsError(
+        f'{root} holds other files than the drawn data set')
+  # A sibling, so that the rename stays within one file system.
+  partial = root.with_name(f'.{root.name}.partial')
+  shutil.rmtree(partial, ignore_errors=True)  # A killed run's leftover.
+  try:
+    for folder in ('JPEGImages', 'SegmentationClassAug', 'scribbles',
+                   'pseudo_labels', 'ImageSets/SegmentationAug'):
+      (partial / folder).mkdir(parents=True)
+    for split, count in zip(SPLITS, (num_train, num_val), strict=True):
+      _write_split(partial, split, count, image_size, seed)
+    (partial / 'classes.txt').write_text('\n'.join(shapes.CLASS_NAMES) + '\n')
+    (partial / _DESCRIPTION).write_text(json.dumps({
+        'num_train': num_train, 'num_val': num_val, 'image_size': image_size,
+        'seed': seed, 'version': VERSION}))
+    os.replace(partial, root)
+  except BaseException:  # KeyboardInterrupt too leaves nothing.
+    shutil.rmtree(partial, ignore_errors=True)
+    raise
+
+
+def _write_split(root, split, count, image_size, seed):
+  """Writes one split's images, masks and list of ids under `root`."""
+  width = max(1, round(STROKE_WIDTH * image_size))
+  ids = [f'{split}_{index:05d}' for index in range(count)]
+  progress = tqdm(ids, desc=f'Drawing {split} images', unit='image')
+  for index, name in enumerate(progress):
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    image, ground_truth = shapes.draw_scene(rng, image_size)
+    Image.fromarray(image).save(
+        root / f'JPEGImages/{name}.jpg', quality=JPEG_QUALITY)
+    masks.write_mask(root / f'SegmentationClassAug/{name}.png', ground_truth)
+    if split == 'train':
+      masks.write_mask(root / f'scribbles/{name}.png',
+                       scribbles.simulate_scribble(rng, ground_truth, width))
+      masks.write_mask(root / f'pseudo_labels/{name}.png',
+                       simulate_pseudo_label(rng, ground_truth))
+  (root / f'ImageSets/SegmentationAug/{split}.txt').write_text(
+      ''.join(f'{name}\n' for name in ids))
+
+

@@ -1,0 +1,148 @@
+"""Augmentation: image and maps stay aligned, fills are as METHOD 5 says."""
+
+import ml_collections
+import numpy as np
+import pytest
+from scipy import ndimage
+import tensorflow as tf
+
+from scribble_jax.data import augment
+from scribble_jax.normalization import MEAN_PIXEL
+
+
+def settings(**changes):
+  """METHOD 5's probabilities at 0 and its scale at 1, except for `changes`."""
+  return ml_collections.ConfigDict({
+      'scale': (1.0, 1.0), 'rotate_probability': 0.0, 'rotate_degrees': 10.0,
+      'blur_probability': 0.0, 'flip_probability': 0.0} | changes)
+
+
+ALL = {'scale': (0.5, 2.0), 'rotate_probability': 1.0, 'blur_probability': 0.5,
+       'flip_probability': 0.5}
+
+
+def key(number):
+  return tf.constant([number, 7], tf.int64)
+
+
+def augmented(example, number, crop_size, config, distance_fill='official'):
+  result = augment.augment(example, key(number), crop_size=crop_size,
+                           config=config, distance_fill=distance_fill)
+  return {name: value.numpy() for name, value in result.items()}
+
+
+def ramps(height, width):
+  """An example whose maps repeat the image's red and green channels."""
+  rows, columns = np.mgrid[:height, :width]
+  image = np.stack([40 + 2 * columns, 40 + 2 * rows, 40 + columns + rows],
+                   axis=-1).astype(np.uint8)
+  return {'image': image, 'scribble': image[..., 0],
+          'scribble_distance': image[..., 1]}
+
+
+def matrix(number, height, width, crop_size, config):
+  return augment.crop_to_image(
+      key(number), (tf.constant(height), tf.constant(width)), crop_size,
+      config).numpy()
+
+
+def test_nothing_drawn_is_the_identity():
+  example = ramps(31, 31)
+  result = augmented(example, 0, 31, settings())
+  for name, value in example.items():
+    np.testing.assert_array_equal(result[name], value)
+
+
+@pytest.mark.parametrize('number', range(12))
+def test_image_and_maps_are_warped_alike(number):
+  # On ramps, bilinear and nearest agree up to half a source pixel's slope.
+  result = augmented(ramps(70, 90), number, 65, settings(**ALL))
+  rows, columns = (result['scribble_distance'] != 255,
+                   result['scribble'] != 255)
+  inside = ndimage.binary_erosion(rows & columns, iterations=4)
+  assert inside.sum() > 200
+  for channel, name in enumerate(('scribble', 'scribble_distance')):
+    difference = (result['image'][..., channel].astype(int)
+                  - result[name].astype(int))
+    assert np.abs(difference[inside]).max() <= 2
+
+
+@pytest.mark.parametrize('number', range(5))
+def test_matrix_says_where_a_landmark_went(number):
+  # An independent reading of the matrix: the landmark's pixel in the crop maps
+  # back onto the landmark.
+  example = {'image': np.zeros([60, 80, 3], np.uint8),
+             'scribble': np.full([60, 80], 255, np.uint8)}
+  example['scribble'][30:33, 41:44] = 5
+  config = settings(**ALL | {'scale': (1.0, 2.0)})
+  geometry_key = tf.unstack(tf.random.split(key(number), 2))[0]
+  to_image = augment.crop_to_image(
+      geometry_key, (tf.constant(60), tf.constant(80)), 161, config).numpy()
+  result = augmented(example, number, 161, config)
+  y, x = ndimage.center_of_mass(result['scribble'] == 5)
+  np.testing.assert_allclose(to_image @ [x, y, 1], [42, 31, 1], atol=0.5)
+
+
+def test_geometry_is_scale_rotation_flip_and_shift():
+  scales, flips, angles = [], 0, []
+  for number in range(200):
+    m = matrix(number, 400, 500, 465, settings(**ALL))
+    determinant = np.linalg.det(m[:2, :2])
+    scales.append(1 / np.sqrt(abs(determinant)))
+    flips += determinant < 0
+    cosine = abs(m[1, 1]) * scales[-1]
+    angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+  assert 0.49 < min(scales) < 0.55 and 1.95 < max(scales) < 2.01
+  assert abs(np.mean(scales) - 1.25) < 0.1  # U(0.5, 2).
+  assert 70 < flips < 130  # Probability 0.5.
+  assert 9 < max(angles) < 10.1
+
+
+def test_small_image_is_padded_evenly_and_large_one_cropped_inside():
+  m = matrix(0, 21, 30, 41, settings())
+  np.testing.assert_allclose(m @ [0, 0, 1], [-5, -10, 1])  # 11 // 2, 20 // 2.
+  starts = np.array([matrix(n, 100, 41, 41, settings())[:2, 2]
+                     for n in range(100)])
+  np.testing.assert_array_equal(starts[:, 0], 0)
+  assert starts[:, 1].min() >= 0 and starts[:, 1].max() <= 59
+  assert len(set(starts[:, 1])) > 30
+  np.testing.assert_array_equal(starts, np.round(starts))
+
+
+def test_rotation_keeps_the_center():
+  config = settings(rotate_probability=1.0)
+  for number in range(5):
+    m = matrix(number, 51, 71, 71, config)
+    assert abs(m[0, 1]) > 1e-4
+    np.testing.assert_allclose(m @ [35, 35, 1], [35, 25, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize('fill, expected', [
+    ('official', 255), ('corrected', 0)])
+def test_padding(fill, expected):
+  example = ramps(20, 20)
+  example['pseudo_label'] = example['scribble']
+  result = augmented(example, 0, 40, settings(), fill)
+  border = np.ones([40, 40], bool)
+  border[10:30, 10:30] = False
+  assert (result['scribble'][border] == 255).all()
+  assert (result['pseudo_label'][border] == 255).all()
+  assert (result['scribble_distance'][border] == expected).all()
+  assert (result['image'][border] == MEAN_PIXEL).all()
+  np.testing.assert_array_equal(
+      result['scribble_distance'][10:30, 10:30], example['scribble_distance'])
+
+
+def test_blur_is_opencvs_5x5_gaussian():
+  image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
+  result = augmented({'image': image, 'scribble': image[..., 0]}, 0, 30,
+                     settings(blur_probability=1.0))
+  weights = np.exp(-np.arange(-2, 3)**2 / (2 * 1.1**2))
+  weights /= weights.sum()
+  expected = image.astype(float)
+  for axis in (0, 1):
+    expected = ndimage.correlate1d(expected, weights, axis)
+  inside = np.s_[2:-2, 2:-2]
+  np.testing.assert_allclose(result['image'][inside], expected[inside],
+                             atol=0.51)  # Rounded to 8 bit.
+  np.testing.assert_array_equal(result['scribble'], image[..., 0])

@@ -1,0 +1,118 @@
+"""What users bring: lists in both spellings, masks, XML, folders and zips."""
+
+import shutil
+import zipfile
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from scribble_jax.data import masks
+from scribble_jax.data import scribble_xml
+from scribble_jax.data import sources
+
+CLASSES = ('background', 'cat', 'dog')
+
+
+def xml(strokes, width=20, height=10):
+  """ScribbleSup's format: [(tag, [(x, y), ...]), ...]."""
+  polygons = ''.join(
+      f'<polygon><tag>{tag}</tag>' + ''.join(
+          f'<point><X>{x}</X><Y>{y}</Y></point>' for x, y in points)
+      + '</polygon>' for tag, points in strokes)
+  return (f'<annotation><size><width>{width}</width><height>{height}</height>'
+          f'<depth>3</depth></size>{polygons}</annotation>').encode()
+
+
+def test_stroke_is_three_pixels_wide():
+  mask = scribble_xml.draw(
+      xml([('dog', [(4, 5), (12, 5)])]), (10, 20), CLASSES)
+  expected = np.full([10, 20], 255)
+  expected[4:7, 4:13] = 2
+  np.testing.assert_array_equal(mask, expected)
+
+
+def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():
+  mask = scribble_xml.draw(
+      xml([('cat', [(2, 5), (17, 5)]), ('background', [(10, 5)])]),
+      (10, 20), CLASSES)
+  assert (mask[4:7, 9:12] == 0).all()
+  assert set(mask[5, 2:9]) | set(mask[5, 12:18]) == {1}
+  assert (mask == 0).sum() == 9
+
+
+@pytest.mark.parametrize('broken, message', [
+    (xml([('unicorn', [(1, 1)])]), "unknown class name 'unicorn'"),
+    (xml([('cat', [])]), "a stroke of class 'cat' has no point"),
+    (xml([], width=21), 'is for 21x10 pixels, its image has 20x10'),
+    (xml([('cat', [('', 1)])]), 'could not convert'),
+    (b'<annotation>', 'broken XML'),
+])
+def test_broken_xml(broken, message):
+  with pytest.raises(ValueError, match=message):
+    scribble_xml.draw(broken, (10, 20), CLASSES)
+
+
+@pytest.mark.parametrize('palette', [True, False])
+def test_mask_is_indices_whether_palette_or_grey(tmp_path, palette):
+  mask = np.array([[0, 1, 20, 255]], np.uint8)
+  path = tmp_path / 'mask.png'
+  if palette:
+    masks.write_mask(path, mask)
+  else:
+    Image.fromarray(mask).save(path)
+  np.testing.assert_array_equal(masks.read_mask(path), mask)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', 'I;16'])
+def test_mask_of_colours_is_refused(tmp_path, mode):
+  Image.new(mode, (4, 4)).save(tmp_path / 'mask.png')
+  with pytest.raises(ValueError, match='class index'):
+    masks.read_mask(tmp_path / 'mask.png')
+
+
+def test_palette_is_vocs():
+  palette = masks.voc_palette()
+  # From the PASCAL VOC devkit's published colour map.
+  assert palette[1].tolist() == [128, 0, 0]
+  assert palette[2].tolist() == [0, 128, 0]
+  assert palette[15].tolist() == [192, 128, 128]
+  assert palette[255].tolist() == [224, 224, 192]
+
+
+def test_both_spellings_of_a_list_name_the_same_images(root, config):
+  expected = sources.list_examples(config.data)
+  for name in (config.data.train_list, config.data.val_list):
+    ids = (root / name).read_text().split()
+    (root / name).write_text(''.join(
+        f'/JPEGImages/{i}.jpg /SegmentationClassAug/{i}.png\n' for i in ids))
+  assert sources.list_examples(config.data) == expected
+
+
+@pytest.mark.parametrize('packed', [True, False])
+def test_scribbles_as_xml(root, config, packed):
+  ids = (root / config.data.train_list).read_text().split()
+  shutil.rmtree(root / 'scribbles')
+  (root / 'scribbles').mkdir()
+  for name in ids:
+    (root / f'scribbles/{name}.xml').write_bytes(
+        xml([('dog', [(4, 5), (12, 5)])], 48, 48))
+  if packed:
+    with zipfile.ZipFile(root / 'scribbles.zip', 'w') as archive:
+      for path in (root / 'scribbles').iterdir():
+        archive.write(path, f'scribble_annotation/{path.name}')
+    config.data.scribbles = 'scribbles.zip'
+  example = sources.list_examples(config.data)['train'][0]
+  maps, problems = sources.load(example, CLASSES + tuple('abcd'))
+  assert not problems
+  assert (maps.scribble[4:7, 4:13] == 2).all()
+  assert (maps.scribble != 255).sum() == 27
+
+
+def test_fingerprint_changes_with_the_part_that_changed(root, config):
+  before = sources.fingerprint(sources.list_examples(config.data))
+  path = next((root / 'pseudo_labels').iterdir())
+  masks.write_mask(path, np.zeros([48, 48], np.uint8))
+  after = sources.fingerprint(sources.list_examples(config.data))
+  assert {part for part in before if before[part] != after[part]} == {
+      'pseudo_labels'}

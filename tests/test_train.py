@@ -1,0 +1,286 @@
+"""The whole loop on a tiny data set: results, resume, signals, bad runs."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from PIL import Image
+import pytest
+
+from configs import demo
+from configs import scribblesup
+from scribble_jax import checkpoint
+from scribble_jax import train
+from scribble_jax.data import input_pipeline
+from scribble_jax.data import records
+from scribble_jax.errors import UserError
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+
+def assert_same_state(actual, expected):
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def test_a_run_leaves_figures_pictures_and_checkpoints(
+    config, tmp_path, capsys):
+  config.keep_checkpoints = 1
+  workdir = tmp_path / 'run'
+  state = train.train(config, str(workdir))
+  assert state.step == config.num_steps
+
+  figures = json.loads((workdir / 'metrics.json').read_text())
+  class_names = (
+      pathlib.Path(config.data.root, 'classes.txt').read_text().split())
+  assert figures['step'] == config.num_steps
+  assert list(figures['iou']) == class_names
+  present = [v for v in figures['iou'].values() if v is not None]
+  assert figures['miou'] == pytest.approx(np.mean(present))
+  assert figures['best_miou'] >= figures['miou']
+  assert figures['images_per_second'] > 0
+  table = capsys.readouterr().out
+  assert f'{100 * figures["miou"]:.2f}' in table
+  assert all(name in table for name in class_names)
+
+  for split in ('train', 'val'):
+    assert min(Image.open(workdir / f'panels_{split}.png').size) > 100
+  assert list(workdir.glob('events.out.tfevents*'))
+  kept = sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir())
+  assert kept == sorted({figures['best_step'], config.num_steps})
+
+  # Started again, it shows the finished result without training.
+  again = train.train(config, str(workdir))
+  assert_same_state(again, state)
+  assert json.loads((workdir / 'metrics.json').read_text()) == figures
+  assert table.splitlines()[-2] in capsys.readouterr().out
+
+
+def test_validation_counts_every_pixel_of_every_image_once(config, tmp_path):
+  config.num_steps, config.optim.warmup_steps = 1, 0
+  counted = []
+  original = train.evaluate.confusion
+
+  def spy(*args):
+    counted.append(original(*args))
+    return counted[-1]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train.evaluate, 'confusion', spy)
+    train.train(config, str(tmp_path / 'run'))
+  assert counted[0].sum() == 3 * 48 * 48
+
+
+def test_resumed_run_equals_uninterrupted_run(config, tmp_path, monkeypatch):
+  expected = train.train(config, str(tmp_path / 'straight'))
+
+  # Dies in the middle of step 6, after the checkpoint of step 4.
+  save = checkpoint.save
+
+  def save_or_die(manager, step, *args):
+    save(manager, step, *args)
+    if step == 4:
+      manager.wait_until_finished()
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(checkpoint, 'save', save_or_die)
+  with pytest.raises(KeyboardInterrupt):
+    train.train(config, str(tmp_path / 'resumed'))
+  monkeypatch.undo()
+  assert_same_state(train.train(config, str(tmp_path / 'resumed')), expected)
+
+
+def test_another_network_in_the_workdir_is_refused(config, tmp_path):
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  train.train(config, str(tmp_path / 'run'))
+  before = sorted((tmp_path / 'run/checkpoints').rglob('*'))
+  config.model.head = 'deeplabv2'
+  with pytest.raises(UserError, match='belongs to another network.*decoder'):
+    train.train(config, str(tmp_path / 'run'))
+  assert sorted((tmp_path / 'run/checkpoints').rglob('*')) == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
+  # Blows up in step 4, which is found before that step's checkpoint.
+  make = train.make_train_step
+
+  def make_broken(*args):
+    step = make(*args)
+
+    def broken(state, batch, rng):
+      state, metrics = step(state, batch, rng)
+      if state.step == 4:
+        metrics['loss/lorm'] *= np.nan
+      return state, metrics
+    return broken
+
+  monkeypatch.setattr(train, 'make_train_step', make_broken)
+  with pytest.raises(UserError, match='Step 4: loss/lorm is nan'):
+    train.train(config, str(tmp_path / 'run'))
+  manager = ocp.CheckpointManager(tmp_path / 'run/checkpoints')
+  assert manager.latest_step() == 3
+  monkeypatch.undo()
+  assert train.train(config, str(tmp_path / 'run')).step == config.num_steps
+
+
+@pytest.mark.parametrize('change, reason', [
+    (lambda config, root: config.data.update(lambda_s=7.0), 'lambda_s'),
+    (lambda config, root: config.data.update(lambda_c=7.0), 'lambda_c'),
+    (lambda config, root: (root / 'classes.txt').write_text(
+        (root / 'classes.txt').read_text() + 'more\n'), 'class_names'),
+    (lambda config, root: os.utime(
+        next((root / 'scribbles').iterdir()), (1, 1)), 'scribbles'),
+    (lambda config, root: config.data.update(pseudo_labels='none'),
+     'pseudo_labels'),
+])
+def test_stale_records_are_made_again_and_say_why(
+    config, root, caplog, change, reason):
+  records.prepare(config.data)
+  caplog.clear()
+  records.prepare(config.data)
+  assert not caplog.text  # Nothing changed: reused without a word.
+  change(config, root)
+  records.prepare(config.data)
+  assert f'changed since last time: {reason}.' in caplog.text
+
+
+def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
+  calls = []
+
+  def interrupted(example, spec):
+    calls.append(example)
+    if len(calls) > 4:
+      raise KeyboardInterrupt
+    return encode(example, spec)
+
+  encode = records.encode_example
+  monkeypatch.setattr(records, 'encode_example', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    records.prepare(config.data)
+  assert not list(root.glob('records*'))
+  monkeypatch.undo()
+  (root / 'records.partial').mkdir()  # Of a run that was killed.
+  records.prepare(config.data)
+  assert not (root / 'records.partial').exists()
+
+
+def test_without_pseudo_labels_their_terms_are_left_out(config, root, tmp_path):
+  (root / 'pseudo_labels').rename(root / 'elsewhere')
+  config.data.pseudo_labels = 'none'
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  train.train(config, str(tmp_path / 'run'))
+  example = next(input_pipeline.whole_examples(
+      records.prepare(config.data), 'train'))
+  assert (example['pseudo_label'] == 255).all()
+
+
+def test_published_variants():
+  for variant, head, backbone in (
+      ('deeplabv3plus_resnet101', 'deeplabv3plus', 'resnet101'),
+      ('deeplabv2_resnet101', 'deeplabv2', 'resnet101'),
+      ('deeplabv2_resnet50', 'deeplabv2', 'resnet50')):
+    model = scribblesup.get_config(variant).model
+    assert (model.head, model.backbone) == (head, backbone)
+  weights = demo.get_config('scribble_only').loss_weights
+  assert {name for name, value in weights.items() if value} == {'scribble'}
+  with pytest.raises(ValueError, match='Choose from'):
+    scribblesup.get_config('deeplabv3')
+
+
+# The real program, as a process of its own.
+
+TINY_FLAGS = (
+    '--config.data.crop_size=33', '--config.batch_size=4',
+    '--config.model.width=4', '--config.model.head_width=8',
+    '--config.num_steps=12', '--config.optim.warmup_steps=2',
+    '--config.log_every=2', '--config.eval_every=12',
+    '--config.checkpoint_every=3', '--config.num_panels=2',
+    '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
+    '--config.data.embedded.image_size=48')
+
+
+def command(workdir, root, *flags):
+  return [sys.executable, '-m', 'scribble_jax.main',
+          '--config=configs/demo.py', f'--workdir={workdir}',
+          f'--config.data.root={root}', *TINY_FLAGS, *flags]
+
+
+def start(*args):
+  return subprocess.Popen(command(*args), cwd=REPOSITORY, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_checkpoint(process, workdir):
+  deadline = time.monotonic() + 300
+  while not any((workdir / 'checkpoints').glob('[0-9]*')):
+    assert process.poll() is None, process.communicate()
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+
+
+def last_state(workdir):
+  manager = ocp.CheckpointManager(workdir / 'checkpoints')
+  return manager.latest_step(), manager.restore(
+      manager.latest_step(), args=ocp.args.StandardRestore())
+
+
+def test_main_survives_kill_and_stops_cleanly_on_sigterm(tmp_path):
+  straight = start(tmp_path / 'straight', tmp_path / 'data')
+  output, errors = straight.communicate(timeout=600)
+  assert straight.returncode == 0, errors
+  assert 'mIoU' in output
+  assert 'Traceback' not in errors
+
+  killed = start(tmp_path / 'killed', tmp_path / 'data')
+  wait_for_checkpoint(killed, tmp_path / 'killed')
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  stopped = start(tmp_path / 'killed', tmp_path / 'data',
+                  '--config.num_steps=100000')
+  time.sleep(1)
+  while 'Training' not in (line := stopped.stderr.readline()) and line:
+    pass
+  stopped.send_signal(signal.SIGTERM)
+  _, errors = stopped.communicate(timeout=300)
+  assert stopped.returncode == 0, errors
+  step, _ = last_state(tmp_path / 'killed')
+  assert f'step {step} is saved' in errors
+
+
+def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
+  for name in ('straight', 'killed'):
+    process = start(tmp_path / name, tmp_path / 'data')
+    if name == 'killed':
+      wait_for_checkpoint(process, tmp_path / name)
+      process.send_signal(signal.SIGKILL)
+      process.communicate()
+      assert not (tmp_path / name / 'metrics.json').exists()
+      process = start(tmp_path / name, tmp_path / 'data')
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+  (step, killed), (other, straight) = (
+      last_state(tmp_path / name) for name in ('killed', 'straight'))
+  assert step == other == 12
+  assert_same_state(killed, straight)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--config.optim.learning_rate=1'], 'learning_rate'),
+    (['--config.optim.lr=fast'], 'fast'),
+    (['--config.data.root=/nowhere', '--config.data.embedded='], 'nowhere'),
+    (['surplus'], "Unknown argument 'surplus'"),
+    (['--confg=x'], 'confg'),
+])
+def test_mistake_on_the_command_line(tmp_path, flags, message):
+  process = start(tmp_path / 'run', tmp_path / 'data', *flags)
+  output, errors = process.communicate(timeout=120)
+  last = errors.strip().splitlines()[-1]
+  assert process.returncode == 1
+  assert last.startswith('error: ') and message in last
+  assert 'Traceback' not in errors and not output

@@ -1,0 +1,156 @@
+"""The update: the same on any number of devices, switches as METHOD 8 says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from scribble_jax import sharding
+from scribble_jax import train_state
+from scribble_jax import train_step
+from scribble_jax.models import deeplab
+from scribble_jax.models import lorm
+
+SIZE, CLASSES = 33, 4
+OFFICIAL = dict.fromkeys(
+    ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
+    'official')
+ALL_TERMS = dict.fromkeys(train_step.TERMS, 1.0)
+
+
+@functools.cache
+def network():
+  return deeplab.SegmentationNetwork(
+      CLASSES, 18, 'deeplabv3plus', width=4, head_width=8)
+
+
+def random_batch(size, seed=0):
+  rng = np.random.default_rng(seed)
+  shape = (size, SIZE, SIZE)
+  maps = lambda values: rng.choice(values, shape).astype(np.uint8)
+  return {
+      'image': rng.integers(0, 256, (*shape, 3), np.uint8),
+      'scribble': maps([0, 1, 2, 3, 255]),
+      'pseudo_label': maps([0, 1, 2, 3, 255]),
+      'scribble_distance': maps(range(256)),
+      'pseudo_label_distance': maps(range(256)),
+  }
+
+
+@functools.cache
+def initial_variables():
+  return jax.jit(network().init)(
+      jax.random.key(0), jnp.zeros([1, SIZE, SIZE, 3]))
+
+
+@functools.cache
+def _terms(switches):
+  variables = initial_variables()
+
+  @jax.jit
+  def evaluate(batch):
+    return train_step.loss_terms(
+        network(), variables, batch, jax.random.key(0),
+        method=OFFICIAL | dict(switches), enabled=tuple(train_step.TERMS))[0]
+  return evaluate
+
+
+def terms(batch, **switches):
+  values = _terms(tuple(switches.items()))(batch)
+  return {name: float(value) for name, value in values.items()}
+
+
+def two_updates(num_devices):
+  mesh = sharding.make_mesh(jax.devices()[:num_devices])
+  tx = optax.sgd(0.01, momentum=0.9)
+  state, rng = jax.device_put(
+      (train_state.create(network(), tx, jax.random.key(0), (SIZE, SIZE, 3)),
+       jax.random.key(1)), sharding.replicated(mesh))
+  step = train_step.make_train_step(
+      network(), tx, optax.constant_schedule(0.01), ALL_TERMS, OFFICIAL, mesh)
+  with jax.transfer_guard('disallow'):
+    for seed in range(2):
+      batch = sharding.shard_batch(random_batch(4, seed), mesh)
+      state, metrics = step(state, batch, rng)
+  assert int(state.step) == 2
+  return jax.device_get((state, metrics))
+
+
+@functools.cache
+def on_one_device():
+  return two_updates(1)
+
+
+@pytest.mark.parametrize('num_devices', [2, 4])
+def test_state_is_independent_of_device_count(num_devices):
+  # Includes batch_stats: BatchNorm must average over all devices; and dropout,
+  # whose mask must not depend on the layout.
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
+      two_updates(num_devices), on_one_device())
+
+
+def test_metrics_name_every_term_and_sum_to_the_total():
+  _, metrics = on_one_device()
+  parts = [metrics[f'loss/{name}'] for name in train_step.TERMS]
+  np.testing.assert_allclose(metrics['loss/total'], sum(parts), rtol=1e-5)
+  assert metrics['learning_rate'] == np.float32(0.01)
+  assert metrics['grad_norm'] > 0
+
+
+def test_terms_of_weight_zero_are_not_computed():
+  mesh = sharding.make_mesh(jax.devices()[:1])
+  weights = dict.fromkeys(train_step.TERMS, 0.0) | {'scribble': 1.0}
+  tx = optax.sgd(0.1)
+  state = train_state.create(network(), tx, jax.random.key(0), (SIZE, SIZE, 3))
+  step = train_step.make_train_step(
+      network(), tx, optax.constant_schedule(0.1), weights, OFFICIAL, mesh)
+  _, metrics = jax.eval_shape(step, state, random_batch(2), jax.random.key(0))
+  assert sorted(name for name in metrics if name.startswith('loss/')) == [
+      'loss/scribble', 'loss/total']
+
+
+def test_pseudo_ignore_turns_ignored_pixels_into_background():
+  batch = random_batch(2)
+  background = batch | {'pseudo_label': np.where(
+      batch['pseudo_label'] == 255, 0, batch['pseudo_label']).astype(np.uint8)}
+  official = terms(batch)['pseudo_label']
+  corrected = terms(batch, pseudo_ignore='corrected')['pseudo_label']
+  assert official == pytest.approx(terms(background)['pseudo_label'], rel=1e-6)
+  assert corrected != pytest.approx(official, rel=1e-3)
+  # LoRM sees background there either way.
+  assert terms(batch, pseudo_ignore='corrected')['lorm'] == pytest.approx(
+      terms(batch)['lorm'], rel=1e-6)
+
+
+def test_lorm_background_leaves_only_the_foreground():
+  batch = random_batch(2) | {
+      'pseudo_label': np.zeros([2, SIZE, SIZE], np.uint8)}
+  assert terms(batch)['lorm'] > 0.01  # Features pulled to zero.
+  assert terms(batch, lorm_background='corrected')['lorm'] == 0
+
+
+def test_lorm_foreground_dilates_unless_nearest():
+  pseudo_label = np.zeros([1, 30, 30], np.int32)
+  pseudo_label[0, 9, 9] = 1
+  masks = {mode: np.asarray(lorm.foreground_mask(pseudo_label, (7, 7), mode))
+           for mode in ('official', 'corrected')}
+  # Samples lie 29 / 6 pixels apart: one at 9.67, nearest to 10.
+  assert np.argwhere(masks['official']).tolist() == [[0, 2, 2]]
+  assert not masks['corrected'].any()
+
+
+def test_normaliser_counts_positions_instead_of_nonzero_values():
+  batch = random_batch(2)
+  for name in ('scribble_distance', 'pseudo_label_distance'):
+    batch[name] = np.zeros_like(batch[name])
+    batch[name][:, :2] = 255
+  official, corrected = terms(batch), terms(batch, normaliser='corrected')
+  for name in ('distance_entropy_scribble', 'distance_entropy_pseudo_label'):
+    # Entropies that are not 0 anyway: both count the two rows.
+    assert official[name] == pytest.approx(corrected[name], rel=1e-6)
+  # ReLU features are exactly 0 in places, where background squares vanish.
+  assert official['lorm'] > corrected['lorm']
