@@ -16,30 +16,37 @@ def get_config(variant=''):
   """Returns the paper's method with a small network and a small data set.
 
   Args:
-    variant: '' or 'scribble_only'.
+    variant: '', or what scribblesup.py knows, with commas between.
   """
   config = own_data.get_config()
-  config.num_steps = 1_000
+  config.num_steps = 1_700
   config.batch_size = 16
   config.model.backbone = 'resnet18'
   config.model.width = 16
-  config.model.head_width = 64
+  config.model.head_width = 32
+  config.model.dropout = 0.1  # 32 channels have little to spare.
   config.model.dtype = 'float32'  # bfloat16 is emulated on most CPUs.
-  config.optim.lr = 0.05  # From scratch; the paper starts from ImageNet.
+  config.optim.lr = 0.1  # From scratch; the paper starts from ImageNet.
   config.optim.warmup_steps = 100
+
+  # At full weight, entropy makes a network from scratch sure of its first
+  # guesses: 21 % mIoU instead of 30 % after 250 steps.
+  config.loss_weights.distance_entropy_scribble = 0.1
+  config.loss_weights.distance_entropy_pseudo_label = 0.1
 
   config.data.root = 'runs/demo_data'
   config.data.embedded = ConfigDict()
-  config.data.embedded.num_train = 600
+  config.data.embedded.num_train = 1_000
   config.data.embedded.num_val = 150
-  config.data.embedded.image_size = 128  # Pixels.
+  config.data.embedded.image_size = 96  # Pixels.
   config.data.embedded.seed = 0
-  config.data.crop_size = 113  # Pixels.
+  config.data.crop_size = 81  # Pixels.
   config.data.augmentation.scale = (0.75, 1.5)
+  config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
 
   config.log_every = 20
-  config.eval_every = 250
-  config.checkpoint_every = 250
-  if variant:
-    scribblesup.apply_variant(config, variant)
+  config.eval_every = 425
+  config.checkpoint_every = 425
+  for part in filter(None, variant.split(',')):
+    scribblesup.apply_variant(config, part)
   return config

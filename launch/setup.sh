@@ -40,8 +40,9 @@ stamp=.venv/.installed
 if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   python=$(find_python)
   echo "Setting up .venv ($device, $requirements); this takes some minutes."
-  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  .venv/bin/python -m pip --version >/dev/null 2>&1 \
+    || "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --upgrade pip
-  .venv/bin/python -m pip install --quiet -r "$requirements" "${plugin[@]}"
+  .venv/bin/python -m pip install --quiet -r "$requirements" ${plugin[@]+"${plugin[@]}"}
   echo "$wanted" >>"$stamp"
 fi

@@ -10,10 +10,10 @@ BEST_METRIC = 'miou'
 
 
 def open_manager(directory, *, intervals, keep, last_step):
-  """Returns a manager that saves periodically, at the end, and on SIGTERM.
+  """Returns a manager that saves periodically and at the end.
 
   Args:
-    directory: Absolute path or gs:// URL.
+    directory: Absolute path.
     intervals: In steps; a multiple of any of them is saved.
     keep: How many of the newest stay, besides the best one.
     last_step: The run's last step, saved in any case.
@@ -25,7 +25,6 @@ def open_manager(directory, *, intervals, keep, last_step):
       save_decision_policy=policies.AnySavePolicy([
           *(policies.FixedIntervalPolicy(steps) for steps in intervals),
           policies.SpecificStepsPolicy({last_step}),
-          policies.PreemptionCheckpointingPolicy(),
       ]),
       preservation_policy=policies.AnyPreservationPolicy([
           policies.LatestN(keep),
@@ -34,7 +33,7 @@ def open_manager(directory, *, intervals, keep, last_step):
 
 
 def save(manager, step, state, figures):
-  """Offers `state`; the manager's policy decides. Returns without waiting.
+  """Saves `state` whatever the manager's policy. Returns without waiting.
 
   Args:
     manager: From `open_manager`.
@@ -42,7 +41,8 @@ def save(manager, step, state, figures):
     state: A TrainState.
     figures: JSON-ready results with BEST_METRIC; {} if not evaluated.
   """
-  return manager.save(step, args=ocp.args.StandardSave(state), metrics=figures)
+  return manager.save(step, args=ocp.args.StandardSave(state), metrics=figures,
+                      force=True)
 
 
 def restore_latest(manager, state):

@@ -1,7 +1,10 @@
 """What a config may say: wrong values get one line before any work starts."""
 
+import json
+
 from absl import logging
 
+from scribble_jax import models
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -60,6 +63,13 @@ def check(config, num_devices):
   require(config.data.crop_size >= smallest, 'data.crop_size',
           config.data.crop_size,
           f'at least {smallest} pixels, the smallest the network can take')
+  for key in ('lambda_s', 'lambda_c'):
+    require(config.data[key] >= 0, f'data.{key}', config.data[key],
+            'at least 0')
+  low, high = config.data.augmentation.scale
+  require(0 < low <= high, 'data.augmentation.scale', (low, high),
+          'two sizes above 0, the smaller first')
+  require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
   require(0 <= config.model.dropout < 1, 'model.dropout', config.model.dropout,
           'from 0 to below 1')
   for key, value in config.method.items():
@@ -70,12 +80,60 @@ def check(config, num_devices):
   require(any(loss_weights(config).values()), 'loss_weights',
           config.loss_weights.to_dict(), 'above 0 somewhere')
   raise_problems(problems, 'Change the config or the flags.')
+  models.build(config.model)  # Knows the names of the networks.
 
 
 def _key_differences(config, section, keys):
   for part in filter(None, section.split('.')):
     config = config.get(part, {})
-  return (('unknown', config.keys() - keys), ('missing', keys - config.keys()))
+  found = set(config.keys())
+  return ('unknown', found - keys), ('missing', keys - found)
+
+
+# What may differ when a run goes on: how long, how fast, and where things are.
+_MAY_DIFFER = (
+    'num_steps', 'optim.', 'log_every', 'eval_every', 'checkpoint_every',
+    'keep_checkpoints', 'num_panels', 'data.root', 'data.records',
+    'data.images', 'data.scribbles', 'data.pseudo_labels', 'data.ground_truth',
+    'data.train_list', 'data.val_list')
+
+
+def compare(config, stored, workdir):
+  """Checks that `config` goes on with the run of a workdir.
+
+  Args:
+    config: The whole ConfigDict.
+    stored: The run's config, nested dicts as read from JSON.
+    workdir: For the message.
+
+  Raises:
+    UserError: They differ in what the network learns from or how.
+  """
+  wanted = _flatten(json.loads(config.to_json()))
+  stored = _flatten(stored)
+  changed = [key for key in sorted(wanted.keys() | stored.keys())
+             if wanted.get(key) != stored.get(key)]
+  problems = [f'config.{key} was {stored.get(key)!r} and is now '
+              f'{wanted.get(key)!r}'
+              for key in changed if not key.startswith(_MAY_DIFFER)]
+  raise_problems(problems, f'{workdir} holds a run with another config. Use '
+                 'another --workdir or the config of that run.')
+  if changed:
+    logging.warning('Going on with a changed config: %s.', ', '.join(changed))
+
+
+def _flatten(tree, prefix=''):
+  """{'a': {'b': 1}} -> {'a.b': 1}."""
+  if not isinstance(tree, dict):
+    return {prefix[:-1]: tree}
+  return {key: value for name, branch in tree.items()
+          for key, value in _flatten(branch, f'{prefix}{name}.').items()}
+
+
+def needs_pseudo_labels(config):
+  """Whether a term of the loss that learns from pseudo-labels has weight."""
+  return any(loss_weights(config)[term] for term, labels in TERMS.items()
+             if labels == 'pseudo_label')
 
 
 def loss_weights(config):

@@ -1,6 +1,7 @@
 """Command line: parses flags, joins the job, hands over to train.py."""
 
 import os
+import re
 import socket
 import sys
 
@@ -57,12 +58,18 @@ def main(argv):
 def parse_flags(argv):
   """Parses the flags; a typo becomes a UserError."""
   try:
-    return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError,
-          ImportError, SyntaxError) as error:
-    text = str(error.args[0] if error.args else error)
-    raise UserError(
-        f'{" ".join(text.split())} (try --help)') from error
+    rest = flags.FLAGS(argv)
+    if _CONFIG.value is not None:
+      _CONFIG.value.keys()  # Only now is a file that is missing missed.
+    return rest
+  except SyntaxError as error:
+    raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
+                    'Mend the config file.') from error
+  except Exception as error:  # Whatever a config file may raise.
+    # config_flags wraps it in the text of a whole traceback.
+    text = ' '.join(str(error.args[0] if error.args else error).split())
+    raise UserError(f'{re.split("[A-Za-z]+Error: ", text)[-1]} '
+                    '(try --help)') from error
 
 
 def run():

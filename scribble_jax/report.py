@@ -1,5 +1,6 @@
 """What a run leaves for people: a table, metrics.json and pictures."""
 
+import contextlib
 import json
 import math
 import os
@@ -59,17 +60,30 @@ def iou_table(figures):
       '-' * (width + 9), line('mIoU', figures['miou'])])
 
 
-def write_metrics(path, figures):
-  """Writes `figures` as JSON, whole or not at all."""
-  partial = f'{path}.partial'
-  with open(partial, 'w') as f:
-    json.dump(figures, f, indent=2)
+def write_json(path, content):
+  """Writes `content` as JSON, whole or not at all."""
+  with _whole_file(path) as partial, open(partial, 'w') as f:
+    json.dump(content, f, indent=2)
     f.write('\n')
+
+
+def write_png(path, pixels):
+  """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
+  with _whole_file(path) as partial:
+    Image.fromarray(pixels).save(partial, 'PNG')
+
+
+@contextlib.contextmanager
+def _whole_file(path):
+  partial = f'{path}.partial'
+  yield partial
   os.replace(partial, path)
 
 
 def draw_panels(rows, class_names):
-  """Draws examples as a grid: a row each, with titles and a legend.
+  """Draws examples as a grid with titles and a legend.
+
+  An example's pictures stand side by side, two examples too if there is room.
 
   Args:
     rows: Dicts of an example: 'image' [H, W, 3], 'prediction' [H, W] and any
@@ -82,9 +96,12 @@ def draw_panels(rows, class_names):
   """
   columns = [name for name in _COLUMNS if any(
       name in row and not _is_blank(name, row) for row in rows)]
-  pictures = [[_picture(name, row) for name in columns] for row in rows]
-  widths = [max(row[i].width for row in pictures) for i in range(len(columns))]
-  heights = [max(picture.height for picture in row) for row in pictures]
+  beside = max(1, len(_COLUMNS) // len(columns))  # Examples on one line.
+  grid = [[_picture(name, row) for row in rows[i:i + beside]
+           for name in columns] for i in range(0, len(rows), beside)]
+  widths = [max(line[i].width for line in grid if i < len(line))
+            for i in range(len(grid[0]))]
+  heights = [max(picture.height for picture in line) for line in grid]
   total_width = sum(widths) + _GAP * (len(widths) + 1)
   legend = _legend(class_names, total_width - 2 * _GAP)
   canvas = Image.new('RGB', (
@@ -92,16 +109,16 @@ def draw_panels(rows, class_names):
       _LINE + sum(heights) + _GAP * (len(heights) + 2) + legend.height),
       'white')
   draw = ImageDraw.Draw(canvas)
-  y = _LINE
-  for row, height in zip(pictures, heights, strict=True):
-    x = _GAP
-    for name, picture, width in zip(columns, row, widths, strict=True):
-      if y == _LINE:
-        draw.text((x, 3), _COLUMNS[name], 'black', _font())
-      canvas.paste(picture, (x, y))
-      x += width + _GAP
-    y += height + _GAP
-  canvas.paste(legend, (_GAP, y))
+  lefts = [_GAP + sum(widths[:i]) + _GAP * i for i in range(len(widths))]
+  for i, left in enumerate(lefts):
+    title = _COLUMNS[columns[i % len(columns)]]
+    draw.text((left, 3), title, 'black', _font())
+  top = _LINE
+  for line, height in zip(grid, heights, strict=True):
+    for picture, left in zip(line, lefts, strict=False):  # The last is short.
+      canvas.paste(picture, (left, top))
+    top += height + _GAP
+  canvas.paste(legend, (_GAP, top))
   return np.asarray(canvas)
 
 

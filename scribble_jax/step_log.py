@@ -66,8 +66,8 @@ class StepLog:
         if not np.isfinite(value):
           raise UserError(
               f'Step {step}: {name} is {value}. Checkpoints from before are '
-              'intact. Lower --config.optim.lr or the weight of that loss, and '
-              'start again.')
+              'intact: the same command with a lower --config.optim.lr goes on '
+              'from the last one.')
     means = {name: float(np.mean([values[name] for values in metrics]))
              for name in metrics[-1]}
     means |= self._measure_speed()

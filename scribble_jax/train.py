@@ -1,12 +1,14 @@
 """The train loop: the only module that knows every other one."""
 
 import functools
+import json
 import pathlib
+import tempfile
 
 from absl import logging
 from clu import metric_writers
 import jax
-from PIL import Image
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from scribble_jax import checkpoint
@@ -39,10 +41,11 @@ def train(config, workdir):
     UserError: Whatever a user can mend.
   """
   config_check.check(config, jax.device_count())
-  workdir = _open_workdir(workdir, config)
+  workdir = _open_workdir(workdir)
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
-  source = records.prepare(config.data)
+  source = records.prepare(
+      config.data, config_check.needs_pseudo_labels(config))
   config = config_check.with_classes(config, source.class_names)
   mesh = sharding.make_mesh()
   model = models.build(config.model)
@@ -58,6 +61,7 @@ def train(config, workdir):
 
   with manager, metric_writers.ensure_flushes(writer):
     state = checkpoint.restore_latest(manager, state)
+    _keep_config(workdir, config, resuming=state.step > 0)
     state = _loop(config, state, train_step, predict, source, mesh, manager,
                   writer)
     if state.step >= config.num_steps:
@@ -65,16 +69,30 @@ def train(config, workdir):
   return state
 
 
-def _open_workdir(workdir, config):
-  """Creates the folder and leaves the config in it, for people."""
+def _open_workdir(workdir):
+  """Creates the folder, or raises UserError if it can't be written."""
   path = pathlib.Path(workdir).absolute()
   try:
     path.mkdir(parents=True, exist_ok=True)
-    (path / 'config.json').write_text(config.to_json(indent=2) + '\n')
+    with tempfile.TemporaryFile(dir=path):
+      pass
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
                     '--workdir to a folder that can be written.') from error
   return path
+
+
+def _keep_config(workdir, config, resuming):
+  """Leaves the config in the workdir; a resumed run must go on with its own.
+
+  Raises:
+    UserError: The run in the workdir differs in what it learns.
+  """
+  path = workdir / 'config.json'
+  if resuming and path.exists():
+    config_check.compare(config, json.loads(path.read_text()), workdir)
+  if not jax.process_index():
+    report.write_json(path, json.loads(config.to_json()))
 
 
 def _make_state_and_step(config, model, mesh):
@@ -98,10 +116,11 @@ def _make_state_and_step(config, model, mesh):
 def _loop(config, state, train_step, predict, source, mesh, manager, writer):
   """Runs the remaining updates; returns the last state."""
   start_step = int(state.step)
+  augmentation = config.data.augmentation.to_dict() | {
+      'crop_size': config.data.crop_size,
+      'distance_fill': config.method.distance_fill}
   batches = input_pipeline.train_batches(
-      source, crop_size=config.data.crop_size,
-      augmentation=config.data.augmentation,
-      distance_fill=config.method.distance_fill, batch_size=config.batch_size,
+      source, augmentation=augmentation, batch_size=config.batch_size,
       seed=config.seed, start_step=start_step,
       process_index=jax.process_index(), process_count=jax.process_count())
 
@@ -115,7 +134,11 @@ def _loop(config, state, train_step, predict, source, mesh, manager, writer):
       log.add(step, scalars)
 
       evaluating = not step % config.eval_every or step == config.num_steps
-      saving = manager.should_save(step)
+      # Counts from 1 in every process: JAX expects it for a signal that came
+      # before the first call.
+      preempted = multihost_utils.reached_preemption_sync_point(
+          step - start_step)
+      saving = preempted or manager.should_save(step)
       if evaluating or saving or not step % config.log_every:
         log.flush()  # Ends the run before a broken state is saved.
       figures = {}
@@ -126,7 +149,7 @@ def _loop(config, state, train_step, predict, source, mesh, manager, writer):
         checkpoint.save(manager, step, state, figures)
       if evaluating or saving:
         log.pause()
-      if manager.reached_preemption(step):
+      if preempted:
         logging.warning('Stopped by a signal; step %d is saved. The same '
                         'command goes on from there.', step)
         break
@@ -165,17 +188,20 @@ def _draw_panels(config, predict, state, source):
 
 def _report(config, workdir, predict, state, source, manager, writer):
   """Writes and prints what the finished run came to."""
-  figures = (checkpoint.figures(manager, int(state.step))
-             or _validate(config, predict, state, source, writer))
-  best_step = manager.best_step()
-  best = checkpoint.figures(manager, best_step)[checkpoint.BEST_METRIC]
+  metric = checkpoint.BEST_METRIC
+  figures = checkpoint.figures(manager, int(state.step))
+  if metric not in figures:  # Saved on a signal, and the last step after all.
+    figures = {'images_per_second': None} | _validate(
+        config, predict, state, source, writer)
+  best = max((checkpoint.figures(manager, manager.best_step()), figures),
+             key=lambda candidate: candidate.get(metric, -1.0))
   panels = _draw_panels(config, predict, state, source)
   if jax.process_index():  # The first host writes for all.
     return
-  report.write_metrics(workdir / 'metrics.json', figures | {
-      'best_miou': best, 'best_step': best_step})
+  report.write_json(workdir / 'metrics.json', figures | {
+      'best_miou': best[metric], 'best_step': best['step']})
   for split, panel in panels.items():
-    Image.fromarray(panel).save(workdir / f'panels_{split}.png')
+    report.write_png(workdir / f'panels_{split}.png', panel)
   print(report.iou_table(figures))
-  print(f'Step {figures["step"]}; the best was {100 * best:.2f} at step '
-        f'{best_step}. Pictures and figures are in {workdir}.')
+  print(f'Step {figures["step"]}; the best was {100 * best[metric]:.2f} at '
+        f'step {best["step"]}. Pictures and figures are in {workdir}.')

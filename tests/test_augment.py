@@ -1,6 +1,5 @@
 """Augmentation: image and maps stay aligned, fills are as METHOD 5 says."""
 
-import ml_collections
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -12,9 +11,9 @@ from scribble_jax.normalization import MEAN_PIXEL
 
 def settings(**changes):
   """METHOD 5's probabilities at 0 and its scale at 1, except for `changes`."""
-  return ml_collections.ConfigDict({
+  return {
       'scale': (1.0, 1.0), 'rotate_probability': 0.0, 'rotate_degrees': 10.0,
-      'blur_probability': 0.0, 'flip_probability': 0.0} | changes)
+      'blur_probability': 0.0, 'flip_probability': 0.0} | changes
 
 
 ALL = {'scale': (0.5, 2.0), 'rotate_probability': 1.0, 'blur_probability': 0.5,
@@ -27,7 +26,7 @@ def key(number):
 
 def augmented(example, number, crop_size, config, distance_fill='official'):
   result = augment.augment(example, key(number), crop_size=crop_size,
-                           config=config, distance_fill=distance_fill)
+                           distance_fill=distance_fill, **config)
   return {name: value.numpy() for name, value in result.items()}
 
 
@@ -40,10 +39,16 @@ def ramps(height, width):
           'scribble_distance': image[..., 1]}
 
 
+def geometry(seed, height, width, crop_size, config):
+  """Returns the matrix and the canvas of one draw."""
+  config = {name: value for name, value in config.items()
+            if name != 'blur_probability'}
+  return [x.numpy() for x in augment.crop_to_image(
+      seed, (tf.constant(height), tf.constant(width)), crop_size, **config)]
+
+
 def matrix(number, height, width, crop_size, config):
-  return augment.crop_to_image(
-      key(number), (tf.constant(height), tf.constant(width)), crop_size,
-      config).numpy()
+  return geometry(key(number), height, width, crop_size, config)[0]
 
 
 def test_nothing_drawn_is_the_identity():
@@ -76,8 +81,7 @@ def test_matrix_says_where_a_landmark_went(number):
   example['scribble'][30:33, 41:44] = 5
   config = settings(**ALL | {'scale': (1.0, 2.0)})
   geometry_key = tf.unstack(tf.random.split(key(number), 2))[0]
-  to_image = augment.crop_to_image(
-      geometry_key, (tf.constant(60), tf.constant(80)), 161, config).numpy()
+  to_image, _ = geometry(geometry_key, 60, 80, 161, config)
   result = augmented(example, number, 161, config)
   y, x = ndimage.center_of_mass(result['scribble'] == 5)
   np.testing.assert_allclose(to_image @ [x, y, 1], [42, 31, 1], atol=0.5)
@@ -115,6 +119,19 @@ def test_rotation_keeps_the_center():
     m = matrix(number, 51, 71, 71, config)
     assert abs(m[0, 1]) > 1e-4
     np.testing.assert_allclose(m @ [35, 35, 1], [35, 25, 1], atol=1e-4)
+
+
+def test_rotation_loses_what_leaves_the_frame():
+  example = {'image': np.full([20, 60, 3], 9, np.uint8),
+             'scribble': np.full([20, 60], 3, np.uint8)}
+  config = settings(rotate_probability=1.0)
+  for number in range(4):
+    result = augmented(example, number, 80, config)
+    frame = np.zeros([80, 80], bool)
+    frame[30:50, 10:70] = True
+    assert (result['scribble'][~frame] == 255).all()
+    assert (result['image'][~frame] == MEAN_PIXEL).all()
+    assert 0.6 * frame.sum() < (result['scribble'] == 3).sum() < frame.sum()
 
 
 @pytest.mark.parametrize('fill, expected', [

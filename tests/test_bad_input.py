@@ -87,7 +87,7 @@ MISTAKES = {
         r'scribbles/{id}\.png: has mode RGB, not one 8-bit class index'),
     'truncated jpeg': (
         lambda root: truncate(root / f'JPEGImages/{train_id(root)}.jpg'),
-        r'JPEGImages/{id}\.jpg: truncated or no image'),
+        r'JPEGImages/{id}\.jpg: truncated or neither JPEG nor PNG'),
     'truncated png': (
         lambda root: truncate(scribble(root)),
         r'scribbles/{id}\.png: .*truncated'),
@@ -195,7 +195,7 @@ def set_values(config, changes):
     ({'optim.warmup_steps': 9}, r'warmup_steps is 9'),
     ({'method.normaliser': 'mine'}, r"method\.normaliser is 'mine'"),
     ({'loss_weights.lorm': -1.0}, r'loss_weights\.lorm is -1'),
-    ({'model.num_classes': 4}, r'num_classes is 4, but the data set has 7'),
+    ({'model.num_classes': 4}, r'num_classes is 4, but the data set has 5'),
     ({'model.backbone': 'vgg'}, r"backbone is 'vgg'\. Choose one of: resnet18"),
 ])
 def test_mistake_in_the_config(config, tmp_path, changes, message):

@@ -81,12 +81,12 @@ def test_palette_is_vocs():
 
 
 def test_both_spellings_of_a_list_name_the_same_images(root, config):
-  expected = sources.list_examples(config.data)
+  expected = sources.list_examples(config.data, True)
   for name in (config.data.train_list, config.data.val_list):
     ids = (root / name).read_text().split()
     (root / name).write_text(''.join(
         f'/JPEGImages/{i}.jpg /SegmentationClassAug/{i}.png\n' for i in ids))
-  assert sources.list_examples(config.data) == expected
+  assert sources.list_examples(config.data, True) == expected
 
 
 @pytest.mark.parametrize('packed', [True, False])
@@ -102,7 +102,7 @@ def test_scribbles_as_xml(root, config, packed):
       for path in (root / 'scribbles').iterdir():
         archive.write(path, f'scribble_annotation/{path.name}')
     config.data.scribbles = 'scribbles.zip'
-  example = sources.list_examples(config.data)['train'][0]
+  example = sources.list_examples(config.data, True)['train'][0]
   maps, problems = sources.load(example, CLASSES + tuple('abcd'))
   assert not problems
   assert (maps.scribble[4:7, 4:13] == 2).all()
@@ -110,9 +110,9 @@ def test_scribbles_as_xml(root, config, packed):
 
 
 def test_fingerprint_changes_with_the_part_that_changed(root, config):
-  before = sources.fingerprint(sources.list_examples(config.data))
+  before = sources.fingerprint(sources.list_examples(config.data, True))
   path = next((root / 'pseudo_labels').iterdir())
   masks.write_mask(path, np.zeros([48, 48], np.uint8))
-  after = sources.fingerprint(sources.list_examples(config.data))
+  after = sources.fingerprint(sources.list_examples(config.data, True))
   assert {part for part in before if before[part] != after[part]} == {
       'pseudo_labels'}

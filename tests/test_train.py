@@ -106,6 +106,38 @@ def test_another_network_in_the_workdir_is_refused(config, tmp_path):
   assert sorted((tmp_path / 'run/checkpoints').rglob('*')) == before
 
 
+def test_another_method_in_the_workdir_is_refused(config, tmp_path):
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  train.train(config, str(tmp_path / 'run'))
+  kept = (tmp_path / 'run/config.json').read_text()
+  config.loss_weights.lorm = 0.0
+  with pytest.raises(UserError, match='loss_weights.lorm was 1.0 and is now 0'):
+    train.train(config, str(tmp_path / 'run'))
+  assert (tmp_path / 'run/config.json').read_text() == kept
+
+
+def test_a_run_may_go_on_for_longer(config, tmp_path, caplog):
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  train.train(config, str(tmp_path / 'run'))
+  config.num_steps = 3
+  assert train.train(config, str(tmp_path / 'run')).step == 3
+  assert 'Going on with a changed config: num_steps.' in caplog.text
+
+
+def test_a_shortened_run_that_was_never_evaluated_is_reported(
+    config, tmp_path, monkeypatch):
+  monkeypatch.setattr(  # A signal in step 2.
+      train.multihost_utils, 'reached_preemption_sync_point',
+      lambda step: step == 2)
+  assert train.train(config, str(tmp_path / 'run')).step == 2
+  monkeypatch.undo()
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  train.train(config, str(tmp_path / 'run'))
+  figures = json.loads((tmp_path / 'run/metrics.json').read_text())
+  assert figures['step'] == figures['best_step'] == 2
+  assert figures['miou'] == figures['best_miou']
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
   # Blows up in step 4, which is found before that step's checkpoint.
   make = train.make_train_step
@@ -148,6 +180,16 @@ def test_stale_records_are_made_again_and_say_why(
   change(config, root)
   records.prepare(config.data)
   assert f'changed since last time: {reason}.' in caplog.text
+
+
+def test_other_files_in_the_place_of_records_are_kept(config, root):
+  for name in ('.', 'JPEGImages'):
+    config.data.records = name
+    before = sorted(root.rglob('*'))
+    with pytest.raises(UserError, match='holds other files than records'):
+      records.prepare(config.data)
+    assert sorted(path for path in root.rglob('*')
+                  if path.suffix != '.lock') == before
 
 
 def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
@@ -218,7 +260,8 @@ def start(*args):
 
 def wait_for_checkpoint(process, workdir):
   deadline = time.monotonic() + 300
-  while not any((workdir / 'checkpoints').glob('[0-9]*')):
+  while not any(path.name.isdigit() for path in (
+      workdir / 'checkpoints').glob('*')):  # Complete ones.
     assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline
     time.sleep(0.02)
@@ -230,44 +273,45 @@ def last_state(workdir):
       manager.latest_step(), args=ocp.args.StandardRestore())
 
 
-def test_main_survives_kill_and_stops_cleanly_on_sigterm(tmp_path):
+def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
   straight = start(tmp_path / 'straight', tmp_path / 'data')
   output, errors = straight.communicate(timeout=600)
   assert straight.returncode == 0, errors
-  assert 'mIoU' in output
-  assert 'Traceback' not in errors
+  assert 'mIoU' in output and 'Traceback' not in errors
 
   killed = start(tmp_path / 'killed', tmp_path / 'data')
   wait_for_checkpoint(killed, tmp_path / 'killed')
   killed.send_signal(signal.SIGKILL)
   killed.communicate()
-  stopped = start(tmp_path / 'killed', tmp_path / 'data',
-                  '--config.num_steps=100000')
-  time.sleep(1)
-  while 'Training' not in (line := stopped.stderr.readline()) and line:
-    pass
-  stopped.send_signal(signal.SIGTERM)
-  _, errors = stopped.communicate(timeout=300)
-  assert stopped.returncode == 0, errors
   step, _ = last_state(tmp_path / 'killed')
-  assert f'step {step} is saved' in errors
+  assert 0 < step < 12
+  resumed = start(tmp_path / 'killed', tmp_path / 'data')
+  _, errors = resumed.communicate(timeout=600)
+  assert resumed.returncode == 0, errors
+
+  step, state = last_state(tmp_path / 'killed')
+  assert step == 12
+  assert_same_state(state, last_state(tmp_path / 'straight')[1])
 
 
-def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
-  for name in ('straight', 'killed'):
-    process = start(tmp_path / name, tmp_path / 'data')
-    if name == 'killed':
-      wait_for_checkpoint(process, tmp_path / name)
-      process.send_signal(signal.SIGKILL)
-      process.communicate()
-      assert not (tmp_path / name / 'metrics.json').exists()
-      process = start(tmp_path / name, tmp_path / 'data')
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-  (step, killed), (other, straight) = (
-      last_state(tmp_path / name) for name in ('killed', 'straight'))
-  assert step == other == 12
-  assert_same_state(killed, straight)
+def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
+  long = '--config.num_steps=100000'
+  first = start(tmp_path / 'run', tmp_path / 'data', long)
+  wait_for_checkpoint(first, tmp_path / 'run')
+  first.send_signal(signal.SIGTERM)
+  _, errors = first.communicate(timeout=300)
+  assert first.returncode == 0, errors
+  saved, _ = last_state(tmp_path / 'run')
+  assert f'step {saved} is saved' in errors
+
+  second = start(tmp_path / 'run', tmp_path / 'data', long)
+  for line in second.stderr:
+    if 'Training' in line:  # The loop begins; its step is being compiled.
+      break
+  second.send_signal(signal.SIGTERM)
+  _, errors = second.communicate(timeout=300)
+  assert second.returncode == 0, errors
+  assert f'step {saved + 1} is saved' in errors
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -276,9 +320,14 @@ def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
     (['--config.data.root=/nowhere', '--config.data.embedded='], 'nowhere'),
     (['surplus'], "Unknown argument 'surplus'"),
     (['--confg=x'], 'confg'),
+    (['--config=configs/nothing.py'], 'configs/nothing.py'),
+    (['--config=configs/demo.py:deeplabv3'], 'Choose from'),
+    (['--config={tmp}/broken.py'], 'broken.py, line 2'),
 ])
 def test_mistake_on_the_command_line(tmp_path, flags, message):
-  process = start(tmp_path / 'run', tmp_path / 'data', *flags)
+  (tmp_path / 'broken.py').write_text('def get_config():\n  return (\n')
+  process = start(tmp_path / 'run', tmp_path / 'data',
+                  *(flag.format(tmp=tmp_path) for flag in flags))
   output, errors = process.communicate(timeout=120)
   last = errors.strip().splitlines()[-1]
   assert process.returncode == 1

@@ -28,24 +28,29 @@ def _translation(x, y):
   return _matrix(1.0, 0.0, x, 0.0, 1.0, y)
 
 
-def crop_to_image(key, size, crop_size, config):
+def crop_to_image(key, size, crop_size, *, scale, rotate_probability,
+                  rotate_degrees, flip_probability):
   """Draws one augmentation's geometry.
 
   Args:
     key: [2] seed.
     size: (height, width) of the image in pixels, scalar tensors.
     crop_size: Side of the crop in pixels.
-    config: `scale` (low, high), `rotate_probability`, `rotate_degrees`,
-      `flip_probability`.
+    scale: (lowest, highest) factor of the image's size.
+    rotate_probability: Of a rotation about the centre.
+    rotate_degrees: Its largest angle, either way.
+    flip_probability: Of a left-right flip.
 
   Returns:
-    [3, 3] float32 matrix from crop pixels (x, y, 1) to image pixels.
+    matrix: [3, 3] float32, from crop pixels (x, y, 1) to image pixels.
+    canvas: [crop, crop] bool, where the scaled image's frame is in the crop.
+      What a rotation turns out of the frame is lost, as in OpenCV.
   """
   keys = tf.unstack(tf.random.split(key, 6))
   height, width = (tf.cast(side, tf.float32) for side in size)
-  scale = _uniform(keys[0], *config.scale)
-  scaled_height = tf.maximum(tf.round(height * scale), 1.0)
-  scaled_width = tf.maximum(tf.round(width * scale), 1.0)
+  factor = _uniform(keys[0], *scale)
+  scaled_height = tf.maximum(tf.round(height * factor), 1.0)
+  scaled_width = tf.maximum(tf.round(width * factor), 1.0)
 
   # Each matrix takes one step back from the crop towards the image.
   def pad_and_crop(key, scaled):
@@ -54,14 +59,15 @@ def crop_to_image(key, size, crop_size, config):
     start = tf.floor(_uniform(key, 0.0, 1.0) * (padded - crop_size + 1))
     return start - before
 
-  uncrop = _translation(pad_and_crop(keys[1], scaled_width),
-                        pad_and_crop(keys[2], scaled_height))
-  flip = _uniform(keys[3], 0.0, 1.0) < config.flip_probability
+  left = pad_and_crop(keys[1], scaled_width)
+  top = pad_and_crop(keys[2], scaled_height)
+  uncrop = _translation(left, top)
+  flip = _uniform(keys[3], 0.0, 1.0) < flip_probability
   sign = tf.where(flip, -1.0, 1.0)
   unflip = _matrix(sign, 0.0, tf.where(flip, scaled_width - 1, 0.0),
                    0.0, 1.0, 0.0)
-  rotate = _uniform(keys[4], 0.0, 1.0) < config.rotate_probability
-  angle = _uniform(keys[5], -1.0, 1.0) * config.rotate_degrees * math.pi / 180
+  rotate = _uniform(keys[4], 0.0, 1.0) < rotate_probability
+  angle = _uniform(keys[5], -1.0, 1.0) * rotate_degrees * math.pi / 180
   angle = tf.where(rotate, angle, 0.0)
   center = (scaled_width - 1) / 2, (scaled_height - 1) / 2
   cos, sin = tf.cos(angle), tf.sin(angle)
@@ -71,7 +77,11 @@ def crop_to_image(key, size, crop_size, config):
   x_ratio, y_ratio = width / scaled_width, height / scaled_height
   unscale = _matrix(x_ratio, 0.0, (x_ratio - 1) / 2,  # Half-pixel centres.
                     0.0, y_ratio, (y_ratio - 1) / 2)
-  return unscale @ unrotate @ unflip @ uncrop
+  pixels = tf.range(crop_size, dtype=tf.float32)
+  inside = lambda start, side: (pixels >= -start) & (pixels < side - start)
+  canvas = (inside(top, scaled_height)[:, None]
+            & inside(left, scaled_width)[None])
+  return unscale @ unrotate @ unflip @ uncrop, canvas
 
 
 def warp(maps, matrix, crop_size, fill, interpolation):
@@ -103,24 +113,26 @@ def blur(image):
   return image[0]
 
 
-def augment(example, key, *, crop_size, config, distance_fill):
+def augment(example, key, *, crop_size, blur_probability, distance_fill,
+            **geometry):
   """Augments one decoded training example.
 
   Args:
     example: 'image' [H, W, 3] uint8 RGB and any number of [H, W] uint8 maps.
     key: [2] seed; the result is a function of it and the example.
     crop_size: Side of the crop in pixels.
-    config: As `crop_to_image`, plus `blur_probability`.
+    blur_probability: Of a Gaussian blur of the image.
     distance_fill: METHOD 8b: 'official', padding has 255 in the distance maps;
       'corrected', 0.
+    **geometry: As of `crop_to_image`.
 
   Returns:
     The same dict, every entry [crop_size, crop_size, ...] uint8.
   """
   geometry_key, blur_key = tf.unstack(tf.random.split(key, 2))
-  matrix = crop_to_image(
+  matrix, canvas = crop_to_image(
       geometry_key, tf.unstack(tf.shape(example['image'])[:2]), crop_size,
-      config)
+      **geometry)
 
   # The image is warped with a margin, for the blur to draw on. Its mean is
   # taken off first: 0 outside then means the mean, also where both mix.
@@ -129,11 +141,12 @@ def augment(example, key, *, crop_size, config, distance_fill):
   image = warp(image, matrix @ margin, crop_size + 2 * _BLUR_REACH, 0.0,
                'BILINEAR')
   image = tf.cond(
-      _uniform(blur_key, 0.0, 1.0) < config.blur_probability,
+      _uniform(blur_key, 0.0, 1.0) < blur_probability,
       lambda: blur(image),
       lambda: image[_BLUR_REACH:-_BLUR_REACH, _BLUR_REACH:-_BLUR_REACH])
   image = tf.cast(tf.round(tf.clip_by_value(image + MEAN_PIXEL, 0, 255)),
                   tf.uint8)
+  image = tf.where(canvas[..., None], image, MEAN_PIXEL)
 
   names = [name for name in example if name != 'image']
   maps = tf.stack([example[name] for name in names], axis=-1)
@@ -144,6 +157,7 @@ def augment(example, key, *, crop_size, config, distance_fill):
        for name in names], tf.uint8)
   maps = tf.bitwise.bitwise_xor(maps, complement)
   maps = warp(maps, matrix, crop_size, 255.0, 'NEAREST')
+  maps = tf.where(canvas[..., None], maps, tf.constant(255, tf.uint8))
   maps = tf.bitwise.bitwise_xor(maps, complement)
   return {'image': image} | dict(
       zip(names, tf.unstack(maps, axis=-1), strict=True))

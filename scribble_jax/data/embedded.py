@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 
-from absl import logging
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -43,8 +42,8 @@ def prepare_dataset(root, **parameters):
   if stored == parameters | {'version': VERSION}:
     return
   if stored:
-    logging.warning('Drawing %s again: its parameters have changed.', root)
-    shutil.rmtree(root)
+    raise UserError(f'{root} was drawn with other parameters. Delete it, or '
+                    'set --config.data.root to a new folder.')
   try:
     write_dataset(root, **parameters)
   except OSError as error:

@@ -25,15 +25,13 @@ def decode(example, names):
       for name in names}
 
 
-def train_batches(source, *, crop_size, augmentation, distance_fill,
-                  batch_size, seed, start_step, process_index, process_count):
+def train_batches(source, *, augmentation, batch_size, seed, start_step,
+                  process_index, process_count):
   """Yields this host's share of global batches start_step, start_step + 1, ...
 
   Args:
     source: `records.Records`. All of it is cached in memory, still encoded.
-    crop_size: Side of the crops in pixels.
-    augmentation: What `augment.augment` reads.
-    distance_fill: METHOD 8b, as in `augment.augment`.
+    augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
     seed: Seeds both the order and the augmentation.
     start_step: Number of batches already consumed.
@@ -51,8 +49,7 @@ def train_batches(source, *, crop_size, augmentation, distance_fill,
 
   def prepare(index, example):
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), index)
-    return augment(decode(example, TRAIN_MASKS), key, crop_size=crop_size,
-                   config=augmentation, distance_fill=distance_fill)
+    return augment(decode(example, TRAIN_MASKS), key, **augmentation)
 
   ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   ds = ds.batch(batch_size // process_count, drop_remainder=True)

@@ -54,4 +54,8 @@ def read_mask(path):
       raise ValueError(
           f'has mode {image.mode}, not one 8-bit class index a pixel (palette '
           'or greyscale PNG)')
+    if image.mode == 'L' and ';' in str(image.tile[0].args):
+      # Pillow stretches such values to 0..255.
+      raise ValueError('has fewer than 8 bits a pixel and no palette; save its '
+                       'class indices as 8-bit PNG')
     return np.asarray(image)

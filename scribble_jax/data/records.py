@@ -7,6 +7,7 @@ truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 import concurrent.futures
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import itertools
 import json
@@ -17,6 +18,7 @@ import struct
 
 from absl import logging
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
@@ -31,6 +33,8 @@ MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')
 # Bytes that the TFRecord format adds: length, its checksum, data's checksum.
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4
+# Counts the changes of what a record holds; another one makes records stale.
+_VERSION = 1
 
 
 class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
@@ -65,30 +69,30 @@ class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, split):
     """Yields (index, features); after the first problem, only collects more."""
+    splits = list(self._examples)
+    following = splits[splits.index(split) + 1:]
+    listed = self._examples[split]
     encode = functools.partial(encode_example, spec=self._spec)
-    for i, (features, is_empty, problems) in enumerate(
-        _parallel_map(encode, self._examples[split])):
+    for i, (features, is_empty, problems) in enumerate(itertools.chain(
+        _parallel_map(encode, listed),
+        # Reached in this split only if the build is lost anyway.
+        *(_parallel_map(encode, self._examples[later])
+          for later in following))):
+      if i == len(listed) and not self._problems:
+        return
       self._progress.update()
       self._problems += problems
       self._num_empty += split == 'train' and is_empty
       if not self._problems:
         yield i, features
-    last = split == list(self._examples)[-1]
-    if last or self._problems:
-      self._finish(split)
+    self._finish()
 
-  def _finish(self, split):
-    splits = list(self._examples)
-    for later in splits[splits.index(split) + 1:]:
-      encode = functools.partial(encode_example, spec=self._spec)
-      for _, _, problems in _parallel_map(encode, self._examples[later]):
-        self._progress.update()
-        self._problems += problems
+  def _finish(self):
     self._progress.close()
     raise_problems(self._problems, 'Mend these files and start again.')
     if self._num_empty:
-      logging.warning('%d training images have an empty scribble; they train '
-                      'on their pseudo-labels alone.', self._num_empty)
+      logging.warning('%d training images have an empty scribble.',
+                      self._num_empty)
 
 
 def encode_example(example, spec):
@@ -155,12 +159,13 @@ class Records:
     return self.builder.info.splits[split].num_examples
 
 
-def prepare(config):
+def prepare(config, pseudo_labels_needed=True):
   """Opens the records of a data set, making them if missing or stale.
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
       `classes`, `records`, `lambda_s`, `lambda_c`.
+    pseudo_labels_needed: Whether their folder must exist.
 
   Returns:
     Records.
@@ -168,24 +173,52 @@ def prepare(config):
   Raises:
     UserError: The sources or the records can't be used.
   """
-  examples = sources.list_examples(config)
+  examples = sources.list_examples(config, pseudo_labels_needed)
   class_names = sources.read_class_names(config.classes, config.root)
-  spec = {'class_names': list(class_names), 'lambda_s': config.lambda_s,
-          'lambda_c': config.lambda_c, **sources.fingerprint(examples)}
+  spec = {'version': _VERSION, 'class_names': list(class_names),
+          'lambda_s': config.lambda_s, 'lambda_c': config.lambda_c,
+          **sources.fingerprint(examples)}
   directory = pathlib.Path(config.root, config.records)
-  reason = _stale_reason(directory, spec)
-  if reason:
-    logging.warning('Preparing %s: %s.', directory, reason)
-    _build(directory, examples, spec)
+  with _only_one_process(directory):
+    reason = _stale_reason(directory, spec)
+    if reason:
+      logging.warning('Preparing %s: %s.', directory, reason)
+      _build(directory, examples, spec)
   builder = tfds.builder_from_directory(str(directory))
   _check_shards(builder)
   return Records(builder, class_names)
 
 
+@contextlib.contextmanager
+def _only_one_process(directory):
+  """Lets the second of two runs wait for the first one's records."""
+  with contextlib.ExitStack() as stack:
+    try:
+      directory.parent.mkdir(parents=True, exist_ok=True)
+      lock = stack.enter_context(
+          open(directory.with_name(f'.{directory.name}.lock'), 'w'))
+    except OSError as error:
+      raise _cannot_write(directory, error) from error
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+def _cannot_write(directory, error):
+  return UserError(f'Cannot write {directory}: {error}. Set '
+                   '--config.data.records to a folder that can be written.')
+
+
 def _stale_reason(directory, spec):
-  """Returns why records must be made, or None if those there will do."""
+  """Returns why records must be made, or None if those there will do.
+
+  Raises:
+    UserError: The folder holds something else, which must not be lost.
+  """
   if not directory.exists():
     return 'no records yet'
+  if not (directory / 'dataset_info.json').exists():
+    raise UserError(f'{directory} holds other files than records. Set '
+                    '--config.data.records to a new folder.')
   try:
     stored = json.loads((directory / 'metadata.json').read_text())
   except (OSError, ValueError):
@@ -207,10 +240,8 @@ def _build(directory, examples, spec):
       builder.download_and_prepare()
     shutil.rmtree(directory, ignore_errors=True)
     builder.data_path.rename(directory)
-  except OSError as error:
-    raise UserError(f'Cannot write {directory}: {error}. Set '
-                    '--config.data.records to a folder that can be written.'
-                    ) from error
+  except (OSError, tf.errors.OpError) as error:
+    raise _cannot_write(directory, error) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 

@@ -49,7 +49,7 @@ def draw(xml, size, class_names):
 
 
 def _draw_stroke(canvas, points, label):
-  if len(points) > 1:
+  if len(set(points)) > 1:
     canvas.line(points, fill=label, width=STROKE_WIDTH, joint='curve')
   else:
     (x, y), reach = points[0], STROKE_WIDTH // 2

@@ -22,7 +22,7 @@ MIN_RELATIVE_DEPTH = 0.35
 # same way through a region.
 COST_VARIATION = 0.5
 # Share of the middle line that one stroke covers.
-MIN_KEPT, MAX_KEPT = 0.55, 0.9
+MIN_KEPT, MAX_KEPT = 0.45, 0.75
 # No stroke is longer than this share of the image's longer side; it bounds
 # background strokes, whose middle line can wind around every object.
 MAX_LENGTH = 0.6

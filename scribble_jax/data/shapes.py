@@ -20,13 +20,13 @@ CLASS_NAMES = ('background', 'striped_fish', 'spotted_fish', 'spotted_star',
 
 SUPERSAMPLING = 3  # Outlines are drawn larger and averaged: soft edges.
 # Lengths are shares of the image side unless said otherwise.
-# One to three objects of these radii cover 30 % of an image, as in VOC.
+# One to three objects of these radii cover a third of an image, as in VOC.
 OBJECT_COUNT_PROBABILITIES = (0.3, 0.4, 0.3)
-OBJECT_RADIUS = (0.21, 0.40)
+OBJECT_RADIUS = (0.20, 0.38)
 TILT = 0.7  # Radians: fish swim more or less level, either way.
 # Pebbles have the objects' colours and relief and some their textures, so
 # none of these alone means foreground.
-PEBBLE_COUNT, PEBBLE_RADIUS, PEBBLE_TEXTURED = (2, 6), (0.05, 0.16), 0.25
+PEBBLE_COUNT, PEBBLE_RADIUS, PEBBLE_TEXTURED = (2, 5), (0.05, 0.14), 0.2
 WEED_COUNT, WEED_WIDTH = (1, 5), (0.012, 0.04)
 # 12 to 17 pixels at 128. At 7 to 10, and fainter, a stride-8 network told
 # textures apart no better than by chance after 10,000 crops.
@@ -38,7 +38,7 @@ TEXTURE_FADE = 0.3
 # Least RGB distance (0..1) between an object's two colours, to show texture.
 COLOUR_CONTRAST = 0.5
 # Strength of a texture that spreads over the whole background.
-BACKGROUND_TEXTURE = (0.0, 0.35)
+BACKGROUND_TEXTURE = (0.0, 0.25)
 BACKGROUND_NOISE = 0.08
 RELIEF, SHADOW, SHADOW_REACH = 0.1, 0.4, 0.12  # Reach in radii.
 SENSOR_NOISE = (0.01, 0.035)

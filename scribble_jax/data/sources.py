@@ -18,6 +18,7 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.losses import IGNORE_LABEL
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+IMAGE_FORMATS = ('JPEG', 'MPO', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS = 'none'
 
 
@@ -57,28 +58,45 @@ def read_class_names(classes, root):
     root: The data set's folder.
 
   Raises:
-    UserError: The file is missing or names fewer than two classes.
+    UserError: The file is missing, or names too few classes or one twice.
   """
   if not isinstance(classes, str):
     return tuple(classes)
   path = pathlib.Path(root, classes)
-  if not path.is_file():
-    raise UserError(f'{path} does not exist. List the class names there, one '
-                    'a line, background first.')
-  names = tuple(line.strip() for line in path.read_text().splitlines()
-                if line.strip())
+  names = _read_lines(path, 'List the class names there, one a line, '
+                      'background first.')
   if not 2 <= len(names) < IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
                     'one a line, background first.')
-  return names
+  _raise_repeated(path, names, 'Name every class once.')
+  return tuple(names)
 
 
-def list_examples(config):
+def _read_lines(path, content):
+  """Returns the lines of a text file that are not blank, stripped."""
+  if not path.is_file():
+    raise UserError(f'{path} does not exist. {content}')
+  try:
+    text = path.read_text(encoding='utf-8-sig')
+  except UnicodeDecodeError:
+    raise UserError(f'{path} is not UTF-8 text. Save it as UTF-8.') from None
+  return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _raise_repeated(path, names, remedy):
+  raise_problems(
+      [f'{path}: {name} is listed {count} times'
+       for name, count in collections.Counter(names).items() if count > 1],
+      remedy)
+
+
+def list_examples(config, pseudo_labels_needed):
   """Finds the files of every listed image.
 
   Args:
     config: `root`, and below it (or absolute) `images`, `scribbles`,
       `pseudo_labels`, `ground_truth`, `train_list`, `val_list`.
+    pseudo_labels_needed: Whether their folder must exist.
 
   Returns:
     {'train': [Example, ...], 'val': [Example, ...]}, in the lists' order.
@@ -95,7 +113,8 @@ def list_examples(config):
   images = _files_by_id(root / config.images, IMAGE_SUFFIXES)
   scribbles = _scribbles_by_id(root / config.scribbles)
   ground_truth = _files_by_id(root / config.ground_truth, ('.png',))
-  pseudo_labels = _pseudo_labels_by_id(root, config.pseudo_labels)
+  pseudo_labels = _pseudo_labels_by_id(
+      root, config.pseudo_labels, pseudo_labels_needed)
 
   problems = []
 
@@ -121,19 +140,14 @@ def list_examples(config):
 
 def _read_list(path):
   """Returns the ids of an image list in either spelling."""
-  if not path.is_file():
-    raise UserError(f'{path} does not exist. It lists the images, one a line: '
-                    'ID, or /JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
-  ids = [pathlib.PurePosixPath(line.split()[0]).name
-         for line in path.read_text().splitlines() if line.strip()]
+  lines = _read_lines(path, 'It lists the images, one a line: ID, or '
+                      '/JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
+  ids = [pathlib.PurePosixPath(line.split()[0]).name for line in lines]
   ids = [name.removesuffix(pathlib.PurePosixPath(name).suffix)
-         if name.endswith(IMAGE_SUFFIXES) else name for name in ids]
+         if name.lower().endswith(IMAGE_SUFFIXES) else name for name in ids]
   if not ids:
     raise UserError(f'{path} lists no image. Add ids, one a line.')
-  raise_problems(
-      [f'{path}: {name} is listed {count} times'
-       for name, count in collections.Counter(ids).items() if count > 1],
-      'List every image once.')
+  _raise_repeated(path, ids, 'List every image once.')
   return ids
 
 
@@ -142,18 +156,20 @@ def _files_by_id(folder, suffixes):
   if not folder.is_dir():
     raise UserError(f'{folder} does not exist. Create it or set the paths '
                     'under --config.data.')
-  files = {}
-  for entry in os.scandir(folder):
-    stem, suffix = os.path.splitext(entry.name)
-    if suffix.lower() in suffixes:
-      files[stem] = pathlib.Path(entry.path)
+  files, problems = {}, []
+  for path in sorted(folder.iterdir()):
+    if path.suffix.lower() in suffixes:
+      if path.stem in files:
+        problems.append(f'{path}: {files[path.stem].name} has the same id')
+      files[path.stem] = path
+  raise_problems(problems, 'Keep one file an id.')
   return files
 
 
-def _pseudo_labels_by_id(root, name):
-  if name == NO_PSEUDO_LABELS:
-    return collections.defaultdict(lambda: None)
+def _pseudo_labels_by_id(root, name, needed):
   folder = root / name
+  if name == NO_PSEUDO_LABELS or not (needed or folder.is_dir()):
+    return collections.defaultdict(lambda: None)
   if not folder.is_dir():
     raise UserError(
         f'{folder} does not exist. Put the pseudo-labels there, one PNG an '
@@ -165,14 +181,8 @@ def _pseudo_labels_by_id(root, name):
 
 def _scribbles_by_id(path):
   """Returns {id: PNG path or (name, XML bytes)} of a folder or a zip."""
-  if path.is_file() and zipfile.is_zipfile(path):
-    files = {}
-    with zipfile.ZipFile(path) as archive:
-      for name in archive.namelist():
-        if name.endswith('.xml'):
-          files[pathlib.PurePosixPath(name).stem] = (
-              f'{path}/{name}', archive.read(name))
-    return files
+  if path.is_file():
+    return _scribbles_in_zip(path)
   if not path.is_dir():
     raise UserError(f'{path} does not exist. Put the scribbles there: PNG '
                     "masks, or ScribbleSup's XML files as a folder or a zip. "
@@ -180,6 +190,23 @@ def _scribbles_by_id(path):
   files = _files_by_id(path, ('.png',))
   for name, xml in _files_by_id(path, ('.xml',)).items():
     files.setdefault(name, (str(xml), xml.read_bytes()))
+  return files
+
+
+def _scribbles_in_zip(path):
+  files, problems = {}, []
+  try:
+    with zipfile.ZipFile(path) as archive:
+      for name in archive.namelist():
+        stem, suffix = os.path.splitext(os.path.basename(name))
+        if suffix.lower() == '.xml':
+          if stem in files:
+            problems.append(f'{path}/{name}: another file has the same id')
+          files[stem] = f'{path}/{name}', archive.read(name)
+  except (zipfile.BadZipFile, RuntimeError) as error:
+    raise UserError(f'{path} is no complete zip file ({error}). Copy it '
+                    'again, or unpack it and name the folder.') from error
+  raise_problems(problems, 'Keep one XML file an id.')
   return files
 
 
@@ -196,11 +223,13 @@ def load(example, class_names):
   problems = []
   try:
     image = example.image.read_bytes()
-    with Image.open(io.BytesIO(image)) as decoded:
+    with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as decoded:
       decoded.load()
       size = decoded.height, decoded.width
-  except (OSError, SyntaxError) as error:
-    return None, [f'{example.image}: truncated or no image ({error})']
+  except (OSError, SyntaxError, ValueError,
+          Image.DecompressionBombError) as error:
+    return None, [f'{example.image}: truncated or neither JPEG nor PNG '
+                  f'({error})']
 
   def read(path):
     if path is None:
@@ -256,4 +285,4 @@ def _stamp(path):
   if isinstance(path, tuple):
     return hashlib.sha256(path[1]).hexdigest()
   status = path.stat()
-  return f'{path} {status.st_size} {status.st_mtime_ns}'
+  return f'{path.name} {status.st_size} {status.st_mtime_ns}'

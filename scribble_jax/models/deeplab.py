@@ -103,9 +103,9 @@ class SegmentationNetwork(nn.Module):
   num_classes: int
   depth: int
   head: str
-  width: int = 64
-  head_width: int = 256
-  dropout: float = 0.5
+  width: int
+  head_width: int
+  dropout: float
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):

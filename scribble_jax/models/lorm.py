@@ -45,7 +45,8 @@ class LoRM(nn.Module):
   """The local rectification module: two projections and a learned scale.
 
   Attributes:
-    dtype: Compute type of the projections; the aggregation is float32.
+    dtype: Compute type of the projections. The aggregation takes float32, in
+      the backend's default precision.
   """
   dtype: jnp.dtype = jnp.float32
 

@@ -97,7 +97,7 @@ class ResNet(nn.Module):
     dtype: Compute type.
   """
   depth: int
-  width: int = 64
+  width: int
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
