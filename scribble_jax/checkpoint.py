@@ -20,7 +20,10 @@ def open_manager(directory, *, intervals, keep, last_step):
   """
   # Of a checkpoint without evaluation: below all others.
   metric = lambda figures: figures.get(BEST_METRIC, -1.0)
-  return ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(
+  # The handler is named so that what is stored can be asked for before the
+  # first save.
+  handler = ocp.StandardCheckpointHandler()
+  options = ocp.CheckpointManagerOptions(
       best_fn=metric,
       save_decision_policy=policies.AnySavePolicy([
           *(policies.FixedIntervalPolicy(steps) for steps in intervals),
@@ -29,7 +32,9 @@ def open_manager(directory, *, intervals, keep, last_step):
       preservation_policy=policies.AnyPreservationPolicy([
           policies.LatestN(keep),
           policies.BestN(get_metric_fn=metric, n=1),
-      ])))
+      ]))
+  return ocp.CheckpointManager(
+      directory, item_handlers=handler, options=options)
 
 
 def save(manager, step, state, figures):

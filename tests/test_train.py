@@ -50,7 +50,8 @@ def test_a_run_leaves_figures_pictures_and_checkpoints(
   assert all(name in table for name in class_names)
 
   for split in ('train', 'val'):
-    assert min(Image.open(workdir / f'panels_{split}.png').size) > 100
+    with Image.open(workdir / f'panels_{split}.png') as panels:
+      assert min(panels.size) > 100
   assert list(workdir.glob('events.out.tfevents*'))
   kept = sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir())
   assert kept == sorted({figures['best_step'], config.num_steps})
@@ -258,13 +259,17 @@ def start(*args):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def wait_for_checkpoint(process, workdir):
+def wait_until(process, condition):
   deadline = time.monotonic() + 300
-  while not any(path.name.isdigit() for path in (
-      workdir / 'checkpoints').glob('*')):  # Complete ones.
+  while not condition():
     assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline
     time.sleep(0.02)
+
+
+def has_checkpoint(workdir):
+  return any(path.name.isdigit()  # Complete ones.
+             for path in (workdir / 'checkpoints').glob('*'))
 
 
 def last_state(workdir):
@@ -280,7 +285,7 @@ def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
   assert 'mIoU' in output and 'Traceback' not in errors
 
   killed = start(tmp_path / 'killed', tmp_path / 'data')
-  wait_for_checkpoint(killed, tmp_path / 'killed')
+  wait_until(killed, lambda: has_checkpoint(tmp_path / 'killed'))
   killed.send_signal(signal.SIGKILL)
   killed.communicate()
   step, _ = last_state(tmp_path / 'killed')
@@ -297,7 +302,7 @@ def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
 def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   long = '--config.num_steps=100000'
   first = start(tmp_path / 'run', tmp_path / 'data', long)
-  wait_for_checkpoint(first, tmp_path / 'run')
+  wait_until(first, lambda: has_checkpoint(tmp_path / 'run'))
   first.send_signal(signal.SIGTERM)
   _, errors = first.communicate(timeout=300)
   assert first.returncode == 0, errors
@@ -305,9 +310,8 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   assert f'step {saved} is saved' in errors
 
   second = start(tmp_path / 'run', tmp_path / 'data', long)
-  for line in second.stderr:
-    if 'Training' in line:  # The loop begins; its step is being compiled.
-      break
+  # Its event file is opened before the state is restored.
+  wait_until(second, lambda: len([*(tmp_path / 'run').glob('events*')]) == 2)
   second.send_signal(signal.SIGTERM)
   _, errors = second.communicate(timeout=300)
   assert second.returncode == 0, errors
@@ -317,7 +321,7 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
 @pytest.mark.parametrize('flags, message', [
     (['--config.optim.learning_rate=1'], 'learning_rate'),
     (['--config.optim.lr=fast'], 'fast'),
-    (['--config.data.root=/nowhere', '--config.data.embedded='], 'nowhere'),
+    (['--config.data.root=/proc/nowhere'], 'Cannot draw the data set'),
     (['surplus'], "Unknown argument 'surplus'"),
     (['--confg=x'], 'confg'),
     (['--config=configs/nothing.py'], 'configs/nothing.py'),
