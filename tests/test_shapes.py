@@ -95,11 +95,11 @@ def test_listed_classes_are_the_classes_drawn(tmp_path, scenes):
 def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
   simulate, calls = scribbles.simulate_scribble, []
 
-  def simulate_or_die(*arguments):
+  def simulate_or_die(*arguments, **options):
     calls.append(arguments)
     if len(calls) == 2:
       raise error
-    return simulate(*arguments)
+    return simulate(*arguments, **options)
 
   monkeypatch.setattr(scribbles, 'simulate_scribble', simulate_or_die)
   with pytest.raises(type(error)):
@@ -172,6 +172,13 @@ def test_each_object_has_one_stroke_in_its_middle(scenes):
         # Of a region's pixels more than half are less deep than this.
         inner = depth[1:-1, 1:-1][parts == part]
         assert depth[1:-1, 1:-1][stroke].mean() > np.median(inner)
+
+
+def test_background_may_go_without_a_stroke(scenes):
+  drawn = [0 in scribbles.simulate_scribble(
+      np.random.default_rng(i), ground_truth, 2, background_probability=0.5)
+           for i, (_, ground_truth, _, _) in enumerate(scenes)]
+  assert 0.3 < np.mean(drawn) < 0.7  # Of 100.
 
 
 def test_strokes_cover_about_three_percent(scenes):

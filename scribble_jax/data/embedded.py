@@ -17,6 +17,9 @@ from scribble_jax.errors import UserError
 
 # Of a 128-pixel image 2 pixels: strokes cover about 3 % of it, as on VOC.
 STROKE_WIDTH = 1 / 64
+# People scribble on what they care about: half of the images have no stroke on
+# the background, whose extent only the pseudo-labels tell.
+BACKGROUND_PROBABILITY = 0.5
 JPEG_QUALITY = 92
 SPLITS = ('train', 'val')
 # Counts the changes of what is drawn; another one makes older folders stale.
@@ -100,7 +103,9 @@ def _write_split(root, split, count, image_size, seed):
     masks.write_mask(root / f'SegmentationClassAug/{name}.png', ground_truth)
     if split == 'train':
       masks.write_mask(root / f'scribbles/{name}.png',
-                       scribbles.simulate_scribble(rng, ground_truth, width))
+                       scribbles.simulate_scribble(
+                           rng, ground_truth, width, max_background_strokes=1,
+                           background_probability=BACKGROUND_PROBABILITY))
       masks.write_mask(root / f'pseudo_labels/{name}.png',
                        simulate_pseudo_label(rng, ground_truth))
   (root / f'ImageSets/SegmentationAug/{split}.txt').write_text(

@@ -38,7 +38,7 @@ BACKGROUND_GAP = 0.2
 
 
 def simulate_scribble(rng, mask, width=3, *, max_parts=3,
-                      max_background_strokes=2):
+                      max_background_strokes=2, background_probability=1.0):
   """Draws one stroke on each large part of each class of a mask.
 
   Args:
@@ -46,17 +46,20 @@ def simulate_scribble(rng, mask, width=3, *, max_parts=3,
     mask: [H, W] uint8 classes; 0 is background, 255 belongs to no class.
     width: Stroke width in pixels; a part too small for a stroke gets a dot.
     max_parts: Strokes per foreground class at most, largest parts first.
-    max_background_strokes: Background gets one stroke up to this many.
+    max_background_strokes: Background gets one stroke up to this many,
+    background_probability: or, if this draw fails, none.
 
   Returns:
     [H, W] uint8 classes on the strokes, IGNORE_LABEL elsewhere. Every labelled
-    pixel agrees with the mask, and every class of the mask has one.
+    pixel agrees with the mask, and every foreground class of the mask has one.
   """
   scribble = np.full_like(mask, IGNORE_LABEL)
   for label in np.unique(mask):
     if label == IGNORE_LABEL:
       continue
     if label == 0:
+      if rng.random() >= background_probability:
+        continue
       count = rng.integers(1, max_background_strokes + 1)
       strokes = _background_strokes(rng, mask == 0, width, count)
     else:

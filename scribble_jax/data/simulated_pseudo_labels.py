@@ -16,7 +16,7 @@ PARTIAL_PROBABILITY = 0.15
 PARTIAL_SPREAD = (0.35, 0.6)  # In units of sqrt(area).
 # Another class of the same image takes an object: CAMs know which classes an
 # image has, not which is which.
-CONFUSED_PROBABILITY = 0.1
+CONFUSED_PROBABILITY = 0.08
 # Objects under this share of the image vanish with this probability.
 SMALL_AREA, LOST_PROBABILITY = 0.04, 0.5
 
