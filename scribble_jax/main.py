@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
@@ -24,21 +23,13 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for checkpoints, event files and results.')
 flags.mark_flags_as_required(['config', 'workdir'])
 
-# A laptop that slept, or a job that was suspended, goes on afterwards.
-_LONE_HOST_TIMEOUT_SECONDS = 30 * 24 * 3600
-
 
 def join_job():
-  """Connects the hosts. Even a lone host must, or SIGTERM ends it unsaved."""
+  """Connects the hosts, if there are several."""
   try:
     jax.distributed.initialize()  # Cloud TPU and Slurm describe themselves.
   except ValueError:
-    with socket.socket() as probe:
-      probe.bind(('localhost', 0))
-      port = probe.getsockname()[1]
-    jax.distributed.initialize(
-        f'localhost:{port}', num_processes=1, process_id=0,
-        heartbeat_timeout_seconds=_LONE_HOST_TIMEOUT_SECONDS)
+    logging.info('No cluster: this host works alone.')
 
 
 def main(argv):

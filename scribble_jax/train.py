@@ -8,7 +8,6 @@ import tempfile
 from absl import logging
 from clu import metric_writers
 import jax
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from scribble_jax import checkpoint
@@ -16,6 +15,7 @@ from scribble_jax import config_check
 from scribble_jax import evaluate
 from scribble_jax import models
 from scribble_jax import optimizer
+from scribble_jax import preemption
 from scribble_jax import report
 from scribble_jax import sharding
 from scribble_jax import train_state
@@ -52,20 +52,21 @@ def train(config, workdir):
   state, train_step = _make_state_and_step(config, model, mesh)
   predict = evaluate.make_predict(
       model, mesh, window=config.data.crop_size, batch_size=config.batch_size)
-  writer = metric_writers.create_default_writer(
-      str(workdir), just_logging=jax.process_index() != 0)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=(config.checkpoint_every, config.eval_every),
       last_step=config.num_steps)
 
-  with manager, metric_writers.ensure_flushes(writer):
+  with preemption.watch() as must_stop, manager:
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
-    state = _loop(config, state, train_step, predict, source, mesh, manager,
-                  writer)
-    if state.step >= config.num_steps:
-      _report(config, workdir, predict, state, source, manager, writer)
+    writer = metric_writers.create_default_writer(
+        str(workdir), just_logging=jax.process_index() != 0)
+    with metric_writers.ensure_flushes(writer):
+      state = _loop(config, state, train_step, predict, source, mesh, manager,
+                    writer, must_stop)
+      if state.step >= config.num_steps:
+        _report(config, workdir, predict, state, source, manager, writer)
   return state
 
 
@@ -113,7 +114,8 @@ def _make_state_and_step(config, model, mesh):
   return state, lambda state, batch: train_step(state, batch, step_rng)
 
 
-def _loop(config, state, train_step, predict, source, mesh, manager, writer):
+def _loop(config, state, train_step, predict, source, mesh, manager, writer,
+          must_stop):
   """Runs the remaining updates; returns the last state."""
   start_step = int(state.step)
   augmentation = config.data.augmentation.to_dict() | {
@@ -134,11 +136,8 @@ def _loop(config, state, train_step, predict, source, mesh, manager, writer):
       log.add(step, scalars)
 
       evaluating = not step % config.eval_every or step == config.num_steps
-      # Counts from 1 in every process: JAX expects it for a signal that came
-      # before the first call.
-      preempted = multihost_utils.reached_preemption_sync_point(
-          step - start_step)
-      saving = preempted or manager.should_save(step)
+      stopping = must_stop(step - start_step)
+      saving = stopping or manager.should_save(step)
       if evaluating or saving or not step % config.log_every:
         log.flush()  # Ends the run before a broken state is saved.
       figures = {}
@@ -149,7 +148,7 @@ def _loop(config, state, train_step, predict, source, mesh, manager, writer):
         checkpoint.save(manager, step, state, figures)
       if evaluating or saving:
         log.pause()
-      if preempted:
+      if stopping:
         logging.warning('Stopped by a signal; step %d is saved. The same '
                         'command goes on from there.', step)
         break

@@ -1,5 +1,6 @@
 """The whole loop on a tiny data set: results, resume, signals, bad runs."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -128,8 +129,8 @@ def test_a_run_may_go_on_for_longer(config, tmp_path, caplog):
 def test_a_shortened_run_that_was_never_evaluated_is_reported(
     config, tmp_path, monkeypatch):
   monkeypatch.setattr(  # A signal in step 2.
-      train.multihost_utils, 'reached_preemption_sync_point',
-      lambda step: step == 2)
+      train.preemption, 'watch',
+      lambda: contextlib.nullcontext(lambda updates: updates == 2))
   assert train.train(config, str(tmp_path / 'run')).step == 2
   monkeypatch.undo()
   config.num_steps, config.optim.warmup_steps = 2, 0
@@ -310,7 +311,7 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   assert f'step {saved} is saved' in errors
 
   second = start(tmp_path / 'run', tmp_path / 'data', long)
-  # Its event file is opened before the state is restored.
+  # Its event file is opened before the first step, which compiles.
   wait_until(second, lambda: len([*(tmp_path / 'run').glob('events*')]) == 2)
   second.send_signal(signal.SIGTERM)
   _, errors = second.communicate(timeout=300)
