@@ -19,7 +19,7 @@ def get_config(variant=''):
     variant: '', or what scribblesup.py knows, with commas between.
   """
   config = own_data.get_config()
-  config.num_steps = 1_850
+  config.num_steps = 1_200
   config.batch_size = 16
   config.model.backbone = 'resnet18'
   config.model.width = 16
@@ -45,8 +45,8 @@ def get_config(variant=''):
   config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
 
   config.log_every = 20
-  config.eval_every = 925
-  config.checkpoint_every = 185
+  config.eval_every = 600
+  config.checkpoint_every = 200
   for part in filter(None, variant.split(',')):
     scribblesup.apply_variant(config, part)
   return config

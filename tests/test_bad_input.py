@@ -195,7 +195,7 @@ def set_values(config, changes):
     ({'optim.warmup_steps': 9}, r'warmup_steps is 9'),
     ({'method.normaliser': 'mine'}, r"method\.normaliser is 'mine'"),
     ({'loss_weights.lorm': -1.0}, r'loss_weights\.lorm is -1'),
-    ({'model.num_classes': 4}, r'num_classes is 4, but the data set has 5'),
+    ({'model.num_classes': 5}, r'num_classes is 5, but the data set has 4'),
     ({'model.backbone': 'vgg'}, r"backbone is 'vgg'\. Choose one of: resnet18"),
 ])
 def test_mistake_in_the_config(config, tmp_path, changes, message):

@@ -58,7 +58,7 @@ def simulate_scribble(rng, mask, width=3, *, max_parts=3,
     if label == IGNORE_LABEL:
       continue
     if label == 0:
-      if rng.random() >= background_probability:
+      if background_probability < 1 and rng.random() >= background_probability:
         continue
       count = rng.integers(1, max_background_strokes + 1)
       strokes = _background_strokes(rng, mask == 0, width, count)

@@ -1,8 +1,8 @@
 """The embedded demo: little sea-bed scenes drawn from numbers alone.
 
-Fish, starfish and shells, striped, spotted or checked, lie among pebbles and
-weed. Classes share outlines and textures, pebbles wear the textures too, and
-every colour is anybody's: no single cue tells the classes apart.
+Striped fish, spotted shells and checked starfish lie among pebbles and weed.
+Pebbles wear the same textures and relief, and every colour is anybody's: texture
+and outline together tell what something is, neither alone nor its colour does.
 Every image depends on (seed, split, index) alone.
 """
 
@@ -14,15 +14,13 @@ from PIL import ImageDraw
 from PIL import ImageFilter
 
 TEXTURES = ('striped', 'spotted', 'checked')
-# Spots don't tell a fish from a star, nor does the outline tell the fish apart.
-CLASS_NAMES = ('background', 'striped_fish', 'spotted_fish', 'spotted_star',
-               'checked_shell')
+CLASS_NAMES = ('background', 'striped_fish', 'spotted_shell', 'checked_star')
 
 SUPERSAMPLING = 3  # Outlines are drawn larger and averaged: soft edges.
 # Lengths are shares of the image side unless said otherwise.
 # One to three objects of these radii cover a third of an image, as in VOC.
 OBJECT_COUNT_PROBABILITIES = (0.3, 0.4, 0.3)
-OBJECT_RADIUS = (0.20, 0.38)
+OBJECT_RADIUS = (0.19, 0.36)
 TILT = 0.7  # Radians: fish swim more or less level, either way.
 # Pebbles have the objects' colours and relief and some their textures, so
 # none of these alone means foreground.

@@ -12,11 +12,11 @@ ACTIVATION_BLUR = (0.08, 0.24)
 ACTIVATION_THRESHOLD = (0.22, 0.5)
 ACTIVATION_NOISE = 0.2
 # Some objects light up in their discriminative part alone.
-PARTIAL_PROBABILITY = 0.15
+PARTIAL_PROBABILITY = 0.2
 PARTIAL_SPREAD = (0.35, 0.6)  # In units of sqrt(area).
 # Another class of the same image takes an object: CAMs know which classes an
 # image has, not which is which.
-CONFUSED_PROBABILITY = 0.08
+CONFUSED_PROBABILITY = 0.1
 # Objects under this share of the image vanish with this probability.
 SMALL_AREA, LOST_PROBABILITY = 0.04, 0.5
 
