@@ -87,6 +87,7 @@ class _Canvas:
     self._sum = None
 
   def add(self, row, column, probabilities):
+    """Adds a window's [window, window, C] at a place in the padded image."""
     if self._sum is None:
       size = [side + sum(padding)
               for side, padding in zip(self._size, self._padding, strict=True)]

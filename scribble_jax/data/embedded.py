@@ -110,5 +110,3 @@ def _write_split(root, split, count, image_size, seed):
                        simulate_pseudo_label(rng, ground_truth))
   (root / f'ImageSets/SegmentationAug/{split}.txt').write_text(
       ''.join(f'{name}\n' for name in ids))
-
-

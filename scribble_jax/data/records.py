@@ -70,21 +70,17 @@ class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(self, split):
     """Yields (index, features); after the first problem, only collects more."""
     splits = list(self._examples)
-    following = splits[splits.index(split) + 1:]
-    listed = self._examples[split]
     encode = functools.partial(encode_example, spec=self._spec)
-    for i, (features, is_empty, problems) in enumerate(itertools.chain(
-        _parallel_map(encode, listed),
-        # Reached in this split only if the build is lost anyway.
-        *(_parallel_map(encode, self._examples[later])
-          for later in following))):
-      if i == len(listed) and not self._problems:
-        return
-      self._progress.update()
-      self._problems += problems
-      self._num_empty += split == 'train' and is_empty
-      if not self._problems:
-        yield i, features
+    for name in splits[splits.index(split):]:
+      if name != split and not self._problems:
+        return  # That split will have its own turn.
+      for i, (features, is_empty, problems) in enumerate(
+          _parallel_map(encode, self._examples[name])):
+        self._progress.update()
+        self._problems += problems
+        self._num_empty += name == 'train' and is_empty
+        if not self._problems:
+          yield i, features
     self._finish()
 
   def _finish(self):

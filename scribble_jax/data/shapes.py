@@ -1,8 +1,8 @@
 """The embedded demo: little sea-bed scenes drawn from numbers alone.
 
 Striped fish, spotted shells and checked starfish lie among pebbles and weed.
-Pebbles wear the same textures and relief, and every colour is anybody's: texture
-and outline together tell what something is, neither alone nor its colour does.
+Pebbles wear the same textures and relief, and every colour is anybody's: no
+colour tells what something is, and no texture that it is no pebble.
 Every image depends on (seed, split, index) alone.
 """
 
