@@ -7,18 +7,18 @@ from scipy import ndimage
 # Activations have a network's stride, hence blobs with smooth borders.
 ACTIVATION_STRIDE = 4  # Pixels.
 # Blur in units of sqrt(area): the larger, the more a blob bleeds.
-ACTIVATION_BLUR = (0.08, 0.24)
+ACTIVATION_BLUR = (0.08, 0.2)
 # A threshold below half the maximum dilates; most do, as in real CAMs.
-ACTIVATION_THRESHOLD = (0.22, 0.5)
+ACTIVATION_THRESHOLD = (0.25, 0.5)
 ACTIVATION_NOISE = 0.2
 # Some objects light up in their discriminative part alone.
 PARTIAL_PROBABILITY = 0.2
 PARTIAL_SPREAD = (0.35, 0.6)  # In units of sqrt(area).
 # Another class of the same image takes an object: CAMs know which classes an
 # image has, not which is which.
-CONFUSED_PROBABILITY = 0.1
+CONFUSED_PROBABILITY = 0.08
 # Objects under this share of the image vanish with this probability.
-SMALL_AREA, LOST_PROBABILITY = 0.04, 0.5
+SMALL_AREA, LOST_PROBABILITY = 0.04, 0.4
 
 
 def simulate_pseudo_label(rng, ground_truth):
