@@ -12,10 +12,7 @@ import math
 
 from ml_collections import ConfigDict
 
-VOC_CLASSES = (
-    'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus',
-    'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',
-    'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
+from scribble_jax.published import VOC_CLASSES
 
 NETWORKS = (
     'deeplabv3plus_resnet101', 'deeplabv2_resnet101', 'deeplabv2_resnet50')
@@ -31,6 +28,8 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.seed = 0
   config.num_steps = 33_100  # 50 epochs of 662 batches.
   config.batch_size = 16  # Over all devices.
+  # 'imagenet', a file in torchvision's naming, or 'none': random weights.
+  config.backbone_weights = 'imagenet'
   config.data = _data()
   config.method = _method()
   config.model = ConfigDict()
@@ -55,6 +54,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.loss_weights.distance_entropy_scribble = 1.0
   config.loss_weights.distance_entropy_pseudo_label = 1.0
 
+  config.evaluation = _evaluation()
   config.log_every = 50
   config.eval_every = 3_310
   config.checkpoint_every = 662
@@ -101,6 +101,16 @@ def _data():
   data.augmentation.blur_probability = 0.5
   data.augmentation.flip_probability = 0.5
   return data
+
+
+def _evaluation():
+  """How evaluate.py and predict.py see an image: METHOD 6."""
+  evaluation = ConfigDict()
+  evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+  evaluation.long_side = 512  # Pixels at scale 1; None: the image's own.
+  evaluation.flip = False
+  evaluation.batch_size = 16  # Windows of data.crop_size, over all devices.
+  return evaluation
 
 
 def _method():

@@ -1,12 +1,23 @@
 """Orbax, reduced to the calls the train loop makes."""
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from scribble_jax.errors import UserError
 
 BEST_METRIC = 'miou'
+
+
+def _rank(figures):
+  """Orders checkpoints; one without evaluation is below all others."""
+  return figures.get(BEST_METRIC, -1.0)
+
+
+def has_checkpoint(directory):
+  """Whether a folder, which need not exist, holds a complete checkpoint."""
+  return directory.is_dir() and bool(ocp.utils.checkpoint_steps(directory))
 
 
 def open_manager(directory, *, intervals, keep, last_step):
@@ -18,20 +29,18 @@ def open_manager(directory, *, intervals, keep, last_step):
     keep: How many of the newest stay, besides the best one.
     last_step: The run's last step, saved in any case.
   """
-  # Of a checkpoint without evaluation: below all others.
-  metric = lambda figures: figures.get(BEST_METRIC, -1.0)
   # The handler is named so that what is stored can be asked for before the
   # first save.
   handler = ocp.StandardCheckpointHandler()
   options = ocp.CheckpointManagerOptions(
-      best_fn=metric,
+      best_fn=_rank,
       save_decision_policy=policies.AnySavePolicy([
           *(policies.FixedIntervalPolicy(steps) for steps in intervals),
           policies.SpecificStepsPolicy({last_step}),
       ]),
       preservation_policy=policies.AnyPreservationPolicy([
           policies.LatestN(keep),
-          policies.BestN(get_metric_fn=metric, n=1),
+          policies.BestN(get_metric_fn=_rank, n=1),
       ]))
   return ocp.CheckpointManager(
       directory, item_handlers=handler, options=options)
@@ -62,6 +71,43 @@ def restore_latest(manager, state):
   _check_same_network(manager, step, state)
   target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
   return manager.restore(step, args=ocp.args.StandardRestore(target))
+
+
+def restore_variables(directory, step):
+  """Returns what inference needs of a checkpoint.
+
+  Args:
+    directory: Absolute path that `open_manager` was given.
+    step: 'latest', 'best' or a number of completed updates.
+
+  Returns:
+    variables: 'params' and 'batch_stats', nested dicts of NumPy arrays.
+    step: Completed updates.
+
+  Raises:
+    UserError: There is no such checkpoint.
+  """
+  if not has_checkpoint(directory):
+    raise UserError(f'{directory} holds no checkpoint yet. Train first, or '
+                    'name another workdir.')
+  options = ocp.CheckpointManagerOptions(best_fn=_rank, create=False)
+  with ocp.CheckpointManager(
+      directory, item_handlers=ocp.PyTreeCheckpointHandler(),
+      options=options) as manager:
+    found = {'latest': manager.latest_step(), 'best': manager.best_step()}
+    found |= {str(number): number for number in manager.all_steps()}
+    if str(step) not in found:
+      raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
+                      f'--step from: {", ".join(found)}.')
+    step = found[str(step)]
+    stored = manager.item_metadata(step).tree
+    wanted = {name: jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored[name])
+              for name in ('params', 'batch_stats')}
+    as_numpy = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    return manager.restore(step, args=ocp.args.PyTreeRestore(
+        item=wanted, restore_args=as_numpy, partial_restore=True)), step
 
 
 def figures(manager, step):

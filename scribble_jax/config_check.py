@@ -8,13 +8,14 @@ from scribble_jax import models
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.train_step import TERMS
 
 _KEYS = {
     '': {'seed', 'num_steps', 'batch_size', 'data', 'method', 'model', 'optim',
-         'loss_weights', 'log_every', 'eval_every', 'checkpoint_every',
-         'keep_checkpoints', 'num_panels'},
+         'loss_weights', 'evaluation', 'backbone_weights', 'log_every',
+         'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels'},
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'classes', 'embedded',
              'lambda_s', 'lambda_c', 'crop_size', 'augmentation'},
@@ -26,6 +27,7 @@ _KEYS = {
               'dropout', 'dtype'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
     'loss_weights': set(TERMS),
+    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
 }
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
@@ -52,6 +54,15 @@ def check(config, num_devices):
   for key in ('num_steps', 'log_every', 'eval_every', 'checkpoint_every',
               'keep_checkpoints', 'num_panels'):
     require(config[key] >= 1, key, config[key], 'at least 1')
+  require(config.evaluation.batch_size >= 1
+          and config.evaluation.batch_size % num_devices == 0,
+          'evaluation.batch_size', config.evaluation.batch_size,
+          f'a multiple of the {num_devices} device(s)')
+  require(config.evaluation.scales and min(config.evaluation.scales) > 0,
+          'evaluation.scales', config.evaluation.scales,
+          'one or more factors above 0')
+  require((config.evaluation.long_side or 1) >= 1, 'evaluation.long_side',
+          config.evaluation.long_side, 'at least 1 pixel, or None')
   require(0 <= config.optim.warmup_steps < config.num_steps,
           'optim.warmup_steps', config.optim.warmup_steps,
           f'from 0 to below num_steps, {config.num_steps}')
@@ -92,10 +103,10 @@ def _key_differences(config, section, keys):
 
 # What may differ when a run goes on: how long, how fast, and where things are.
 _MAY_DIFFER = (
-    'num_steps', 'optim.', 'log_every', 'eval_every', 'checkpoint_every',
-    'keep_checkpoints', 'num_panels', 'data.root', 'data.records',
-    'data.images', 'data.scribbles', 'data.pseudo_labels', 'data.ground_truth',
-    'data.train_list', 'data.val_list')
+    'num_steps', 'optim.', 'evaluation.', 'log_every', 'eval_every',
+    'checkpoint_every', 'keep_checkpoints', 'num_panels', 'data.root',
+    'data.records', 'data.images', 'data.scribbles', 'data.pseudo_labels',
+    'data.ground_truth', 'data.train_list', 'data.val_list')
 
 
 def compare(config, stored, workdir):
@@ -143,6 +154,20 @@ def loss_weights(config):
     weights |= {term: 0.0 for term, labels in TERMS.items()
                 if labels == 'pseudo_label'}
   return weights
+
+
+def evaluation_protocol(config):
+  """Returns how evaluate.py and predict.py see an image."""
+  evaluation = config.evaluation
+  return Protocol(window=config.data.crop_size,
+                  scales=tuple(evaluation.scales),
+                  long_side=evaluation.long_side, flip=evaluation.flip)
+
+
+def validation_protocol(config):
+  """Returns how validation sees an image: once, at its own size."""
+  return Protocol(window=config.data.crop_size, scales=(1.0,), long_side=None,
+                  flip=False)
 
 
 def with_classes(config, class_names):

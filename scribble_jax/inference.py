@@ -1,11 +1,14 @@
 """Whole images through a network of one compiled shape (METHOD 6).
 
-An image is cut into windows of the crop size; their probabilities are averaged
-where they overlap. Windows of several images share a batch, which is split
-over the devices.
+An image is resized to several scales, each of which is cut into windows. The
+windows' probabilities are averaged where they overlap, the scales' over all.
+Windows of all scales and of several images share a batch, which is split over
+the devices.
 """
 
 import collections
+import dataclasses
+import functools
 import math
 
 import jax
@@ -13,21 +16,95 @@ import numpy as np
 
 from scribble_jax import resize
 from scribble_jax import sharding
-from scribble_jax.normalization import MEAN_PIXEL
+from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
 
+_BLOCK_ROWS = 256  # Of a prediction; bounds the memory that large images take.
 
-def make_window_probabilities(model, window, mesh):
-  """Returns a compiled `(variables, [B, window, window, 3]) -> probabilities`.
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """How whole images are predicted.
+
+  Attributes:
+    window: Side of the square windows that the network sees, in pixels.
+    scales: Of the image, one pass each.
+    long_side: Of the image at scale 1, in pixels; None for its own.
+    flip: Whether the mirrored image is predicted too, at every scale.
+  """
+  window: int
+  scales: tuple[float, ...]
+  long_side: int | None
+  flip: bool
+
+
+def multi_scale_probabilities(model, variables, image, protocol, *,
+                              batch_size, mesh=None):
+  """Returns the class probabilities of one image.
 
   Args:
     model: Network that returns (logits, features).
-    window: Side of a window in pixels.
-    mesh: Mesh with a 'data' axis; B must be a multiple of its size.
+    variables: 'params' and 'batch_stats'.
+    image: [H, W, 3] uint8 RGB.
+    protocol: A Protocol.
+    batch_size: Windows a batch over all devices, a multiple of their number.
+    mesh: Mesh with a 'data' axis; all devices unless given.
 
   Returns:
-    A function to [B, window, window, C] float32, whole on every host.
+    [H, W, C] float32.
   """
+  predict = make_predict(model, mesh or sharding.make_mesh(), protocol,
+                         batch_size=batch_size)
+  (prediction,) = predict(variables, [image])
+  return prediction.probabilities()
+
+
+def make_predict(model, mesh, protocol, *, batch_size):
+  """Returns `(variables, images) -> iterator of Predictions`, in their order.
+
+  Images are [H, W, 3] uint8 RGB of any sizes, the same on every host.
+
+  Args:
+    model: Network that returns (logits, features).
+    mesh: Mesh with a 'data' axis.
+    protocol: A Protocol.
+    batch_size: Windows a batch over all devices, a multiple of their number.
+  """
+  window_probabilities = _make_window_probabilities(
+      model, protocol.window, mesh)
+
+  def run_batch(variables, queue):
+    batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+    pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
+                      np.float32)
+    pixels[:len(batch)] = [window for *_, window in batch]
+    local = np.split(pixels, jax.process_count())[jax.process_index()]
+    results = jax.device_get(
+        window_probabilities(variables, sharding.shard_batch(local, mesh)))
+    for (view, row, column, _), result in zip(batch, results, strict=False):
+      view.add(row, column, result)
+
+  def predict(variables, images):
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    under_way, queue = collections.deque(), collections.deque()
+    for image in images:
+      prediction = Prediction(image, protocol)
+      under_way.append(prediction)
+      queue.extend(prediction.windows())
+      while len(queue) >= batch_size:
+        run_batch(variables, queue)
+      while under_way and under_way[0].complete:
+        yield under_way.popleft()
+    while queue:
+      run_batch(variables, queue)
+    yield from under_way
+
+  return predict
+
+
+@functools.lru_cache(maxsize=8)
+def _make_window_probabilities(model, window, mesh):
+  """Returns a compiled `(variables, [B, window, window, 3]) -> [..., C]`."""
   def probabilities(variables, images):
     logits, _ = model.apply(variables, normalize(images), train=False)
     return jax.nn.softmax(
@@ -36,6 +113,96 @@ def make_window_probabilities(model, window, mesh):
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
   return jax.jit(probabilities, in_shardings=(replicated, by_batch),
                  out_shardings=replicated)
+
+
+class Prediction:
+  """What the network says about one image, once all windows are back."""
+
+  def __init__(self, image, protocol):
+    self._size = image.shape[:2]
+    long_side = protocol.long_side or max(self._size)
+    self._views = [
+        _View(image, scaled_size(self._size, scale, long_side), mirrored,
+              protocol.window)
+        for scale in protocol.scales
+        for mirrored in ((False, True) if protocol.flip else (False,))]
+
+  def windows(self):
+    """Yields (view, row, column, [window, window, 3] float32 pixels)."""
+    for view in self._views:
+      for row, column, pixels in view.windows:
+        yield view, row, column, pixels
+      view.windows = ()  # The queue is their only holder.
+
+  @property
+  def complete(self):
+    return all(view.complete for view in self._views)
+
+  def probabilities(self, rows=slice(None)):
+    """Returns [H, W, C] float32, the mean over all views.
+
+    Args:
+      rows: Which rows of the image.
+    """
+    return sum(resize.resize_half_pixel(view.mean(), self._size, rows)
+               for view in self._views) / len(self._views)
+
+  def classes(self):
+    """Returns [H, W] uint8, the most probable class of each pixel."""
+    return np.concatenate([
+        self.probabilities(slice(row, row + _BLOCK_ROWS)).argmax(-1).astype(
+            np.uint8)
+        for row in range(0, self._size[0], _BLOCK_ROWS)])
+
+
+class _View:
+  """An image at one scale: its windows, and the sum of what came of them."""
+
+  def __init__(self, image, size, mirrored, window):
+    image = resize.resize_half_pixel(image, size)
+    self._mirrored = mirrored
+    self._window = window
+    self._size = size
+    self.windows, self._padding = cut_windows(
+        image[:, ::-1] if mirrored else image, window)
+    self._missing = len(self.windows)
+    self._sum = None
+
+  def add(self, row, column, probabilities):
+    """Adds a window's [window, window, C] at a place in the padded image."""
+    if self._sum is None:
+      size = [side + sum(padding)
+              for side, padding in zip(self._size, self._padding, strict=True)]
+      self._sum = np.zeros([*size, probabilities.shape[-1]], np.float32)
+      self._count = np.zeros([*size, 1], np.float32)
+    area = np.s_[row:row + self._window, column:column + self._window]
+    self._sum[area] += probabilities
+    self._count[area] += 1
+    self._missing -= 1
+    if self.complete:
+      self._sum /= self._count
+
+  @property
+  def complete(self):
+    return not self._missing
+
+  def mean(self):
+    """Returns [h, w, C] float32 at the view's scale, without padding."""
+    (top, _), (left, _) = self._padding
+    area = np.s_[top:top + self._size[0], left:left + self._size[1]]
+    return self._sum[area][:, ::-1] if self._mirrored else self._sum[area]
+
+
+def scaled_size(size, scale, long_side):
+  """Returns the (height, width) of an image at a scale, in pixels.
+
+  Args:
+    size: (height, width) in pixels.
+    scale: Factor.
+    long_side: Of the image at scale 1, in pixels.
+  """
+  target = round(long_side * scale)
+  return tuple(max(1, round(target * side / max(size))) for side in size)
 
 
 def window_starts(length, window):
@@ -56,19 +223,22 @@ def cut_windows(image, window):
   """Pads an image with the ImageNet mean to at least a window and cuts it.
 
   Args:
-    image: [H, W, 3] uint8.
+    image: [H, W, 3], values 0 to 255.
     window: Side of a window in pixels.
 
   Returns:
-    windows: [(row, column, [window, window, 3] uint8), ...], positions in
+    windows: [(row, column, [window, window, 3] float32), ...], positions in
       pixels of the padded image.
     padding: ((top, bottom), (left, right)) in pixels.
   """
   missing = [max(window - side, 0) for side in image.shape[:2]]
   padding = tuple((side // 2, side - side // 2) for side in missing)
-  padded = np.stack(
-      [np.pad(image[..., channel], padding, constant_values=value)
-       for channel, value in enumerate(MEAN_PIXEL)], axis=-1)
+  (top, bottom), (left, right) = padding
+  height, width = image.shape[:2]
+  padded = np.empty([top + height + bottom, left + width + right, 3],
+                    np.float32)
+  padded[:] = 255 * IMAGENET_MEAN
+  padded[top:top + height, left:left + width] = image
   windows = [
       (row, column, padded[row:row + window, column:column + window])
       for row in window_starts(padded.shape[0], window)
@@ -76,76 +246,20 @@ def cut_windows(image, window):
   return windows, padding
 
 
-class _Canvas:
-  """Sums the window probabilities of one image."""
-
-  def __init__(self, image, window):
-    self.windows, self._padding = cut_windows(image, window)
-    self._window = window
-    self._size = image.shape[:2]
-    self._missing = len(self.windows)
-    self._sum = None
-
-  def add(self, row, column, probabilities):
-    """Adds a window's [window, window, C] at a place in the padded image."""
-    if self._sum is None:
-      size = [side + sum(padding)
-              for side, padding in zip(self._size, self._padding, strict=True)]
-      self._sum = np.zeros([*size, probabilities.shape[-1]], np.float32)
-      self._count = np.zeros([*size, 1], np.float32)
-    area = np.s_[row:row + self._window, column:column + self._window]
-    self._sum[area] += probabilities
-    self._count[area] += 1
-    self._missing -= 1
-
-  @property
-  def complete(self):
-    return not self._missing
-
-  def mean(self):
-    (top, _), (left, _) = self._padding
-    area = np.s_[top:top + self._size[0], left:left + self._size[1]]
-    return self._sum[area] / self._count[area]
-
-
-def image_probabilities(window_probabilities, variables, images, *, window,
-                        batch_size, mesh):
-  """Yields the class probabilities of whole images, in their order.
+def with_predictions(predict, variables, examples):
+  """Yields the examples with their 'prediction', [H, W] uint8.
 
   Args:
-    window_probabilities: From `make_window_probabilities`.
+    predict: From `make_predict`.
     variables: 'params' and 'batch_stats'.
-    images: Iterable of [H, W, 3] uint8, of any sizes, the same on every host.
-    window: Side of a window in pixels.
-    batch_size: Windows a batch over all devices.
-    mesh: Mesh with a 'data' axis.
-
-  Yields:
-    [H, W, C] float32 for each image.
+    examples: Iterable of dicts with an 'image', [H, W, 3] uint8.
   """
-  canvases, queue = collections.deque(), collections.deque()
+  under_way = collections.deque()
 
-  def run_batch():
-    count = min(batch_size, len(queue))
-    batch = [queue.popleft() for _ in range(count)]
-    pixels = np.zeros([batch_size, window, window, 3], np.uint8)
-    pixels[:count] = [entry[-1] for entry in batch]
-    local = np.split(pixels, jax.process_count())[jax.process_index()]
-    results = jax.device_get(
-        window_probabilities(variables, sharding.shard_batch(local, mesh)))
-    for (canvas, row, column, _), result in zip(
-        batch, results[:count], strict=True):
-      canvas.add(row, column, result)
+  def images():
+    for example in examples:
+      under_way.append(example)
+      yield example['image']
 
-  for image in images:
-    canvas = _Canvas(image, window)
-    canvases.append(canvas)
-    queue.extend((canvas, *entry) for entry in canvas.windows)
-    while len(queue) >= batch_size:
-      run_batch()
-    while canvases and canvases[0].complete:
-      yield canvases.popleft().mean()
-  while queue:
-    run_batch()
-  for canvas in canvases:
-    yield canvas.mean()
+  for prediction in predict(variables, images()):
+    yield under_way.popleft() | {'prediction': prediction.classes()}

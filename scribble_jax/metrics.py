@@ -23,6 +23,23 @@ def confusion_matrix(labels, predictions, num_classes):
   return counts.reshape(num_classes, num_classes)
 
 
+def confusion_of_examples(examples, num_classes):
+  """Counts every example once.
+
+  Args:
+    examples: Iterable of dicts with 'prediction' and 'ground_truth', [H, W].
+    num_classes: Number of classes C.
+
+  Returns:
+    [C, C] int64.
+  """
+  total = np.zeros([num_classes, num_classes], np.int64)
+  for example in examples:
+    total += confusion_matrix(
+        example['ground_truth'], example['prediction'], num_classes)
+  return total
+
+
 def iou_per_class(confusion):
   """Returns [C] float64; NaN for a class in neither labels nor predictions."""
   confusion = np.asarray(confusion, np.float64)

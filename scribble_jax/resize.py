@@ -1,4 +1,4 @@
-"""Bilinear resizing with aligned corners, as two small matrix products."""
+"""Bilinear resizing: corners aligned on the device, half-pixel on the host."""
 
 import functools
 
@@ -55,3 +55,39 @@ def nearest_corners_aligned(size, target_size):
   return tuple(
       np.rint(np.arange(t) * (s - 1) / max(t - 1, 1)).astype(int)
       for s, t in zip(size, target_size, strict=True))
+
+
+def _half_pixel_samples(source, target):
+  """Returns [target] neighbours, left and right, and the right one's weight."""
+  positions = (np.arange(target) + 0.5) * source / target - 0.5
+  positions = np.clip(positions, 0, source - 1)
+  left = np.floor(positions).astype(int)
+  return left, np.minimum(left + 1, source - 1), np.float32(positions - left)
+
+
+def resize_half_pixel(x, size, rows=slice(None)):
+  """Resizes bilinearly, with half-pixel centres and without antialiasing.
+
+  The same as OpenCV's INTER_LINEAR, without its rounding, and as PyTorch's
+  `interpolate(mode='bilinear', align_corners=False)`. For the host.
+
+  Args:
+    x: [h, w, C] NumPy array.
+    size: (H, W) in pixels.
+    rows: Which rows of the result to make.
+
+  Returns:
+    [H, W, C] float32, or as many rows as wanted.
+  """
+  for axis, wanted in enumerate((rows, slice(None))):
+    if x.shape[axis] == size[axis]:
+      x = x[(slice(None),) * axis + (wanted,)].astype(np.float32, copy=False)
+      continue
+    left, right, weight = (
+        samples[wanted]
+        for samples in _half_pixel_samples(x.shape[axis], size[axis]))
+    weight = np.expand_dims(weight, (1, 2) if axis == 0 else (0, 2))
+    left, right = (np.take(x, index, axis).astype(np.float32, copy=False)
+                   for index in (left, right))
+    x = left + weight * (right - left)
+  return x

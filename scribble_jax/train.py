@@ -12,11 +12,14 @@ from tqdm import tqdm
 
 from scribble_jax import checkpoint
 from scribble_jax import config_check
-from scribble_jax import evaluate
+from scribble_jax import inference
+from scribble_jax import metrics
 from scribble_jax import models
 from scribble_jax import optimizer
+from scribble_jax import panels
 from scribble_jax import preemption
-from scribble_jax import report
+from scribble_jax import pretrained
+from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import train_state
 from scribble_jax.data import embedded
@@ -42,6 +45,7 @@ def train(config, workdir):
   """
   config_check.check(config, jax.device_count())
   workdir = _open_workdir(workdir)
+  backbone = _read_backbone(config, workdir)  # Before the longer work.
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
   source = records.prepare(
@@ -49,9 +53,10 @@ def train(config, workdir):
   config = config_check.with_classes(config, source.class_names)
   mesh = sharding.make_mesh()
   model = models.build(config.model)
-  state, train_step = _make_state_and_step(config, model, mesh)
-  predict = evaluate.make_predict(
-      model, mesh, window=config.data.crop_size, batch_size=config.batch_size)
+  state, train_step = _make_state_and_step(config, model, mesh, backbone)
+  predict = inference.make_predict(
+      model, mesh, config_check.validation_protocol(config),
+      batch_size=config.evaluation.batch_size)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=(config.checkpoint_every, config.eval_every),
@@ -83,6 +88,16 @@ def _open_workdir(workdir):
   return path
 
 
+def _read_backbone(config, workdir):
+  """Returns the backbone's first variables, None for random or old ones."""
+  if (config.backbone_weights == pretrained.NO_WEIGHTS
+      or checkpoint.has_checkpoint(workdir / 'checkpoints')):
+    return None
+  model = models.build(config.model)
+  return pretrained.read_backbone(
+      config.backbone_weights, model.depth, model.width)
+
+
 def _keep_config(workdir, config, resuming):
   """Leaves the config in the workdir; a resumed run must go on with its own.
 
@@ -93,10 +108,10 @@ def _keep_config(workdir, config, resuming):
   if resuming and path.exists():
     config_check.compare(config, json.loads(path.read_text()), workdir)
   if not jax.process_index():
-    report.write_json(path, json.loads(config.to_json()))
+    results.write_json(path, json.loads(config.to_json()))
 
 
-def _make_state_and_step(config, model, mesh):
+def _make_state_and_step(config, model, mesh, backbone):
   """Returns the initial state, laid out over the mesh, and the train step."""
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
@@ -107,7 +122,7 @@ def _make_state_and_step(config, model, mesh):
   image_shape = (config.data.crop_size, config.data.crop_size, 3)
   state = jax.jit(
       functools.partial(train_state.create, model, tx, image_shape=image_shape),
-      out_shardings=sharding.replicated(mesh))(init_rng)
+      out_shardings=sharding.replicated(mesh))(init_rng, backbone)
   train_step = make_train_step(
       model, tx, schedule, config_check.loss_weights(config),
       config.method.to_dict(), mesh)
@@ -162,23 +177,23 @@ def _validate(config, predict, state, source, writer):
       input_pipeline.whole_examples(source, 'val'), desc='Validating',
       total=source.num_examples('val'), unit='image', leave=False,
       dynamic_ncols=True)
-  confusion = evaluate.confusion(
-      evaluate.with_predictions(predict, state.variables, examples),
+  confusion = metrics.confusion_of_examples(
+      inference.with_predictions(predict, state.variables, examples),
       config.model.num_classes)
-  figures = {'step': step} | report.summary(source.class_names, confusion)
+  figures = {'step': step} | results.summary(source.class_names, confusion)
   writer.write_scalars(step, {f'val/{name}': figures[name]
                               for name in ('miou', 'pixel_accuracy')})
-  panels = _draw_panels(config, predict, state, source)
-  writer.write_images(step, {f'panels/{split}': panel[None]
-                             for split, panel in panels.items()})
+  pictures = _draw_panels(config, predict, state, source)
+  writer.write_images(step, {f'panels/{split}': picture[None]
+                             for split, picture in pictures.items()})
   return figures
 
 
 def _draw_panels(config, predict, state, source):
   """Returns {split: [height, width, 3] uint8 picture of some examples}."""
   return {
-      split: report.draw_panels(
-          list(evaluate.with_predictions(
+      split: panels.draw_panels(
+          list(inference.with_predictions(
               predict, state.variables, input_pipeline.whole_examples(
                   source, split, limit=config.num_panels))),
           source.class_names)
@@ -194,13 +209,13 @@ def _report(config, workdir, predict, state, source, manager, writer):
         config, predict, state, source, writer)
   best = max((checkpoint.figures(manager, manager.best_step()), figures),
              key=lambda candidate: candidate.get(metric, -1.0))
-  panels = _draw_panels(config, predict, state, source)
+  pictures = _draw_panels(config, predict, state, source)
   if jax.process_index():  # The first host writes for all.
     return
-  report.write_json(workdir / 'metrics.json', figures | {
+  results.write_json(workdir / 'metrics.json', figures | {
       'best_miou': best[metric], 'best_step': best['step']})
-  for split, panel in panels.items():
-    report.write_png(workdir / f'panels_{split}.png', panel)
-  print(report.iou_table(figures))
+  for split, picture in pictures.items():
+    results.write_png(workdir / f'panels_{split}.png', picture)
+  print(results.iou_table(figures))
   print(f'Step {figures["step"]}; the best was {100 * best[metric]:.2f} at '
         f'step {best["step"]}. Pictures and figures are in {workdir}.')

@@ -1,4 +1,6 @@
-"""Windows against NumPy, with networks whose answer is known."""
+"""The protocol against PyTorch and against networks of known answers."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +9,13 @@ import pytest
 
 from scribble_jax import inference
 from scribble_jax import sharding
-from scribble_jax.normalization import MEAN_PIXEL
+from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
+from tests.oracles import torch_protocol
+from tests.twins import SMALL
+from tests.twins import load_into
+from tests.twins import make_twins
+from tests.twins import smooth_images
 
 WINDOW, BATCH = 12, 4
 
@@ -25,12 +32,15 @@ class Network:
     return images * variables['scale'] + rows, None
 
 
-def probabilities(images, place):
-  mesh = sharding.make_mesh()
-  compiled = inference.make_window_probabilities(Network(place), WINDOW, mesh)
-  return list(inference.image_probabilities(
-      compiled, {'scale': jnp.float32(2)}, iter(images), window=WINDOW,
-      batch_size=BATCH, mesh=mesh))
+ONE_SCALE = inference.Protocol(
+    window=WINDOW, scales=(1.0,), long_side=None, flip=False)
+
+
+def predict(network, variables, images):
+  predictions = inference.make_predict(
+      network, sharding.make_mesh(), ONE_SCALE, batch_size=BATCH)(
+          variables, iter(images))
+  return [prediction.probabilities() for prediction in predictions]
 
 
 def random_images():
@@ -49,7 +59,8 @@ def test_windows_cover_a_side_with_the_last_one_flush():
 
 def test_a_pixelwise_network_gives_pixelwise_probabilities_in_order():
   images = random_images()
-  for image, result in zip(images, probabilities(images, 0.0), strict=True):
+  results = predict(Network(0.0), {'scale': jnp.float32(2)}, images)
+  for image, result in zip(images, results, strict=True):
     expected = jax.nn.softmax(normalize(image) * 2)
     assert result.shape == image.shape
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
@@ -65,10 +76,7 @@ def test_overlapping_windows_are_averaged():
       return images * 0 + rows * first, None
 
   image = np.zeros([17, 12, 3], np.uint8)
-  mesh = sharding.make_mesh()
-  compiled = inference.make_window_probabilities(OneClass(0), WINDOW, mesh)
-  (result,) = inference.image_probabilities(
-      compiled, {}, [image], window=WINDOW, batch_size=BATCH, mesh=mesh)
+  (result,) = predict(OneClass(0), {}, [image])
   inside = np.exp(np.arange(12)) / (np.exp(np.arange(12)) + 2)
   expected, count = np.zeros(17), np.zeros(17)
   for start in (0, 5):  # ceil(2/3 * 12) = 8, but 17 - 12 = 5 comes first.
@@ -83,7 +91,8 @@ def test_small_image_is_centered_on_the_mean():
   ((row, column, window),), padding = inference.cut_windows(image, WINDOW)
   assert (row, column, padding) == (0, 0, ((3, 4), (0, 0)))
   assert (window[3:8] == 7).all()
-  assert (window[:3] == MEAN_PIXEL).all() and (window[8:] == MEAN_PIXEL).all()
+  mean = np.float32(255) * IMAGENET_MEAN
+  assert (window[:3] == mean).all() and (window[8:] == mean).all()
 
 
 @pytest.mark.parametrize('length', range(12, 60))
@@ -92,3 +101,64 @@ def test_every_pixel_is_covered(length):
   for start in inference.window_starts(length, WINDOW):
     covered[start:start + WINDOW] += 1
   assert covered.min() >= 1 and len(covered) == length
+
+
+METHOD_6 = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def test_sizes_of_a_voc_image_at_every_scale():
+  sizes = [inference.scaled_size((375, 500), scale, 512) for scale in METHOD_6]
+  assert sizes == [(192, 256), (288, 384), (384, 512), (480, 640), (576, 768),
+                   (672, 896), (768, 1024)]
+  assert inference.scaled_size((3, 1000), 0.1, 1000) == (1, 100)
+
+
+def balance_classes(model, variables, oracle):
+  """Shifts the logits so that random weights predict several classes."""
+  logits, _ = model.apply(variables, smooth_images(4, 65, 65), train=False)
+  decoder = variables['params']['decoder']
+  last = decoder['classifier' if 'classifier' in decoder else 'bn1']
+  last['bias'] = last['bias'] - np.mean(logits, (0, 1, 2))
+  load_into(oracle, variables)
+
+
+@pytest.mark.parametrize('size', [(60, 80), (80, 53), (17, 9)],
+                         ids=['landscape', 'portrait', 'small'])
+@pytest.mark.parametrize('head, flip', [
+    ('deeplabv2', False), ('deeplabv3plus', True)])
+def test_protocol_equals_pytorch(head, flip, size):
+  protocol = {'window': 65, 'scales': METHOD_6, 'long_side': 72, 'flip': flip}
+  model, variables, oracle = make_twins(head, 18, SMALL)
+  balance_classes(model, variables, oracle)
+  image = np.clip(
+      128 + 60 * smooth_images(1, *size)[0], 0, 255).astype(np.uint8)
+  actual = inference.multi_scale_probabilities(
+      model, variables, image, inference.Protocol(**protocol), batch_size=8)
+  expected = torch_protocol.multi_scale_probabilities(
+      oracle.eval(), image, **protocol)
+  assert actual.shape == (*size, SMALL['num_classes'])
+  np.testing.assert_allclose(actual, expected, atol=1e-4)
+  assert np.mean(actual.argmax(-1) == expected.argmax(-1)) >= 0.999
+  assert len(np.unique(expected.argmax(-1))) > 1  # Not the same everywhere.
+
+
+def test_flip_averages_with_the_mirrored_image():
+  model, variables, _ = make_twins('deeplabv2', 18, SMALL)
+  image = random_images()[3]
+  plain = inference.Protocol(
+      window=33, scales=(0.7, 1.3), long_side=None, flip=False)
+  flipping = dataclasses.replace(plain, flip=True)
+  run = lambda pixels, protocol: inference.multi_scale_probabilities(
+      model, variables, pixels, protocol, batch_size=4)
+  expected = (run(image, plain) + run(image[:, ::-1], plain)[:, ::-1]) / 2
+  np.testing.assert_allclose(run(image, flipping), expected, atol=1e-6)
+
+
+def test_classes_of_a_tall_image_are_made_in_blocks():
+  image = np.random.default_rng(0).integers(0, 256, (600, 7, 3), np.uint8)
+  (prediction,) = inference.make_predict(
+      Network(0.0), sharding.make_mesh(), ONE_SCALE, batch_size=BATCH)(
+          {'scale': jnp.float32(2)}, [image])
+  classes = prediction.classes()
+  assert classes.shape == (600, 7) and classes.dtype == np.uint8
+  np.testing.assert_array_equal(classes, normalize(image).argmax(-1))

@@ -1,99 +1,33 @@
 """The networks against PyTorch, with the same weights."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 import torch
 
 from scribble_jax import errors
 from scribble_jax import models
+from scribble_jax import pretrained
 from scribble_jax.models import resnet
-from tests.oracles import torch_networks
-
-# Our names -> PyTorch's (METHOD 4's layouts).
-RENAME = [
-    (r'^backbone/', ''), (r'(layer\d)_(\d+)', r'\1/\2'),
-    (r'downsample_', 'downsample/'),
-    (r'^lorm/', 'layer_lorm/'),
-    (r'^decoder/aspp/', 'layer_pred0/'),
-    (r'^decoder/conv1', 'layer_pred0/conv1'),
-    (r'^decoder/bn1', 'layer_pred0/bn1'),
-    (r'global_avg_pool/conv', 'global_avg_pool/1'),
-    (r'global_avg_pool/bn', 'global_avg_pool/2'),
-    (r'(aspp\d)/conv', r'\1/atrous_conv'),
-    (r'^decoder/project/conv', 'layer_pred0/prject/0'),
-    (r'^decoder/project/bn', 'layer_pred0/prject/1'),
-    (r'^decoder/reduce/conv', 'reduce/0'), (r'^decoder/reduce/bn', 'reduce/1'),
-    (r'^decoder/fuse1/conv', 'fuse/0'), (r'^decoder/fuse1/bn', 'fuse/1'),
-    (r'^decoder/fuse2/conv', 'fuse/3'), (r'^decoder/fuse2/bn', 'fuse/4'),
-    (r'^decoder/classifier', 'classifier'),
-    (r'/(kernel|scale)$', '/weight'), (r'/mean$', '/running_mean'),
-    (r'/var$', '/running_var'), ('/', '.'),
-]
+from tests.twins import FULL
+from tests.twins import SMALL
+from tests.twins import make_twins
+from tests.twins import model_config
+from tests.twins import relative_error
+from tests.twins import smooth_images
 
 
-def model_config(**changes):
-  return ml_collections.ConfigDict({
-      'num_classes': 21, 'backbone': 'resnet50', 'head': 'deeplabv3plus',
-      'width': 64, 'head_width': 256, 'dropout': 0.0, 'dtype': 'float32',
-  } | changes)
-
-
-def to_torch(variables, network):
-  """Copies the variables into the oracle; every tensor must find its place."""
-  template = network.state_dict()
-  state_dict = {name: value for name, value in template.items()
-                if name.endswith('num_batches_tracked')}
-  lorm = 'layer_lorm' if 'classifier.weight' in template else 'layer_camatt'
-  for tree in variables.values():
-    for path, value in jax.tree_util.tree_leaves_with_path(tree):
-      name = jax.tree_util.keystr(path, simple=True, separator='/')
-      for pattern, replacement in RENAME:
-        name = re.sub(pattern, replacement, name)
-      name = name.replace('layer_lorm', lorm)
-      value = np.asarray(value)
-      if value.ndim == 4:
-        value = value.transpose(3, 2, 0, 1)
-      elif value.ndim == 2:
-        value = value.T
-      state_dict[name] = torch.tensor(value).reshape(template[name].shape)
-  network.load_state_dict(state_dict, strict=True)
-  return network
-
-
-def random_variables(model, images):
-  """Variables with statistics that differ from their initial values."""
-  variables = jax.jit(model.init)(jax.random.key(0), images)
-  leaves, structure = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  return jax.tree.unflatten(structure, [
-      leaf * jax.random.uniform(k, leaf.shape, minval=0.8, maxval=1.2)
-      for leaf, k in zip(leaves, keys, strict=True)])
-
-
-def relative_error(actual, expected):
-  return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
-
-
-@pytest.mark.parametrize('head, depth', [
-    ('deeplabv2', 50), ('deeplabv3plus', 18)])
-def test_network_equals_pytorch(head, depth):
-  sizes = {'num_classes': 5, 'width': 8, 'head_width': 16}
-  model = models.build(model_config(
-      backbone=f'resnet{depth}', head=head, **sizes))
-  images = np.random.default_rng(0).normal(size=(2, 75, 98, 3)).astype('f')
-  variables = random_variables(model, images)
-  oracle = to_torch(variables, torch_networks.DeepLab(depth, head, **sizes))
-  for module in oracle.modules():
-    if isinstance(module, torch.nn.Dropout):
-      module.p = 0.0
+@pytest.mark.parametrize('head, depth, sizes', [
+    ('deeplabv2', 50, FULL), ('deeplabv2', 101, FULL),
+    ('deeplabv3plus', 50, FULL), ('deeplabv3plus', 101, FULL),
+    ('deeplabv3plus', 18, SMALL), ('deeplabv2', 34, SMALL)])
+def test_network_equals_pytorch(head, depth, sizes):
+  model, variables, oracle = make_twins(head, depth, sizes)
+  images = smooth_images(3, 65, 74)
   torch_images = torch.tensor(images).permute(0, 3, 1, 2)
-
   for train, tolerance in ((False, 1e-5), (True, 1e-4)):
     (logits, features), updated = jax.jit(
         functools.partial(model.apply, train=train, mutable=['batch_stats'])
@@ -104,8 +38,7 @@ def test_network_equals_pytorch(head, depth):
     assert logits.dtype == features.dtype == jnp.float32
     assert relative_error(logits, expected[0]) < tolerance
     assert relative_error(features, expected[1]) < tolerance
-  running = to_torch(variables | updated, torch_networks.DeepLab(
-      depth, head, **sizes)).state_dict()
+  running = pretrained.to_pytorch(variables | updated)
   for name, value in oracle.state_dict().items():
     if 'running' in name:
       np.testing.assert_allclose(running[name], value, rtol=1e-3, atol=1e-5,

@@ -62,3 +62,17 @@ def test_corners_stay_and_the_middle_is_the_mean():
   np.testing.assert_allclose(
       resize.resize_corners_aligned(x, (3, 3))[0, :, :, 0],
       [[0, 0.5, 1], [1, 2.5, 4], [2, 4.5, 7]], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('source, target', [
+    ((7, 5), (13, 9)), ((20, 31), (9, 11)), ((4, 4), (4, 9)), ((1, 3), (5, 1))])
+def test_half_pixel_resize_equals_pytorch(source, target):
+  x = np.random.default_rng(0).normal(size=(*source, 2)).astype('f')
+  expected = torch.nn.functional.interpolate(
+      torch.tensor(x).permute(2, 0, 1)[None], size=target, mode='bilinear',
+      align_corners=False)[0].permute(1, 2, 0).numpy()
+  np.testing.assert_allclose(
+      resize.resize_half_pixel(x, target), expected, atol=1e-5)
+  np.testing.assert_allclose(
+      resize.resize_half_pixel(x, target, rows=slice(1, 3)), expected[1:3],
+      atol=1e-5)

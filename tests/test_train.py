@@ -67,14 +67,14 @@ def test_a_run_leaves_figures_pictures_and_checkpoints(
 def test_validation_counts_every_pixel_of_every_image_once(config, tmp_path):
   config.num_steps, config.optim.warmup_steps = 1, 0
   counted = []
-  original = train.evaluate.confusion
+  original = train.metrics.confusion_of_examples
 
   def spy(*args):
     counted.append(original(*args))
     return counted[-1]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train.evaluate, 'confusion', spy)
+    patch.setattr(train.metrics, 'confusion_of_examples', spy)
     train.train(config, str(tmp_path / 'run'))
   assert counted[0].sum() == 3 * 48 * 48
 

@@ -68,7 +68,8 @@ def two_updates(num_devices):
   mesh = sharding.make_mesh(jax.devices()[:num_devices])
   tx = optax.sgd(0.01, momentum=0.9)
   state, rng = jax.device_put(
-      (train_state.create(network(), tx, jax.random.key(0), (SIZE, SIZE, 3)),
+      (train_state.create(network(), tx, jax.random.key(0),
+                          image_shape=(SIZE, SIZE, 3)),
        jax.random.key(1)), sharding.replicated(mesh))
   step = train_step.make_train_step(
       network(), tx, optax.constant_schedule(0.01), ALL_TERMS, OFFICIAL, mesh)
@@ -106,7 +107,8 @@ def test_terms_of_weight_zero_are_not_computed():
   mesh = sharding.make_mesh(jax.devices()[:1])
   weights = dict.fromkeys(train_step.TERMS, 0.0) | {'scribble': 1.0}
   tx = optax.sgd(0.1)
-  state = train_state.create(network(), tx, jax.random.key(0), (SIZE, SIZE, 3))
+  state = train_state.create(network(), tx, jax.random.key(0),
+                          image_shape=(SIZE, SIZE, 3))
   step = train_step.make_train_step(
       network(), tx, optax.constant_schedule(0.1), weights, OFFICIAL, mesh)
   _, metrics = jax.eval_shape(step, state, random_batch(2), jax.random.key(0))

@@ -1,14 +1,13 @@
 """The embedded data set: drawn scenes as a folder in VOC's layout."""
 
 import json
-import os
 import pathlib
-import shutil
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from scribble_jax import atomic
 from scribble_jax.data import masks
 from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
@@ -23,7 +22,7 @@ BACKGROUND_PROBABILITY = 0.5
 JPEG_QUALITY = 92
 SPLITS = ('train', 'val')
 # Counts the changes of what is drawn; another one makes older folders stale.
-VERSION = 1
+VERSION = 2
 _DESCRIPTION = 'drawn.json'  # What a folder was drawn from.
 
 
@@ -67,27 +66,20 @@ def write_dataset(root, *, num_train, num_val, image_size, seed):
   Raises:
     FileExistsError: If `root` holds files already.
   """
-  root = pathlib.Path(os.path.abspath(root))
+  root = pathlib.Path(root)
   if root.exists() and any(root.iterdir()):
     raise FileExistsError(
         f'{root} holds other files than the drawn data set')
-  # A sibling, so that the rename stays within one file system.
-  partial = root.with_name(f'.{root.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)  # A killed run's leftover.
-  try:
-    for folder in ('JPEGImages', 'SegmentationClassAug', 'scribbles',
-                   'pseudo_labels', 'ImageSets/SegmentationAug'):
-      (partial / folder).mkdir(parents=True)
+  with atomic.whole_folder(root) as folder:
+    for name in ('JPEGImages', 'SegmentationClassAug', 'scribbles',
+                 'pseudo_labels', 'ImageSets/SegmentationAug'):
+      (folder / name).mkdir(parents=True)
     for split, count in zip(SPLITS, (num_train, num_val), strict=True):
-      _write_split(partial, split, count, image_size, seed)
-    (partial / 'classes.txt').write_text('\n'.join(shapes.CLASS_NAMES) + '\n')
-    (partial / _DESCRIPTION).write_text(json.dumps({
+      _write_split(folder, split, count, image_size, seed)
+    (folder / 'classes.txt').write_text('\n'.join(shapes.CLASS_NAMES) + '\n')
+    (folder / _DESCRIPTION).write_text(json.dumps({
         'num_train': num_train, 'num_val': num_val, 'image_size': image_size,
         'seed': seed, 'version': VERSION}))
-    os.replace(partial, root)
-  except BaseException:  # KeyboardInterrupt too leaves nothing.
-    shutil.rmtree(partial, ignore_errors=True)
-    raise
 
 
 def _write_split(root, split, count, image_size, seed):

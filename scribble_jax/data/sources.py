@@ -17,6 +17,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.losses import IGNORE_LABEL
 
+SPLITS = ('train', 'val')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 IMAGE_FORMATS = ('JPEG', 'MPO', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS = 'none'
@@ -90,16 +91,17 @@ def _raise_repeated(path, names, remedy):
       remedy)
 
 
-def list_examples(config, pseudo_labels_needed):
+def list_examples(config, pseudo_labels_needed, splits=SPLITS):
   """Finds the files of every listed image.
 
   Args:
     config: `root`, and below it (or absolute) `images`, `scribbles`,
       `pseudo_labels`, `ground_truth`, `train_list`, `val_list`.
     pseudo_labels_needed: Whether their folder must exist.
+    splits: Which of SPLITS. 'val' needs neither scribbles nor pseudo-labels.
 
   Returns:
-    {'train': [Example, ...], 'val': [Example, ...]}, in the lists' order.
+    {split: [Example, ...]}, in the lists' order.
 
   Raises:
     UserError: Missing folders, lists or files, and ids listed twice.
@@ -108,15 +110,10 @@ def list_examples(config, pseudo_labels_needed):
   if not root.is_dir():
     raise UserError(f'{root} does not exist. Set --config.data.root to the '
                     'folder that holds the data set.')
-  ids = {'train': _read_list(root / config.train_list),
-         'val': _read_list(root / config.val_list)}
+  ids = {split: _read_list(root / config[f'{split}_list']) for split in splits}
   images = _files_by_id(root / config.images, IMAGE_SUFFIXES)
-  scribbles = _scribbles_by_id(root / config.scribbles)
   ground_truth = _files_by_id(root / config.ground_truth, ('.png',))
-  pseudo_labels = _pseudo_labels_by_id(
-      root, config.pseudo_labels, pseudo_labels_needed)
-
-  problems = []
+  problems, examples = [], {}
 
   def find(files, folder, name):
     try:
@@ -124,18 +121,23 @@ def list_examples(config, pseudo_labels_needed):
     except KeyError:
       problems.append(f'{root / folder}: nothing for the listed id {name}')
 
-  train = [
-      Example(name, find(images, config.images, name),
-              find(scribbles, config.scribbles, name),
-              find(pseudo_labels, config.pseudo_labels, name),
-              ground_truth.get(name))  # Only for pictures.
-      for name in ids['train']]
-  val = [
-      Example(name, find(images, config.images, name),
-              ground_truth=find(ground_truth, config.ground_truth, name))
-      for name in ids['val']]
+  if 'train' in splits:
+    scribbles = _scribbles_by_id(root / config.scribbles)
+    pseudo_labels = _pseudo_labels_by_id(
+        root, config.pseudo_labels, pseudo_labels_needed)
+    examples['train'] = [
+        Example(name, find(images, config.images, name),
+                find(scribbles, config.scribbles, name),
+                find(pseudo_labels, config.pseudo_labels, name),
+                ground_truth.get(name))  # Only for pictures.
+        for name in ids['train']]
+  if 'val' in splits:
+    examples['val'] = [
+        Example(name, find(images, config.images, name),
+                ground_truth=find(ground_truth, config.ground_truth, name))
+        for name in ids['val']]
   raise_problems(problems, 'Add the files or take the ids off the lists.')
-  return {'train': train, 'val': val}
+  return examples
 
 
 def _read_list(path):

@@ -1,0 +1,95 @@
+"""What every command shares: flags, start-up, one-line errors, exit codes."""
+
+import os
+import pathlib
+import re
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+from ml_collections import config_flags
+
+from scribble_jax.errors import UserError
+
+
+def define_config():
+  """Adds --config and --config.KEY=VALUE to the command."""
+  flag = config_flags.DEFINE_config_file(
+      'config', help_string='Config file, such as configs/scribblesup.py.',
+      lock_config=True)
+  flags.mark_flag_as_required('config')
+  return flag
+
+
+def define_step():
+  """Adds --step to a command that reads a workdir's checkpoints."""
+  return flags.DEFINE_string(
+      'step', 'latest', "Which of a workdir's checkpoints: latest, best (in "
+      'validation), or the number of its step.')
+
+
+def run(main, *, interrupted, takes_files=False):
+  """Runs `main(argv)` and exits with what it returns, 0 for None.
+
+  What a user can mend ends as one line and exit code 1, Ctrl-C as 130.
+
+  Args:
+    main: Function of the arguments behind the flags; the first one is the
+      program's name.
+    interrupted: What to say on Ctrl-C: what is lost and how to go on.
+    takes_files: Whether arguments may follow the flags.
+  """
+  def start(argv):
+    if len(argv) > 1 and not takes_files:
+      raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
+                      '--workdir=DIR or --config.batch_size=8.')
+    if not flags.FLAGS['verbosity'].present:  # Libraries chat at INFO.
+      logging.set_verbosity(logging.WARNING)
+    _keep_compiled_programs()
+    return main(argv)
+
+  try:
+    app.run(start, flags_parser=_parse_flags)
+  except UserError as error:
+    sys.exit(f'error: {error}')
+  except KeyboardInterrupt:
+    print(f'Interrupted. {interrupted}', file=sys.stderr)
+    sys.exit(130)
+
+
+def join_job():
+  """Connects the hosts, if there are several."""
+  try:
+    jax.distributed.initialize()  # Cloud TPU and Slurm describe themselves.
+  except ValueError:
+    logging.info('No cluster: this host works alone.')
+  logging.info('Process %d of %d: %s', jax.process_index(), jax.process_count(),
+               jax.local_devices())
+
+
+def _parse_flags(argv):
+  """Parses the flags; a typo becomes a UserError."""
+  try:
+    rest = flags.FLAGS(argv)
+    if 'config' in flags.FLAGS:
+      flags.FLAGS.config.keys()  # Only now is a file that is missing missed.
+    return rest
+  except SyntaxError as error:
+    raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
+                    'Mend the config file.') from error
+  except Exception as error:  # Whatever a config file may raise.
+    # config_flags wraps it in the text of a whole traceback.
+    text = ' '.join(str(error.args[0] if error.args else error).split())
+    raise UserError(f'{re.split("[A-Za-z]+Error: ", text)[-1]} '
+                    '(try --help)') from error
+
+
+def _keep_compiled_programs():
+  """Lets the next start of the same program skip its compilation."""
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = pathlib.Path(
+        os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
+    jax.config.update(
+        'jax_compilation_cache_dir', str(cache / 'scribble_jax'))

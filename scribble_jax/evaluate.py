@@ -1,0 +1,156 @@
+r"""Evaluates a network on the val images by the paper's protocol (METHOD 6).
+
+python -m scribble_jax.evaluate --config=configs/scribblesup.py \
+    --workdir=runs/scribblesup
+python -m scribble_jax.evaluate --config=configs/scribblesup.py \
+    --checkpoint=voc_deeplabv3plus.pth --config.data.root=VOC2012
+
+Writes metrics.json and the predictions as indexed PNGs.
+"""
+
+import io
+import pathlib
+
+from absl import flags
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from scribble_jax import atomic
+from scribble_jax import command_line
+from scribble_jax import config_check
+from scribble_jax import inference
+from scribble_jax import metrics
+from scribble_jax import results
+from scribble_jax import sharding
+from scribble_jax import trained
+from scribble_jax.data import embedded
+from scribble_jax.data import masks
+from scribble_jax.data import sources
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+
+_OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
+
+
+def evaluate(config, checkpoint, step, output):
+  """Evaluates a network and writes what came of it, whole or not at all.
+
+  Args:
+    config: ConfigDict as in configs/scribblesup.py.
+    checkpoint: A workdir, or a file of PyTorch's tensors.
+    step: Which of a workdir's checkpoints: 'latest', 'best' or a number.
+    output: Folder for metrics.json and predictions/ID.png; an earlier
+      evaluation there is replaced.
+
+  Returns:
+    The figures in metrics.json.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  config_check.check(config, jax.device_count())
+  _check_output(output)
+  if config.data.embedded:  # Drawn, not downloaded.
+    embedded.prepare_dataset(config.data.root, **config.data.embedded)
+  class_names = sources.read_class_names(config.data.classes, config.data.root)
+  config = config_check.with_classes(config, class_names)
+  model, variables, step = trained.load(config.model, checkpoint, step)
+  examples = sources.list_examples(
+      config.data, pseudo_labels_needed=False, splits=('val',))['val']
+  _check_examples(examples, class_names)
+  predict = inference.make_predict(
+      model, sharding.make_mesh(), config_check.evaluation_protocol(config),
+      batch_size=config.evaluation.batch_size)
+  predicted = inference.with_predictions(
+      predict, variables, _load(examples, class_names))
+  predicted = tqdm(predicted, desc='Evaluating', total=len(examples),
+                   unit='image', dynamic_ncols=True)
+  figures = {'step': step, 'checkpoint': str(checkpoint),
+             'num_images': len(examples),
+             'protocol': config.evaluation.to_dict() | {
+                 'window': config.data.crop_size}}
+  if jax.process_index():  # The first host writes for all.
+    return figures | _figures(predicted, class_names)
+  with atomic.whole_folder(output) as folder:
+    figures |= _figures(_written(predicted, folder), class_names)
+    results.write_json(folder / 'metrics.json', figures)
+  return figures
+
+
+def _check_output(output):
+  """Refuses to replace a folder with anything but an earlier evaluation."""
+  output = pathlib.Path(output)
+  if output.exists() and not (output.is_dir() and {
+      path.name for path in output.iterdir()} <= _OWN_FILES):
+    raise UserError(f'{output} holds other files than an evaluation. Name a '
+                    'new folder with --output.')
+
+
+def _check_examples(examples, class_names):
+  """Lists what is wrong with the files before the long work starts."""
+  problems = []
+  for example in tqdm(examples, desc='Checking val images', unit='image',
+                      leave=False, dynamic_ncols=True):
+    problems += sources.load(example, class_names)[1]
+  raise_problems(problems, 'Mend these files and start again.')
+
+
+def _load(examples, class_names):
+  """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8."""
+  for example in examples:
+    maps, problems = sources.load(example, class_names)
+    raise_problems(problems, 'Mend these files and start again.')
+    with Image.open(io.BytesIO(maps.image)) as image:
+      pixels = np.asarray(image.convert('RGB'))
+    yield {'id': example.id, 'image': pixels, 'ground_truth': maps.ground_truth}
+
+
+def _written(examples, folder):
+  """Passes examples through and writes their predictions."""
+  (folder / 'predictions').mkdir()
+  for example in examples:
+    masks.write_mask(
+        folder / f'predictions/{example["id"]}.png', example['prediction'])
+    yield example
+
+
+def _figures(examples, class_names):
+  confusion = metrics.confusion_of_examples(examples, len(class_names))
+  return results.summary(class_names, confusion)
+
+
+def main(argv):
+  """Evaluates what the flags name and prints the table."""
+  del argv
+  workdir, checkpoint, output = (
+      _WORKDIR.value, _CHECKPOINT.value, _OUTPUT.value)
+  if not (workdir or checkpoint):
+    raise UserError('Nothing to evaluate. Name --workdir=DIR of a training run '
+                    'or --checkpoint=FILE.')
+  if not output:
+    output = (pathlib.Path(workdir, 'evaluation') if workdir else
+              pathlib.Path(checkpoint).with_suffix('.evaluation'))
+  command_line.join_job()
+  figures = evaluate(
+      _CONFIG.value, checkpoint or workdir, _STEP.value, output)
+  if not jax.process_index():
+    print(results.iou_table(figures))
+    print(f'{figures["num_images"]} images. Predictions and figures are in '
+          f'{output}.')
+
+
+if __name__ == '__main__':
+  _CONFIG = command_line.define_config()
+  _WORKDIR = flags.DEFINE_string(
+      'workdir', None, 'Folder of a training run: its checkpoint is evaluated, '
+      'its folder `evaluation` takes the results.')
+  _CHECKPOINT = flags.DEFINE_string(
+      'checkpoint', None, "Evaluate this instead: one of the authors' .pth, "
+      'or .safetensors in their naming, or another workdir.')
+  _STEP = command_line.define_step()
+  _OUTPUT = flags.DEFINE_string(
+      'output', None, 'Folder for the results; WORKDIR/evaluation unless '
+      'given, or FILE.evaluation in place of the suffix.')
+  command_line.run(main, interrupted='Nothing was written.')

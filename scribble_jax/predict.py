@@ -1,0 +1,197 @@
+r"""Predicts images: a mask, a picture and, if wanted, probabilities of each.
+
+python -m scribble_jax.predict --config=configs/scribblesup.py \
+    --checkpoint=runs/scribblesup --output=predictions photo.jpg folder/
+python -m scribble_jax.predict --config=configs/scribblesup.py \
+    --checkpoint=voc_deeplabv3plus.pth --output=predictions photo.jpg
+
+Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
+"""
+
+import collections
+import pathlib
+import sys
+
+from absl import flags
+import jax
+import numpy as np
+from PIL import Image
+from PIL import ImageOps
+from tqdm import tqdm
+
+from scribble_jax import atomic
+from scribble_jax import command_line
+from scribble_jax import config_check
+from scribble_jax import inference
+from scribble_jax import panels
+from scribble_jax import results
+from scribble_jax import sharding
+from scribble_jax import trained
+from scribble_jax.data import masks
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+
+# Of the images that are taken when a folder is named.
+_SUFFIXES = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
+_16_BIT = ('I;16', 'I;16L', 'I;16B', 'I;16N')
+
+
+def predict(config, checkpoint, step, images, output, keep_probabilities):
+  """Predicts images by the config's protocol and writes what comes of them.
+
+  Args:
+    config: ConfigDict as in configs/scribblesup.py.
+    checkpoint: A workdir, or a file of PyTorch's tensors.
+    step: Which of a workdir's checkpoints: 'latest', 'best' or a number.
+    images: Paths of images and of folders of images.
+    output: Folder for the results; made if missing.
+    keep_probabilities: Whether to write ID_probabilities.npy too, [H, W, C]
+      float16.
+
+  Returns:
+    The number of images predicted, and of those skipped, each of which was
+    reported on stderr.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  config_check.check(config, jax.device_count())
+  output, paths = pathlib.Path(output), _expand(images)
+  _check_names(paths, output)
+  model, variables, _ = trained.load(config.model, checkpoint, step)
+  predict_images = inference.make_predict(
+      model, sharding.make_mesh(), config_check.evaluation_protocol(config),
+      batch_size=config.evaluation.batch_size)
+  try:
+    output.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise _cannot_write(output, error) from error
+
+  under_way, num_done = collections.deque(), 0
+
+  def readable_images():
+    for path in paths:
+      try:
+        image = read_rgb(path)
+      except (OSError, SyntaxError, ValueError,
+              Image.DecompressionBombError) as error:
+        progress.write(f'skipped {path}: {error}', file=sys.stderr)
+        progress.update()
+        continue
+      under_way.append((path, image))
+      yield image
+
+  with tqdm(total=len(paths), desc='Predicting', unit='image',
+            dynamic_ncols=True) as progress:
+    for prediction in predict_images(variables, readable_images()):
+      path, image = under_way.popleft()
+      try:
+        _write(output, path.stem, image, prediction, keep_probabilities)
+      except OSError as error:
+        raise _cannot_write(output, error) from error
+      num_done += 1
+      progress.update()
+  return num_done, len(paths) - num_done
+
+
+def read_rgb(path):
+  """Reads an image as a person sees it.
+
+  EXIF orientation is applied, transparency ignored; grey becomes RGB and 16
+  bits a value become 8.
+
+  Args:
+    path: Of any file that Pillow reads.
+
+  Returns:
+    [H, W, 3] uint8 RGB.
+
+  Raises:
+    OSError, SyntaxError: The file is missing, truncated or no image.
+    ValueError: Its values have no known range.
+  """
+  with Image.open(path) as image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _16_BIT or image.mode == 'I':
+      values = np.asarray(image).astype(np.int64)
+      if values.min() < 0 or values.max() > 65535:
+        raise ValueError('has values beyond 16 bits')
+      image = Image.fromarray(np.uint8(values // 257))
+    elif image.mode == 'F':
+      raise ValueError('has floating-point values, whose range is not known')
+    return np.asarray(image.convert('RGB'))
+
+
+def _expand(images):
+  """Returns the paths of files, those in folders included, in order."""
+  if not images:
+    raise UserError('No image to predict. Name images or folders behind the '
+                    'flags.')
+  paths = []
+  for path in map(pathlib.Path, images):
+    if path.is_dir():
+      found = sorted(file for file in path.iterdir()
+                     if file.suffix.lower() in _SUFFIXES)
+      if not found:
+        raise UserError(f'{path} holds no image. Name a folder of images.')
+      paths += found
+    else:
+      paths.append(path)
+  return paths
+
+
+def _check_names(paths, output):
+  """Refuses to write two results, or a result and an image, to one file."""
+  taken = {path.resolve(): path for path in paths}
+  problems = []
+  for path in paths:
+    for suffix in ('', '_overlay'):
+      target = (output / f'{path.stem}{suffix}.png').resolve()
+      if target in taken:
+        problems.append(f'{path}: its result {target} would replace that of, '
+                        f'or be, {taken[target]}')
+      taken[target] = path
+  raise_problems(problems, 'Rename the images, name each once, or choose '
+                 'another --output.')
+
+
+def _write(output, name, image, prediction, keep_probabilities):
+  """Writes the results of one image, each of them whole or not at all."""
+  mask = prediction.classes()
+  with atomic.whole_file(output / f'{name}.png') as partial:
+    masks.write_mask(partial, mask)
+  results.write_png(output / f'{name}_overlay.png', panels.overlay(image, mask))
+  if keep_probabilities:
+    with (atomic.whole_file(output / f'{name}_probabilities.npy') as partial,
+          open(partial, 'wb') as file):
+      np.save(file, prediction.probabilities().astype(np.float16))
+
+
+def _cannot_write(output, error):
+  return UserError(f'Cannot write to {output}: {error}. Name another folder '
+                   'with --output.')
+
+
+def main(argv):
+  """Predicts what the flags name; returns 1 if an image was skipped."""
+  done, skipped = predict(
+      _CONFIG.value, _CHECKPOINT.value, _STEP.value, argv[1:], _OUTPUT.value,
+      _PROBABILITIES.value)
+  print(f'{done} of {done + skipped} images predicted. Results are in '
+        f'{_OUTPUT.value}.')
+  return int(skipped > 0)
+
+
+if __name__ == '__main__':
+  _CONFIG = command_line.define_config()
+  _CHECKPOINT = flags.DEFINE_string(
+      'checkpoint', None, "A workdir, one of the authors' .pth, or "
+      '.safetensors in their naming.', required=True)
+  _STEP = command_line.define_step()
+  _OUTPUT = flags.DEFINE_string(
+      'output', None, 'Folder for the results.', required=True)
+  _PROBABILITIES = flags.DEFINE_bool(
+      'probabilities', False, 'Also write ID_probabilities.npy, [H, W, C] '
+      'float16.')
+  command_line.run(main, takes_files=True, interrupted=(
+      'The results that are there are complete.'))

@@ -1,0 +1,54 @@
+"""What a run comes to: figures, a table, files."""
+
+import json
+import math
+
+from PIL import Image
+
+from scribble_jax import atomic
+from scribble_jax import metrics
+
+
+def summary(class_names, confusion):
+  """Returns the figures of a confusion matrix, ready for JSON.
+
+  Args:
+    class_names: Background first.
+    confusion: [C, C] counts.
+
+  Returns:
+    'miou', 'pixel_accuracy' and 'iou' by class name, all in [0, 1]; None for a
+    class that does not occur.
+  """
+  iou = metrics.iou_per_class(confusion)
+  return {
+      'miou': metrics.mean_iou(confusion),
+      'pixel_accuracy': metrics.pixel_accuracy(confusion),
+      'iou': {name: None if math.isnan(value) else float(value)
+              for name, value in zip(class_names, iou, strict=True)},
+  }
+
+
+def iou_table(figures):
+  """Returns `summary`'s figures as text, IoU in per cent."""
+  width = max(map(len, ['class', *figures['iou']]))
+  line = lambda name, value: (
+      f'{name:<{width}} ' + (f'{"-":>8}' if value is None
+                             else f'{100 * value:8.2f}'))
+  return '\n'.join([
+      f'{"class":<{width}}  IoU (%)',
+      *(line(name, iou) for name, iou in figures['iou'].items()),
+      '-' * (width + 9), line('mIoU', figures['miou'])])
+
+
+def write_json(path, content):
+  """Writes `content` as JSON, whole or not at all."""
+  with atomic.whole_file(path) as partial, open(partial, 'w') as f:
+    json.dump(content, f, indent=2)
+    f.write('\n')
+
+
+def write_png(path, pixels):
+  """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
+  with atomic.whole_file(path) as partial:
+    Image.fromarray(pixels).save(partial, 'PNG')

@@ -1,0 +1,116 @@
+"""Files of PyTorch's tensors: safetensors, and .pth if torch is installed."""
+
+import pathlib
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.flax
+import safetensors.numpy
+
+from scribble_jax import atomic
+from scribble_jax.errors import UserError
+
+SUFFIXES = ('.safetensors', '.pth', '.pt')
+
+
+def read_state_dict(path):
+  """Reads a safetensors file, or PyTorch's own format if torch is installed.
+
+  Args:
+    path: With one of SUFFIXES. Of a file that holds more than a state dict, the
+      entry 'state_dict' is read. Nothing but tensors is ever unpickled.
+
+  Returns:
+    {name: array}, floating-point arrays as float32.
+
+  Raises:
+    UserError: The file can't be read.
+  """
+  path = pathlib.Path(path)
+  if path.suffix not in SUFFIXES:
+    raise UserError(f'{path} is no file of weights: its name must end in '
+                    f'{", ".join(SUFFIXES)}.')
+  if not path.is_file():
+    raise UserError(f'{path} does not exist. Name a file of weights.')
+  if path.suffix == '.safetensors':
+    return _read_safetensors(path)
+  return _read_pth(path)
+
+
+def write_state_dict(path, state_dict):
+  """Writes a state dict, as {'state_dict': ...} where it is a .pth.
+
+  Args:
+    path: With one of SUFFIXES.
+    state_dict: {name: array}.
+
+  Raises:
+    UserError: The file can't be written.
+  """
+  path = pathlib.Path(path)
+  if path.suffix not in SUFFIXES:
+    raise UserError(f'{path} needs a name that ends in {", ".join(SUFFIXES)}.')
+  try:
+    with atomic.whole_file(path) as partial:
+      if path.suffix == '.safetensors':
+        safetensors.numpy.save_file(dict(state_dict), partial)
+      else:
+        torch = _import_torch(path)
+        torch.save({'state_dict': {
+            name: torch.from_numpy(np.array(value))
+            for name, value in state_dict.items()}}, partial)
+  except OSError as error:
+    raise UserError(f'Cannot write {path}: {error}. Name another '
+                    'file.') from error
+
+
+def _read_safetensors(path):
+  try:
+    tensors = safetensors.flax.load_file(path)  # NumPy lacks bfloat16.
+  except (safetensors.SafetensorError, OSError) as error:
+    raise UserError(f'{path} is no complete safetensors file ({error}). Copy '
+                    'it again.') from error
+  return {name: _as_float32(value) for name, value in tensors.items()}
+
+
+def _read_pth(path):
+  torch = _import_torch(path)
+  try:
+    content = torch.load(path, map_location='cpu', weights_only=True)
+  except pickle.UnpicklingError as error:
+    raise UserError(
+        f'{path} holds more than tensors, which is not loaded: it could run '
+        'any program. Save its state_dict alone, or as safetensors.'
+    ) from error
+  except (OSError, RuntimeError, EOFError) as error:
+    raise UserError(f'{path} is no complete PyTorch file '
+                    f'({" ".join(str(error).split())}). Copy it '
+                    'again.') from error
+  if isinstance(content, dict):
+    content = content.get('state_dict', content)
+  if not isinstance(content, dict) or not all(
+      isinstance(value, torch.Tensor) for value in content.values()):
+    raise UserError(f'{path} holds no state_dict. Save one: '
+                    'torch.save(model.state_dict(), FILE).')
+  return {name: _as_float32(
+      (value.float() if value.is_floating_point() else value).numpy())
+          for name, value in content.items()}
+
+
+def _import_torch(path):
+  try:
+    import torch
+  except ImportError as error:
+    raise UserError(
+        f'{path} is a PyTorch file, which takes torch to read or write: pip '
+        'install torch. Files in safetensors format need no torch.'
+    ) from error
+  return torch
+
+
+def _as_float32(value):
+  value = np.asarray(value)
+  is_float = jnp.issubdtype(value.dtype, jnp.floating)
+  return value.astype(np.float32) if is_float else value
