@@ -155,8 +155,9 @@ def read_backbone(source, depth, width):
   try:
     return _fill(_variable_shapes(backbone), state_dict)
   except UserError as error:
-    raise UserError(f'{path} is no resnet{depth} of width {width}: {error} Set '
-                    '--config.backbone_weights.') from error
+    raise UserError(f'{path} is no resnet{depth} of width {width}. Set '
+                    f'--config.backbone_weights to another file. '
+                    f'{error}') from error
 
 
 def _fetch_imagenet(depth):

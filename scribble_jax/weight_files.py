@@ -29,11 +29,11 @@ def read_state_dict(path):
     UserError: The file can't be read.
   """
   path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path} does not exist. Name a file of weights.')
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} is no file of weights: its name must end in '
                     f'{", ".join(SUFFIXES)}.')
-  if not path.is_file():
-    raise UserError(f'{path} does not exist. Name a file of weights.')
   if path.suffix == '.safetensors':
     return _read_safetensors(path)
   return _read_pth(path)
@@ -68,7 +68,10 @@ def write_state_dict(path, state_dict):
 
 def _read_safetensors(path):
   try:
-    tensors = safetensors.flax.load_file(path)  # NumPy lacks bfloat16.
+    try:
+      tensors = safetensors.numpy.load_file(path)
+    except TypeError:  # NumPy alone lacks bfloat16.
+      tensors = safetensors.flax.load_file(path)
   except (safetensors.SafetensorError, OSError) as error:
     raise UserError(f'{path} is no complete safetensors file ({error}). Copy '
                     'it again.') from error

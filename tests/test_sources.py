@@ -116,3 +116,23 @@ def test_fingerprint_changes_with_the_part_that_changed(root, config):
   after = sources.fingerprint(sources.list_examples(config.data, True))
   assert {part for part in before if before[part] != after[part]} == {
       'pseudo_labels'}
+
+
+@pytest.mark.parametrize('name, mode', [
+    ('image.png', 'RGB'), ('image.png', 'P'), ('image.jpg', 'L'),
+    ('stereo.jpg', 'RGB')])
+def test_images_may_be_png_or_jpeg(tmp_path, name, mode):
+  image, path = Image.new(mode, (20, 10)), tmp_path / name
+  if name == 'stereo.jpg':  # MPO: a JPEG with another one behind it.
+    image.save(path, 'MPO', save_all=True, append_images=[image])
+  else:
+    image.save(path)
+  maps, problems = sources.load(sources.Example('image', path), CLASSES)
+  assert not problems and maps.size == (10, 20)
+
+
+def test_other_formats_are_a_problem_that_names_the_file(tmp_path):
+  Image.new('RGB', (20, 10)).save(tmp_path / 'image.jpg', 'BMP')
+  maps, (problem,) = sources.load(
+      sources.Example('image', tmp_path / 'image.jpg'), CLASSES)
+  assert maps is None and 'image.jpg: truncated or neither JPEG' in problem

@@ -19,7 +19,7 @@ from scribble_jax.losses import IGNORE_LABEL
 
 SPLITS = ('train', 'val')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
-IMAGE_FORMATS = ('JPEG', 'MPO', 'PNG')  # Those that TensorFlow decodes too.
+IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS = 'none'
 
 

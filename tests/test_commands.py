@@ -1,0 +1,426 @@
+"""evaluate, predict, export and report on a trained network."""
+
+import html
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from configs import scribblesup
+from scribble_jax import evaluate
+from scribble_jax import inference
+from scribble_jax import metrics
+from scribble_jax import predict
+from scribble_jax import pretrained
+from scribble_jax import published
+from scribble_jax import report
+from scribble_jax import results
+from scribble_jax import train
+from scribble_jax import trained
+from scribble_jax import weight_files
+from scribble_jax.data import masks
+from scribble_jax.errors import UserError
+from tests.conftest import tiny_config
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='module')
+def finished(drawn_root, tmp_path_factory):
+  """(config, workdir) of a tiny run that is finished."""
+  workdir = tmp_path_factory.mktemp('finished') / 'run'
+  config = tiny_config(drawn_root)
+  config.data.records = str(workdir.parent / 'records')
+  train.train(config, str(workdir))
+  return config, workdir
+
+
+def val_ids(config):
+  return pathlib.Path(
+      config.data.root, config.data.val_list).read_text().split()
+
+
+def read(path):
+  with Image.open(path) as image:
+    return np.asarray(image)
+
+
+# evaluate
+
+
+def test_evaluate_writes_what_the_protocol_gives(finished, tmp_path):
+  config, workdir = finished
+  config.evaluation.scales = (0.75, 1.0)
+  figures = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  stored = json.loads((tmp_path / 'out/metrics.json').read_text())
+  assert stored == json.loads(json.dumps(figures))
+  assert (figures['step'], figures['num_images']) == (6, 3)
+  assert stored['protocol']['scales'] == [0.75, 1.0]
+
+  model, variables, _ = trained.load(config.model, workdir)
+  protocol = inference.Protocol(
+      window=33, scales=(0.75, 1.0), long_side=None, flip=False)
+  counts = np.zeros([4, 4], int)
+  for name in val_ids(config):
+    image = read(f'{config.data.root}/JPEGImages/{name}.jpg')
+    expected = inference.multi_scale_probabilities(
+        model, variables, image, protocol, batch_size=4).argmax(-1)
+    with Image.open(tmp_path / f'out/predictions/{name}.png') as prediction:
+      assert prediction.mode == 'P'
+      assert prediction.getpalette()[3:6] == [128, 0, 0]  # VOC's first class.
+    np.testing.assert_array_equal(
+        masks.read_mask(tmp_path / f'out/predictions/{name}.png'), expected)
+    counts += metrics.confusion_matrix(masks.read_mask(
+        f'{config.data.root}/SegmentationClassAug/{name}.png'), expected, 4)
+  assert figures['miou'] == metrics.mean_iou(counts)
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_exported_checkpoint_evaluates_the_same(finished, tmp_path, suffix):
+  config, workdir = finished
+  own = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'own')
+  _, variables, step = trained.load(config.model, workdir)
+  path = tmp_path / f'exported{suffix}'
+  weight_files.write_state_dict(path, pretrained.to_pytorch(variables, step))
+  again = evaluate.evaluate(config, path, 'latest', tmp_path / 'again')
+  assert again['miou'] == own['miou'] and again['iou'] == own['iou']
+  for name in val_ids(config):
+    file = f'predictions/{name}.png'
+    assert ((tmp_path / 'own' / file).read_bytes()
+            == (tmp_path / 'again' / file).read_bytes())
+
+
+def test_validation_counts_as_evaluate_does_at_one_scale(finished, tmp_path):
+  # Training reads records with TensorFlow, evaluate files with Pillow.
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.evaluation.scales = (1.0,)
+  figures = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  validated = json.loads((workdir / 'metrics.json').read_text())
+  assert figures['iou'] == validated['iou']
+
+
+def test_interrupted_evaluation_leaves_the_earlier_one(
+    finished, tmp_path, monkeypatch):
+  config, workdir = finished
+  evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  before = (tmp_path / 'out/metrics.json').read_bytes()
+
+  def interrupted(*args):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(results, 'summary', interrupted)
+  for output in ('out', 'new'):
+    with pytest.raises(KeyboardInterrupt):
+      evaluate.evaluate(config, workdir, 'latest', tmp_path / output)
+  assert [path.name for path in tmp_path.iterdir()] == ['out']
+  assert (tmp_path / 'out/metrics.json').read_bytes() == before
+
+
+def test_evaluate_never_replaces_a_folder_of_other_files(finished, tmp_path):
+  config, workdir = finished
+  (tmp_path / 'thesis.tex').write_text('precious')
+  with pytest.raises(UserError, match='holds other files than an evaluation'):
+    evaluate.evaluate(config, workdir, 'latest', tmp_path)
+  assert (tmp_path / 'thesis.tex').exists()
+
+
+def test_evaluate_needs_neither_scribbles_nor_records(finished, root, tmp_path):
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.data.root = str(root)
+  for name in ('scribbles', 'pseudo_labels'):
+    (root / name).rename(root / f'no_{name}')
+  assert evaluate.evaluate(
+      config, workdir, 'best', tmp_path / 'out')['num_images'] == 3
+
+
+def test_bad_val_files_are_listed_together(finished, root, tmp_path):
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.data.root = str(root)
+  first, second, _ = val_ids(config)
+  Image.new('RGB', (48, 48)).save(root / f'SegmentationClassAug/{first}.png')
+  (root / f'JPEGImages/{second}.jpg').write_bytes(b'no image')
+  with pytest.raises(UserError, match='2 problems') as error:
+    evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  assert first in str(error.value) and second in str(error.value)
+  assert not (tmp_path / 'out').exists()
+
+
+# Loading
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'head': 'deeplabv2'}, "head 'deeplabv3plus', but config.model.head is"),
+    ({'backbone': 'resnet50'}, "backbone 'resnet18', but"),
+    ({'num_classes': 21}, 'num_classes 4, but config.model.num_classes is 21'),
+])
+def test_checkpoint_of_another_network(finished, tmp_path, change, message):
+  config, workdir = finished
+  path = tmp_path / 'weights.safetensors'
+  weight_files.write_state_dict(path, pretrained.to_pytorch(
+      trained.load(config.model, workdir)[1]))
+  model = config.model.copy_and_resolve_references()
+  model.update(change)
+  for source in (workdir, path):
+    with pytest.raises(UserError, match=message):
+      trained.load(model, source)
+
+
+def test_steps_of_a_workdir(finished):
+  config, workdir = finished
+  assert trained.load(config.model, workdir, 'latest')[2] == 6
+  assert trained.load(config.model, workdir, '6')[2] == 6
+  best = json.loads((workdir / 'metrics.json').read_text())['best_step']
+  assert trained.load(config.model, workdir, 'best')[2] == best
+  with pytest.raises(UserError, match=r"no checkpoint '999'.*latest, best"):
+    trained.load(config.model, workdir, '999')
+
+
+def test_folder_that_is_no_workdir(finished, tmp_path):
+  config, _ = finished
+  with pytest.raises(UserError, match='is no workdir of a training run'):
+    trained.load(config.model, tmp_path)
+
+
+# predict
+
+
+def png_16_bit(path):
+  values = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30) * 54
+  Image.fromarray(values).save(path)
+  return np.repeat((values // 257).astype(np.uint8)[..., None], 3, -1)
+
+
+def rotated_jpeg(path):
+  pixels = np.zeros([30, 50, 3], np.uint8)
+  pixels[:, :25] = 200
+  exif = Image.Exif()
+  exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
+  Image.fromarray(pixels).save(path, exif=exif, quality=100, subsampling=0)
+  return np.rot90(pixels, -1)
+
+
+def rgba(path):
+  pixels = np.random.default_rng(0).integers(0, 256, (20, 33, 4), np.uint8)
+  Image.fromarray(pixels).save(path)
+  return pixels[..., :3]
+
+
+def grey(path):
+  pixels = np.random.default_rng(0).integers(0, 256, (64, 9), np.uint8)
+  Image.fromarray(pixels).save(path)
+  return np.repeat(pixels[..., None], 3, -1)
+
+
+PICTURES = {'deep.png': png_16_bit, 'turned.jpg': rotated_jpeg,
+            'clear.png': rgba, 'grey.tiff': grey}
+
+
+@pytest.mark.parametrize('name', PICTURES)
+def test_any_picture_is_read_as_rgb(tmp_path, name):
+  expected = PICTURES[name](tmp_path / name)
+  actual = predict.read_rgb(tmp_path / name)
+  assert actual.dtype == np.uint8 and actual.shape == expected.shape
+  np.testing.assert_allclose(actual.astype(int), expected, atol=3)  # JPEG.
+
+
+def test_predict_writes_masks_overlays_and_probabilities(finished, tmp_path):
+  config, workdir = finished
+  folder, output = tmp_path / 'pictures', tmp_path / 'out'
+  folder.mkdir()
+  images = {pathlib.Path(name).stem: make(folder / name)
+            for name, make in PICTURES.items()}
+  (folder / 'notes.txt').write_text('no picture')
+  assert predict.predict(
+      config, workdir, 'latest', [folder], output, True) == (4, 0)
+  assert len(list(output.iterdir())) == 3 * 4
+  for name, pixels in images.items():
+    mask = masks.read_mask(output / f'{name}.png')
+    overlay = read(output / f'{name}_overlay.png')
+    probabilities = np.load(output / f'{name}_probabilities.npy')
+    assert mask.shape == pixels.shape[:2] and overlay.shape == pixels.shape
+    assert probabilities.shape == (*mask.shape, 4)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=5e-3)  # float16
+    chosen = np.take_along_axis(probabilities, mask[..., None].astype(int), -1)
+    assert (chosen >= probabilities.max(-1, keepdims=True) - 1e-3).all()
+
+
+def test_corrupt_picture_is_reported_and_skipped(finished, tmp_path, capsys):
+  config, workdir = finished
+  rgba(tmp_path / 'good.png')
+  (tmp_path / 'bad.png').write_bytes((tmp_path / 'good.png').read_bytes()[:99])
+  done = predict.predict(
+      config, workdir, 'latest',
+      [tmp_path / 'bad.png', tmp_path / 'gone.png', tmp_path / 'good.png'],
+      tmp_path / 'out', False)
+  assert done == (1, 2)
+  errors = capsys.readouterr().err
+  assert f'skipped {tmp_path}/bad.png: ' in errors
+  assert f'skipped {tmp_path}/gone.png: ' in errors
+  assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+      'good.png', 'good_overlay.png']
+
+
+@pytest.mark.parametrize('images, output, message', [
+    ([], 'out', 'No image to predict'),
+    (['a.png', 'sub/a.png'], 'out', 'sub/a.png: its result .* would replace'),
+    (['a.png'], '.', r'a\.png: its result .*/a\.png would replace that of, or'),
+    (['empty'], 'out', 'empty holds no image'),
+])
+def test_results_never_replace_anything_by_chance(
+    finished, tmp_path, monkeypatch, images, output, message):
+  config, workdir = finished
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'sub').mkdir()
+  (tmp_path / 'empty').mkdir()
+  before = [rgba(tmp_path / name) for name in ('a.png', 'sub/a.png')]
+  with pytest.raises(UserError, match=message):
+    predict.predict(config, workdir, 'latest', images, output, False)
+  for name, pixels in zip(('a.png', 'sub/a.png'), before, strict=True):
+    np.testing.assert_array_equal(read(tmp_path / name)[..., :3], pixels)
+
+
+# report
+
+
+def write_run(workdir, iou, evaluated=True):
+  """Leaves what a finished run leaves, with the given {class: IoU}."""
+  figures = {'step': 33100, 'miou': float(np.mean([*iou.values()])),
+             'pixel_accuracy': 0.9, 'iou': iou}
+  (workdir / 'evaluation').mkdir(parents=True)
+  (workdir / 'config.json').write_text(json.dumps({'model': {
+      'head': 'deeplabv3plus', 'backbone': 'resnet101'}}))
+  (workdir / 'metrics.json').write_text(json.dumps(figures | {'miou': 0.5}))
+  if evaluated:
+    (workdir / 'evaluation/metrics.json').write_text(json.dumps(figures | {
+        'num_images': 1449, 'protocol': {
+            'scales': [0.5, 1.0], 'long_side': 512, 'window': 465,
+            'flip': False}}))
+
+
+def test_report_compares_with_the_published_figures(tmp_path):
+  write_run(tmp_path / 'run', dict.fromkeys(published.VOC_CLASSES, 0.75))
+  text = report.write_report(tmp_path / 'run')
+  lines = [' '.join(line.split()) for line in text.splitlines()]
+  assert 'this run DeepLabV3+ ResNet-101 75.00 measured here' in lines
+  assert ('CDSP (BMP pseudo-labels) DeepLabV3+ ResNet-101 75.85 published '
+          '-0.85') in lines
+  assert ('CDSP (BMP pseudo-labels) DeepLabV2 ResNet-50 73.92 published '
+          '+1.08') in lines
+  assert 'scales 0.5, 1 of a long side of 512 pixels' in text
+  page = (tmp_path / 'run/report.html').read_text()
+  assert '75.00' in page and '-0.85' in page and 'person' in page
+
+
+def test_report_of_other_classes_shows_no_difference(tmp_path):
+  write_run(tmp_path / 'run', {'background': 0.9, '<b>cat': 0.5}, False)
+  text = report.write_report(tmp_path / 'run')
+  assert '50.00' in text and 'validation of training' in text
+  assert 'no difference is shown' in text
+  assert not any(line.endswith(tuple('0123456789'))
+                 for line in text.splitlines() if 'published  ' in line)
+  page = (tmp_path / 'run/report.html').read_text()
+  assert html.escape('<b>cat') in page and '<b>cat' not in page
+
+
+@pytest.mark.parametrize('missing', ['config.json', 'metrics.json'])
+def test_report_of_an_unfinished_run(tmp_path, missing):
+  write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
+  (tmp_path / missing).unlink()
+  with pytest.raises(UserError, match=f'{missing} is missing or unreadable'):
+    report.write_report(tmp_path)
+  assert not (tmp_path / 'report.html').exists()
+
+
+def test_published_figures_name_every_class_of_the_config():
+  assert scribblesup.get_config().data.classes == published.VOC_CLASSES
+  assert len(set(published.VOC_CLASSES)) == 21
+
+
+# The real programs, as processes of their own.
+
+
+def command(module, *flags):
+  return subprocess.run(
+      [sys.executable, '-m', f'scribble_jax.{module}', *map(str, flags)],
+      cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+
+
+def tiny_flags(root):
+  return (
+      '--config=configs/demo.py', f'--config.data.root={root}',
+      '--config.data.crop_size=33', '--config.batch_size=4',
+      '--config.model.width=4', '--config.model.head_width=8',
+      '--config.evaluation.scales=(1.0,)',
+      # Of the drawn data set that is there.
+      '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
+      '--config.data.embedded.image_size=48')
+
+
+def test_from_training_to_report_by_command(finished, tmp_path):
+  config, workdir = finished
+  flags = tiny_flags(config.data.root)
+  file = tmp_path / 'exported.safetensors'
+  done = command('export', *flags, f'--checkpoint={workdir}',
+                 f'--output={file}')
+  assert done.returncode == 0, done.stderr
+  assert 'after 6 updates' in done.stdout
+
+  done = command('evaluate', *flags, f'--checkpoint={file}')
+  assert done.returncode == 0, done.stderr
+  assert '3 images' in done.stdout and 'mIoU' in done.stdout
+  assert (tmp_path / 'exported.evaluation/metrics.json').exists()
+
+  picture = f'{config.data.root}/JPEGImages/{val_ids(config)[0]}.jpg'
+  done = command('predict', *flags, f'--checkpoint={file}',
+                 f'--output={tmp_path}/out', picture, '/dev/null')
+  assert done.returncode == 1, done.stderr
+  assert '1 of 2 images predicted' in done.stdout
+  assert 'skipped /dev/null' in done.stderr
+  assert len(list((tmp_path / 'out').iterdir())) == 2
+
+  done = command('report', f'--workdir={workdir}')
+  assert done.returncode == 0, done.stderr
+  assert 'measured here' in done.stdout
+
+
+@pytest.mark.parametrize('module, flags, message', [
+    ('evaluate', [], 'Name --workdir=DIR of a training run or --checkpoint'),
+    ('evaluate', ['--workdir=/nowhere'], '/nowhere does not exist'),
+    ('predict', ['--checkpoint=/nowhere.pth', '--output=/tmp/o', 'a.jpg'],
+     '/nowhere.pth does not exist'),
+    ('predict', ['--checkpoint=x.pth', 'a.jpg'], 'output'),
+    ('export', ['--checkpoint=/nowhere.pth', '--output=x.pth', 'surplus'],
+     "Unknown argument 'surplus'"),
+    ('report', ['--workdir=/nowhere'], 'config.json is missing'),
+])
+def test_mistake_on_the_command_line(drawn_root, module, flags, message):
+  shared = () if module == 'report' else tiny_flags(drawn_root)
+  done = command(module, *shared, *flags)
+  last = done.stderr.strip().splitlines()[-1]
+  assert done.returncode == 1
+  assert last.startswith('error: ') and message in last
+  assert 'Traceback' not in done.stderr and not done.stdout
+
+
+def test_inference_needs_no_tensorflow():
+  code = ('import sys\n'
+          'sys.modules["tensorflow"] = None\n'
+          'from scribble_jax import evaluate, export, predict, report\n')
+  subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
+
+
+def test_flag_for_all_devices(finished):
+  # The finished fixture ran on several; the batch must be a multiple of them.
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.evaluation.batch_size = jax.device_count() + 1
+  with pytest.raises(UserError, match='evaluation.batch_size is 5; .*multiple'):
+    evaluate.evaluate(config, workdir, 'latest', '/nowhere')

@@ -1,0 +1,222 @@
+"""Weights of PyTorch's naming: exact round trips and errors that name."""
+
+import functools
+import re
+import sys
+
+import huggingface_hub
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from scribble_jax import models
+from scribble_jax import pretrained
+from scribble_jax import weight_files
+from scribble_jax.errors import UserError
+from scribble_jax.models import resnet
+from tests.oracles import torch_networks
+from tests.twins import SMALL
+from tests.twins import model_config
+from tests.twins import relative_error
+
+
+def random_state_dict(head='deeplabv3plus', depth=18, **sizes):
+  """An oracle's state dict, every number of it drawn anew."""
+  rng = np.random.default_rng(0)
+  network = torch_networks.DeepLab(depth, head, **(SMALL | sizes))
+  return {  # Positive, as variances must be.
+      name: np.array(7) if name.endswith('num_batches_tracked')
+      else rng.uniform(0.1, 0.3, value.shape).astype(np.float32)
+      for name, value in network.state_dict().items()}
+
+
+@functools.cache
+def small_state_dict():
+  return random_state_dict()
+
+
+def assert_same(actual, expected):
+  assert actual.keys() == expected.keys()
+  for name, value in expected.items():
+    assert actual[name].dtype == value.dtype, name
+    np.testing.assert_array_equal(actual[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize('head', ['deeplabv2', 'deeplabv3plus'])
+@pytest.mark.parametrize('depth', [18, 34, 50, 101])
+def test_round_trip_is_exact(head, depth):
+  state_dict = random_state_dict(head, depth, num_classes=3)
+  variables = pretrained.from_pytorch(
+      {f'module.{name}': value for name, value in state_dict.items()})
+  assert_same(pretrained.to_pytorch(variables, num_batches_tracked=7),
+              state_dict)
+
+  # And they are what the network takes.
+  network = pretrained.network_of(state_dict)
+  assert (network['head'], network['backbone'], network['num_classes']) == (
+      head, f'resnet{depth}', 3)
+  model = models.build(model_config(**network))
+  shapes = jax.eval_shape(
+      model.init, jax.random.key(0), jnp.zeros([1, 33, 33, 3]))
+  assert jax.tree.map(np.shape, variables) == jax.tree.map(
+      lambda leaf: leaf.shape, shapes)
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (lambda d: d.pop('layer2.0.bn1.bias'), r'layer2\.0\.bn1\.bias .* missing'),
+    (lambda d: d.pop('layer_lorm.gamma'), r'layer_lorm\.gamma .* missing'),
+    (lambda d: d.update({'extra.weight': np.zeros(1)}), 'extra.weight is surp'),
+    (lambda d: d.update({'reduce.0.weight': np.zeros([2, 2])}),
+     r'reduce\.0\.weight has shape \(2, 2\), not \(48, 8, 1, 1\)'),
+    (lambda d: d.pop('conv1.weight'), r'has no tensor conv1\.weight'),
+    (lambda d: d.update({'layer2.2.conv1.weight': np.zeros(1)}),
+     r'\(2, 3, 2, 2\) basic blocks, like no ResNet'),
+])
+def test_wrong_tensor_is_named(spoil, message):
+  state_dict = dict(small_state_dict())
+  spoil(state_dict)
+  with pytest.raises(UserError, match=message):
+    pretrained.from_pytorch(state_dict)
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_written_files_read_the_same(tmp_path, suffix):
+  path = tmp_path / f'weights{suffix}'
+  weight_files.write_state_dict(path, small_state_dict())
+  assert_same(weight_files.read_state_dict(path), small_state_dict())
+  assert [file.name for file in tmp_path.iterdir()] == [path.name]
+  if suffix == '.pth':  # As the authors' files are.
+    content = torch.load(path, weights_only=True)
+    network = torch_networks.DeepLab(18, 'deeplabv3plus', **SMALL)
+    network.load_state_dict(content['state_dict'], strict=True)
+
+
+def test_bare_and_half_precision_state_dicts_are_read(tmp_path):
+  tensor = torch.tensor([1.5, -2.25], dtype=torch.bfloat16)
+  torch.save({'weight': tensor}, tmp_path / 'bare.pth')
+  from safetensors.torch import save_file
+  save_file({'weight': tensor}, tmp_path / 'half.safetensors')
+  for name in ('bare.pth', 'half.safetensors'):
+    (value,) = weight_files.read_state_dict(tmp_path / name).values()
+    assert value.dtype == np.float32
+    np.testing.assert_array_equal(value, [1.5, -2.25])
+
+
+class Trap:
+  """Would leave a file behind if it were unpickled."""
+
+  def __init__(self, path):
+    self.path = str(path)
+
+  def __reduce__(self):
+    return open, (self.path, 'w')
+
+
+def test_a_pickle_is_never_run(tmp_path):
+  torch.save({'state_dict': {'weight': Trap(tmp_path / 'sprung')}},
+             tmp_path / 'trap.pth')
+  with pytest.raises(UserError, match='trap.pth holds more than tensors'):
+    weight_files.read_state_dict(tmp_path / 'trap.pth')
+  assert not (tmp_path / 'sprung').exists()
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('missing.pth', None, r'missing\.pth does not exist'),
+    ('weights.npz', b'', r'name must end in \.safetensors, \.pth'),
+    ('broken.safetensors', b'12345678abc', 'no complete safetensors file'),
+    ('broken.pth', b'PK\x03\x04 and no more', 'no complete PyTorch file'),
+    ('empty.pth', b'', 'no complete PyTorch file'),
+])
+def test_unreadable_file(tmp_path, name, content, message):
+  if content is not None:
+    (tmp_path / name).write_bytes(content)
+  with pytest.raises(UserError, match=message) as error:
+    weight_files.read_state_dict(tmp_path / name)
+  assert name in str(error.value) and '\n' not in str(error.value)
+
+
+def test_file_without_a_state_dict(tmp_path):
+  torch.save([torch.zeros(2)], tmp_path / 'list.pth')
+  with pytest.raises(UserError, match='list.pth holds no state_dict'):
+    weight_files.read_state_dict(tmp_path / 'list.pth')
+
+
+def test_pth_without_torch_asks_for_it(tmp_path, monkeypatch):
+  (tmp_path / 'weights.pth').write_bytes(b'')
+  monkeypatch.setitem(sys.modules, 'torch', None)
+  with pytest.raises(UserError, match='pip install torch'):
+    weight_files.read_state_dict(tmp_path / 'weights.pth')
+  # Safetensors need none.
+  path = tmp_path / 'weights.safetensors'
+  weight_files.write_state_dict(path, small_state_dict())
+  assert_same(weight_files.read_state_dict(path), small_state_dict())
+
+
+# ImageNet.
+
+
+def imagenet_file(path, width=8):
+  """Writes a ResNet-18 in torchvision's naming; returns its state dict."""
+  state_dict = {
+      name: value for name, value in random_state_dict(width=width).items()
+      if re.match(r'(conv1|bn1|layer\d)\.', name)}
+  classifier = {'fc.weight': np.ones([10, 8 * width], np.float32),
+                'fc.bias': np.ones(10, np.float32)}
+  safetensors.numpy.save_file(state_dict | classifier, path)
+  return state_dict
+
+
+def test_backbone_from_a_file(tmp_path):
+  path = tmp_path / 'resnet18.safetensors'
+  expected = imagenet_file(path)
+  backbone = pretrained.read_backbone(str(path), 18, 8)
+  images = np.random.default_rng(0).normal(size=(1, 33, 33, 3)).astype('f')
+  _, features = resnet.ResNet(18, 8).apply(backbone, images, train=False)
+
+  oracle = torch_networks.DeepLab(18, 'deeplabv2', **SMALL)
+  oracle.load_state_dict(
+      {name: torch.tensor(value) for name, value in expected.items()},
+      strict=False)
+  with torch.no_grad():
+    _, want = oracle.eval()(torch.tensor(images).permute(0, 3, 1, 2))
+  assert relative_error(features, want.permute(0, 2, 3, 1)) < 1e-5
+
+
+def test_backbone_by_name_comes_from_the_hub(tmp_path, monkeypatch):
+  path = tmp_path / 'model.safetensors'
+  imagenet_file(path)
+  asked = []
+
+  def download(repository, name):
+    asked.append((repository, name))
+    return str(path)
+
+  monkeypatch.setattr(huggingface_hub, 'hf_hub_download', download)
+  backbone = pretrained.read_backbone('imagenet', 18, 8)
+  assert asked == [('timm/resnet18.tv_in1k', 'model.safetensors')]
+  assert backbone['params']['conv1']['kernel'].shape == (7, 7, 3, 8)
+
+
+def test_hub_that_cannot_be_reached(monkeypatch):
+  def download(repository, name):
+    raise ConnectionError('no route to host\nand more')
+
+  monkeypatch.setattr(huggingface_hub, 'hf_hub_download', download)
+  with pytest.raises(UserError, match=(
+      r'Cannot fetch timm/resnet50\.tv_in1k \(ConnectionError: no route to '
+      r'host\)\. Download https://.*--config\.backbone_weights=FILE')) as error:
+    pretrained.read_backbone('imagenet', 50, 64)
+  assert '\n' not in str(error.value)
+
+
+def test_backbone_of_another_depth_or_width(tmp_path):
+  path = tmp_path / 'resnet18.safetensors'
+  imagenet_file(path)
+  with pytest.raises(UserError, match=r'no resnet34 of width 8'):
+    pretrained.read_backbone(str(path), 34, 8)
+  with pytest.raises(UserError, match='no resnet18 of width 16') as error:
+    pretrained.read_backbone(str(path), 18, 16)
+  assert 'tensor bn1.running_mean has shape (8,), not (16,)' in str(error.value)
