@@ -1,9 +1,12 @@
 """Files and folders that are there whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
+
+from absl import logging
 
 
 @contextlib.contextmanager
@@ -26,16 +29,43 @@ def whole_folder(path):
   """Yields an empty folder; it replaces `path` when the block ends well.
 
   Args:
-    path: Folder to make or replace.
+    path: Folder to make or replace, with all that it holds.
   """
-  path = pathlib.Path(os.path.abspath(path))
-  # A sibling, so that the rename stays within one file system.
+  # Siblings, so that renaming stays within one file system.
+  path = pathlib.Path(os.path.realpath(path))
   partial = path.with_name(f'.{path.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)  # A killed run's leftover.
+  old = path.with_name(f'.{path.name}.old')
+  _tidy(path, partial, old)  # What a killed run left.
   try:
     partial.mkdir(parents=True)
     yield partial
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
+    if path.exists():
+      path.rename(old)
+    partial.rename(path)
   finally:  # KeyboardInterrupt too leaves nothing.
-    shutil.rmtree(partial, ignore_errors=True)
+    _tidy(path, partial, old)
+
+
+def _tidy(path, partial, old):
+  if old.exists() and not path.exists():
+    old.rename(path)
+  for leftover in (partial, old):
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_one_process(path):
+  """Lets a second process wait until the first one has made `path`.
+
+  Args:
+    path: File or folder to make; the lock is a file beside it.
+  """
+  path = pathlib.Path(os.path.realpath(path))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path.with_name(f'.{path.name}.lock'), 'w') as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      logging.warning('Waiting for another process that makes %s.', path)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    yield

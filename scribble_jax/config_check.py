@@ -32,66 +32,94 @@ _KEYS = {
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
 
-def check(config, num_devices):
-  """Raises UserError for values that the program can't run with.
+def check_training(config, num_devices):
+  """Raises UserError for values that training can't run with.
 
   Args:
     config: The whole ConfigDict.
     num_devices: That share a batch.
   """
-  problems = [
-      f'config.{section}{"." if section else ""}{key} is {what}'
-      for section, keys in _KEYS.items()
-      for what, names in _key_differences(config, section, keys)
-      for key in sorted(names)]
-  raise_problems(problems, 'Mend the config file; configs/scribblesup.py has '
-                 'every key.')
-
-  def require(condition, key, value, rule):
-    if not condition:
-      problems.append(f'config.{key} is {value!r}; it must be {rule}')
-
+  _check_keys(config)
+  rules = _Rules()
+  _add_inference_rules(rules, config)
   for key in ('num_steps', 'log_every', 'eval_every', 'checkpoint_every',
               'keep_checkpoints', 'num_panels'):
-    require(config[key] >= 1, key, config[key], 'at least 1')
-  require(config.evaluation.batch_size >= 1
-          and config.evaluation.batch_size % num_devices == 0,
-          'evaluation.batch_size', config.evaluation.batch_size,
-          f'a multiple of the {num_devices} device(s)')
-  require(config.evaluation.scales and min(config.evaluation.scales) > 0,
-          'evaluation.scales', config.evaluation.scales,
-          'one or more factors above 0')
-  require((config.evaluation.long_side or 1) >= 1, 'evaluation.long_side',
-          config.evaluation.long_side, 'at least 1 pixel, or None')
-  require(0 <= config.optim.warmup_steps < config.num_steps,
-          'optim.warmup_steps', config.optim.warmup_steps,
-          f'from 0 to below num_steps, {config.num_steps}')
-  require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
-          'batch_size', config.batch_size,
-          f'at least 2 and a multiple of the {num_devices} device(s)')
+    rules.require(config[key] >= 1, key, config[key], 'at least 1')
+  rules.require(0 <= config.optim.warmup_steps < config.num_steps,
+                'optim.warmup_steps', config.optim.warmup_steps,
+                f'from 0 to below num_steps, {config.num_steps}')
+  rules.require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
+                'batch_size', config.batch_size,
+                f'at least 2 and a multiple of the {num_devices} device(s)')
+  for key in ('lambda_s', 'lambda_c'):
+    rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
+                  'at least 0')
+  low, high = config.data.augmentation.scale
+  rules.require(0 < low <= high, 'data.augmentation.scale', (low, high),
+                'two sizes above 0, the smaller first')
+  rules.require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
+  rules.require(0 <= config.model.dropout < 1, 'model.dropout',
+                config.model.dropout, 'from 0 to below 1')
+  for key, value in config.method.items():
+    rules.require(value in ('official', 'corrected'), f'method.{key}', value,
+                  "'official' or 'corrected'")
+  for key, value in config.loss_weights.items():
+    rules.require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
+  rules.require(any(loss_weights(config).values()), 'loss_weights',
+                config.loss_weights.to_dict(), 'above 0 somewhere')
+  rules.enforce()
+  models.build(config.model)  # Knows the names of the networks.
+
+
+def check_inference(config):
+  """Raises UserError for values that prediction can't run with."""
+  _check_keys(config)
+  rules = _Rules()
+  _add_inference_rules(rules, config)
+  rules.enforce()
+  models.build(config.model)
+
+
+def _add_inference_rules(rules, config):
+  evaluation = config.evaluation
+  rules.require(evaluation.batch_size >= 1, 'evaluation.batch_size',
+                evaluation.batch_size, 'at least 1')
+  rules.require(evaluation.scales and min(evaluation.scales) > 0,
+                'evaluation.scales', evaluation.scales,
+                'one or more factors above 0')
+  rules.require(evaluation.long_side is None or evaluation.long_side >= 1,
+                'evaluation.long_side', evaluation.long_side,
+                'at least 1 pixel, or None')
   smallest = next(size for size in range(1, 100)
                   if feature_size(size) >= _MIN_FEATURE_SIZE)
-  require(config.data.crop_size >= smallest, 'data.crop_size',
-          config.data.crop_size,
-          f'at least {smallest} pixels, the smallest the network can take')
-  for key in ('lambda_s', 'lambda_c'):
-    require(config.data[key] >= 0, f'data.{key}', config.data[key],
-            'at least 0')
-  low, high = config.data.augmentation.scale
-  require(0 < low <= high, 'data.augmentation.scale', (low, high),
-          'two sizes above 0, the smaller first')
-  require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
-  require(0 <= config.model.dropout < 1, 'model.dropout', config.model.dropout,
-          'from 0 to below 1')
-  for key, value in config.method.items():
-    require(value in ('official', 'corrected'), f'method.{key}', value,
-            "'official' or 'corrected'")
-  for key, value in config.loss_weights.items():
-    require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
-  require(any(loss_weights(config).values()), 'loss_weights',
-          config.loss_weights.to_dict(), 'above 0 somewhere')
-  raise_problems(problems, 'Change the config or the flags.')
-  models.build(config.model)  # Knows the names of the networks.
+  rules.require(config.data.crop_size >= smallest, 'data.crop_size',
+                config.data.crop_size,
+                f'at least {smallest} pixels, the smallest the network can '
+                'take')
+
+
+class _Rules:
+  """Collects the values that break a rule."""
+
+  def __init__(self):
+    self._problems = []
+
+  def require(self, condition, key, value, rule):
+    if not condition:
+      self._problems.append(f'config.{key} is {value!r}; it must be {rule}')
+
+  def enforce(self):
+    raise_problems(self._problems, 'Change the config or the flags.')
+
+
+def _check_keys(config):
+  """Raises UserError for keys that are unknown or missing."""
+  raise_problems(
+      [f'config.{section}{"." if section else ""}{key} is {what}'
+       for section, keys in _KEYS.items()
+       for what, names in _key_differences(config, section, keys)
+       for key in sorted(names)],
+      'Mend the config file; configs/scribblesup.py has every key.')
 
 
 def _key_differences(config, section, keys):
@@ -103,9 +131,10 @@ def _key_differences(config, section, keys):
 
 # What may differ when a run goes on: how long, how fast, and where things are.
 _MAY_DIFFER = (
-    'num_steps', 'optim.', 'evaluation.', 'log_every', 'eval_every',
-    'checkpoint_every', 'keep_checkpoints', 'num_panels', 'data.root',
-    'data.records', 'data.images', 'data.scribbles', 'data.pseudo_labels',
+    'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'log_every',
+    'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
+    'data.root', 'data.records', 'data.images', 'data.scribbles',
+    'data.pseudo_labels',
     'data.ground_truth', 'data.train_list', 'data.val_list')
 
 

@@ -13,7 +13,6 @@ import pathlib
 
 from absl import flags
 import jax
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import trained
 from scribble_jax.data import embedded
+from scribble_jax.data import images
 from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -50,7 +50,7 @@ def evaluate(config, checkpoint, step, output):
   Raises:
     UserError: Whatever a user can mend.
   """
-  config_check.check(config, jax.device_count())
+  config_check.check_inference(config)
   _check_output(output)
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
@@ -63,27 +63,34 @@ def evaluate(config, checkpoint, step, output):
   predict = inference.make_predict(
       model, sharding.make_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
-  predicted = inference.with_predictions(
-      predict, variables, _load(examples, class_names))
-  predicted = tqdm(predicted, desc='Evaluating', total=len(examples),
-                   unit='image', dynamic_ncols=True)
+  predicted = tqdm(
+      inference.with_predictions(
+          predict, variables, load_examples(examples, class_names)),
+      desc='Evaluating', total=len(examples), unit='image', dynamic_ncols=True)
   figures = {'step': step, 'checkpoint': str(checkpoint),
              'num_images': len(examples),
              'protocol': config.evaluation.to_dict() | {
                  'window': config.data.crop_size}}
   if jax.process_index():  # The first host writes for all.
     return figures | _figures(predicted, class_names)
-  with atomic.whole_folder(output) as folder:
-    figures |= _figures(_written(predicted, folder), class_names)
-    results.write_json(folder / 'metrics.json', figures)
+  try:
+    with (atomic.only_one_process(output),
+          atomic.whole_folder(output) as folder):
+      figures |= _figures(_written(predicted, folder), class_names)
+      results.write_json(folder / 'metrics.json', figures)
+  except OSError as error:
+    raise UserError(f'Cannot write {output}: {error}. Name another folder with '
+                    '--output.') from error
   return figures
 
 
 def _check_output(output):
   """Refuses to replace a folder with anything but an earlier evaluation."""
   output = pathlib.Path(output)
-  if output.exists() and not (output.is_dir() and {
-      path.name for path in output.iterdir()} <= _OWN_FILES):
+  if not output.exists():
+    return
+  found = output.is_dir() and {path.name for path in output.iterdir()}
+  if found != _OWN_FILES and found != set():
     raise UserError(f'{output} holds other files than an evaluation. Name a '
                     'new folder with --output.')
 
@@ -97,13 +104,21 @@ def _check_examples(examples, class_names):
   raise_problems(problems, 'Mend these files and start again.')
 
 
-def _load(examples, class_names):
-  """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8."""
+def load_examples(examples, class_names):
+  """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8.
+
+  Args:
+    examples: Iterable of `sources.Example`.
+    class_names: Background first.
+
+  Raises:
+    UserError: A file can't be used.
+  """
   for example in examples:
     maps, problems = sources.load(example, class_names)
     raise_problems(problems, 'Mend these files and start again.')
     with Image.open(io.BytesIO(maps.image)) as image:
-      pixels = np.asarray(image.convert('RGB'))
+      pixels = images.as_rgb(image)
     yield {'id': example.id, 'image': pixels, 'ground_truth': maps.ground_truth}
 
 
@@ -124,14 +139,13 @@ def _figures(examples, class_names):
 def main(argv):
   """Evaluates what the flags name and prints the table."""
   del argv
-  workdir, checkpoint, output = (
-      _WORKDIR.value, _CHECKPOINT.value, _OUTPUT.value)
-  if not (workdir or checkpoint):
-    raise UserError('Nothing to evaluate. Name --workdir=DIR of a training run '
-                    'or --checkpoint=FILE.')
-  if not output:
-    output = (pathlib.Path(workdir, 'evaluation') if workdir else
-              pathlib.Path(checkpoint).with_suffix('.evaluation'))
+  workdir, checkpoint = _WORKDIR.value, _CHECKPOINT.value
+  if bool(workdir) == bool(checkpoint):
+    raise UserError('Name one thing to evaluate: --workdir=DIR of a training '
+                    'run or --checkpoint=FILE.')
+  output = _OUTPUT.value or (
+      pathlib.Path(workdir, 'evaluation') if workdir
+      else f'{checkpoint}.evaluation')
   command_line.join_job()
   figures = evaluate(
       _CONFIG.value, checkpoint or workdir, _STEP.value, output)
@@ -147,10 +161,10 @@ if __name__ == '__main__':
       'workdir', None, 'Folder of a training run: its checkpoint is evaluated, '
       'its folder `evaluation` takes the results.')
   _CHECKPOINT = flags.DEFINE_string(
-      'checkpoint', None, "Evaluate this instead: one of the authors' .pth, "
-      'or .safetensors in their naming, or another workdir.')
+      'checkpoint', None, "Evaluate this file instead: one of the authors' "
+      '.pth, or .safetensors in their naming.')
   _STEP = command_line.define_step()
   _OUTPUT = flags.DEFINE_string(
-      'output', None, 'Folder for the results; WORKDIR/evaluation unless '
-      'given, or FILE.evaluation in place of the suffix.')
+      'output', None, 'Folder for the results; WORKDIR/evaluation or '
+      'FILE.evaluation unless given.')
   command_line.run(main, interrupted='Nothing was written.')

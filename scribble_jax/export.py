@@ -7,6 +7,7 @@ Names and shapes are those of the authors' checkpoints (METHOD 4).
 """
 
 from absl import flags
+import jax
 
 from scribble_jax import command_line
 from scribble_jax import pretrained
@@ -17,8 +18,11 @@ from scribble_jax import weight_files
 def main(argv):
   """Writes the checkpoint that the flags name."""
   del argv
+  command_line.join_job()
   _, variables, step = trained.load(
       _CONFIG.value.model, _CHECKPOINT.value, _STEP.value)
+  if jax.process_index():  # The first host writes for all.
+    return
   weight_files.write_state_dict(
       _OUTPUT.value, pretrained.to_pytorch(variables, step or 0))
   print(f'{_OUTPUT.value} holds the network of {_CHECKPOINT.value}'

@@ -19,7 +19,7 @@ from scribble_jax import sharding
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
 
-_BLOCK_ROWS = 256  # Of a prediction; bounds the memory that large images take.
+_BLOCK_ROWS = 256  # Resized at a time; bounds the memory of large images.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
     variables: 'params' and 'batch_stats'.
     image: [H, W, 3] uint8 RGB.
     protocol: A Protocol.
-    batch_size: Windows a batch over all devices, a multiple of their number.
+    batch_size: Windows a batch over all devices.
     mesh: Mesh with a 'data' axis; all devices unless given.
 
   Returns:
@@ -68,8 +68,10 @@ def make_predict(model, mesh, protocol, *, batch_size):
     model: Network that returns (logits, features).
     mesh: Mesh with a 'data' axis.
     protocol: A Protocol.
-    batch_size: Windows a batch over all devices, a multiple of their number.
+    batch_size: Windows a batch over all devices; rounded up so that each of
+      them gets as many.
   """
+  batch_size = mesh.size * math.ceil(batch_size / mesh.size)
   window_probabilities = _make_window_probabilities(
       model, protocol.window, mesh)
 
@@ -78,9 +80,8 @@ def make_predict(model, mesh, protocol, *, batch_size):
     pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
                       np.float32)
     pixels[:len(batch)] = [window for *_, window in batch]
-    local = np.split(pixels, jax.process_count())[jax.process_index()]
-    results = jax.device_get(
-        window_probabilities(variables, sharding.shard_batch(local, mesh)))
+    results = jax.device_get(window_probabilities(
+        variables, sharding.shard_whole_batch(pixels, mesh)))
     for (view, row, column, _), result in zip(batch, results, strict=False):
       view.add(row, column, result)
 
@@ -90,9 +91,11 @@ def make_predict(model, mesh, protocol, *, batch_size):
     for image in images:
       prediction = Prediction(image, protocol)
       under_way.append(prediction)
-      queue.extend(prediction.windows())
-      while len(queue) >= batch_size:
-        run_batch(variables, queue)
+      for view in prediction.views(image, protocol):
+        queue.extend((view, *window) for window in view.windows)
+        del view.windows  # The queue is their only holder.
+        while len(queue) >= batch_size:
+          run_batch(variables, queue)
       while under_way and under_way[0].complete:
         yield under_way.popleft()
     while queue:
@@ -116,53 +119,56 @@ def _make_window_probabilities(model, window, mesh):
 
 
 class Prediction:
-  """What the network says about one image, once all windows are back."""
+  """What the network says about one image, once all its windows are back."""
 
   def __init__(self, image, protocol):
     self._size = image.shape[:2]
-    long_side = protocol.long_side or max(self._size)
-    self._views = [
-        _View(image, scaled_size(self._size, scale, long_side), mirrored,
-              protocol.window)
-        for scale in protocol.scales
-        for mirrored in ((False, True) if protocol.flip else (False,))]
+    self._sum = None  # Over the views that are complete, [H, W, C].
+    self._views = [(scale, mirrored) for scale in protocol.scales
+                   for mirrored in ((False, True) if protocol.flip
+                                    else (False,))]
+    self._missing = len(self._views)
 
-  def windows(self):
-    """Yields (view, row, column, [window, window, 3] float32 pixels)."""
-    for view in self._views:
-      for row, column, pixels in view.windows:
-        yield view, row, column, pixels
-      view.windows = ()  # The queue is their only holder.
+  def views(self, image, protocol):
+    """Yields the image's views, made one at a time: big images take memory."""
+    long_side = protocol.long_side or max(self._size)
+    for scale, mirrored in self._views:
+      pixels = resize.resize_half_pixel(
+          image, scaled_size(self._size, scale, long_side))
+      yield _View(self, pixels, mirrored, protocol.window)
+
+  def add(self, probabilities):
+    """Adds what came of a view, [h, w, C]."""
+    if self._sum is None:
+      self._sum = np.zeros(
+          [*self._size, probabilities.shape[-1]], np.float32)
+    for row in range(0, self._size[0], _BLOCK_ROWS):
+      rows = slice(row, row + _BLOCK_ROWS)
+      self._sum[rows] += resize.resize_half_pixel(
+          probabilities, self._size, rows)
+    self._missing -= 1
 
   @property
   def complete(self):
-    return all(view.complete for view in self._views)
+    return not self._missing
 
-  def probabilities(self, rows=slice(None)):
-    """Returns [H, W, C] float32, the mean over all views.
-
-    Args:
-      rows: Which rows of the image.
-    """
-    return sum(resize.resize_half_pixel(view.mean(), self._size, rows)
-               for view in self._views) / len(self._views)
+  def probabilities(self):
+    """Returns [H, W, C] float32, the mean over all views."""
+    return self._sum / np.float32(len(self._views))
 
   def classes(self):
     """Returns [H, W] uint8, the most probable class of each pixel."""
-    return np.concatenate([
-        self.probabilities(slice(row, row + _BLOCK_ROWS)).argmax(-1).astype(
-            np.uint8)
-        for row in range(0, self._size[0], _BLOCK_ROWS)])
+    return self._sum.argmax(-1).astype(np.uint8)
 
 
 class _View:
-  """An image at one scale: its windows, and the sum of what came of them."""
+  """An image at one scale: sums its windows and hands on their mean."""
 
-  def __init__(self, image, size, mirrored, window):
-    image = resize.resize_half_pixel(image, size)
+  def __init__(self, prediction, image, mirrored, window):
+    self._prediction = prediction
+    self._size = image.shape[:2]
     self._mirrored = mirrored
     self._window = window
-    self._size = size
     self.windows, self._padding = cut_windows(
         image[:, ::-1] if mirrored else image, window)
     self._missing = len(self.windows)
@@ -179,18 +185,11 @@ class _View:
     self._sum[area] += probabilities
     self._count[area] += 1
     self._missing -= 1
-    if self.complete:
+    if not self._missing:
       self._sum /= self._count
-
-  @property
-  def complete(self):
-    return not self._missing
-
-  def mean(self):
-    """Returns [h, w, C] float32 at the view's scale, without padding."""
-    (top, _), (left, _) = self._padding
-    area = np.s_[top:top + self._size[0], left:left + self._size[1]]
-    return self._sum[area][:, ::-1] if self._mirrored else self._sum[area]
+      (top, _), (left, _) = self._padding
+      mean = self._sum[top:top + self._size[0], left:left + self._size[1]]
+      self._prediction.add(mean[:, ::-1] if self._mirrored else mean)
 
 
 def scaled_size(size, scale, long_side):

@@ -28,12 +28,12 @@ from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import trained
 from scribble_jax.data import masks
+from scribble_jax.data.images import as_rgb
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 
 # Of the images that are taken when a folder is named.
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
-_16_BIT = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 
 
 def predict(config, checkpoint, step, images, output, keep_probabilities):
@@ -55,7 +55,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   Raises:
     UserError: Whatever a user can mend.
   """
-  config_check.check(config, jax.device_count())
+  config_check.check_inference(config)
   output, paths = pathlib.Path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)
@@ -73,8 +73,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     for path in paths:
       try:
         image = read_rgb(path)
-      except (OSError, SyntaxError, ValueError,
-              Image.DecompressionBombError) as error:
+      except Exception as error:  # Pillow lets damaged files raise anything.
         progress.write(f'skipped {path}: {error}', file=sys.stderr)
         progress.update()
         continue
@@ -85,41 +84,27 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
             dynamic_ncols=True) as progress:
     for prediction in predict_images(variables, readable_images()):
       path, image = under_way.popleft()
+      num_done += 1
       try:
-        _write(output, path.stem, image, prediction, keep_probabilities)
+        if not jax.process_index():  # The first host writes for all.
+          _write(output, path.stem, image, prediction, keep_probabilities)
       except OSError as error:
         raise _cannot_write(output, error) from error
-      num_done += 1
       progress.update()
   return num_done, len(paths) - num_done
 
 
 def read_rgb(path):
-  """Reads an image as a person sees it.
-
-  EXIF orientation is applied, transparency ignored; grey becomes RGB and 16
-  bits a value become 8.
+  """Reads an image file as a person sees it: its EXIF orientation is applied.
 
   Args:
     path: Of any file that Pillow reads.
 
   Returns:
     [H, W, 3] uint8 RGB.
-
-  Raises:
-    OSError, SyntaxError: The file is missing, truncated or no image.
-    ValueError: Its values have no known range.
   """
   with Image.open(path) as image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in _16_BIT or image.mode == 'I':
-      values = np.asarray(image).astype(np.int64)
-      if values.min() < 0 or values.max() > 65535:
-        raise ValueError('has values beyond 16 bits')
-      image = Image.fromarray(np.uint8(values // 257))
-    elif image.mode == 'F':
-      raise ValueError('has floating-point values, whose range is not known')
-    return np.asarray(image.convert('RGB'))
+    return as_rgb(ImageOps.exif_transpose(image))
 
 
 def _expand(images):
@@ -174,6 +159,7 @@ def _cannot_write(output, error):
 
 def main(argv):
   """Predicts what the flags name; returns 1 if an image was skipped."""
+  command_line.join_job()
   done, skipped = predict(
       _CONFIG.value, _CHECKPOINT.value, _STEP.value, argv[1:], _OUTPUT.value,
       _PROBABILITIES.value)

@@ -20,13 +20,14 @@ from scribble_jax.errors import UserError
 
 _HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+'}
 _NO_NETWORK = 'none'
+_EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
 
 
 def write_report(workdir):
   """Writes WORKDIR/report.html.
 
   Args:
-    workdir: Of a training run that is finished.
+    workdir: Of a training run that is finished or was evaluated.
 
   Returns:
     The table as text.
@@ -37,13 +38,11 @@ def write_report(workdir):
   workdir = pathlib.Path(workdir)
   run = _read_json(workdir / 'config.json', 'Name the workdir of a training '
                    'run.')
-  quick = _read_json(workdir / 'metrics.json', 'Train to the end first.')
-  try:
-    full = json.loads((workdir / 'evaluation/metrics.json').read_text())
-  except FileNotFoundError:
-    full = None
-  measured = full or quick
-  how = describe_evaluation(full)
+  evaluated = (workdir / _EVALUATION).exists()
+  measured = _read_json(
+      workdir / (_EVALUATION if evaluated else 'metrics.json'),
+      'Train to the end, or run scribble_jax.evaluate.')
+  how = describe_evaluation(measured)
   rows = comparison(run['model'], measured)
   page = _page(workdir, run, measured, how, rows)
   try:
@@ -62,23 +61,24 @@ def _read_json(path, remedy):
     raise UserError(f'{path} is missing or unreadable. {remedy}') from error
 
 
-def describe_evaluation(full):
-  """Returns a sentence on how the measured figure came about.
+def describe_evaluation(figures):
+  """Returns a sentence or two on how figures came about.
 
   Args:
-    full: metrics.json of `scribble_jax.evaluate`, or None.
+    figures: metrics.json of training or of `scribble_jax.evaluate`.
   """
-  if full is None:
-    return ('Measured by the validation of training: each image once, at its '
-            'own size. For the protocol of the paper run '
-            'scribble_jax.evaluate.')
-  protocol = full['protocol']
+  step = figures['step']  # None for a file that was evaluated instead.
+  after = (f'Measured on {figures["checkpoint"]} by' if step is None
+           else f'Measured after {step:,} updates by')
+  if 'protocol' not in figures:
+    return (f'{after} the validation of training: each image once, at its own '
+            'size. For the protocol of the paper run scribble_jax.evaluate.')
+  protocol = figures['protocol']
   scales = ', '.join(f'{scale:g}' for scale in protocol['scales'])
   side = (f'a long side of {protocol["long_side"]} pixels'
           if protocol['long_side'] else 'their own size')
-  return (f'Measured by scribble_jax.evaluate on {full["num_images"]} images: '
-          f'scales {scales} of {side}, windows of '
-          f'{protocol["window"]} pixels, '
+  return (f'{after} scribble_jax.evaluate on {figures["num_images"]} images: '
+          f'scales {scales} of {side}, windows of {protocol["window"]} pixels, '
           f'{"with" if protocol["flip"] else "no"} flip.')
 
 
@@ -96,7 +96,7 @@ def _comparability(figures):
 
 
 def comparison(model, figures):
-  """Returns the rows of the table, best first.
+  """Returns the rows of the table: best first, or the run's own before others.
 
   Args:
     model: `config.model` of the run.
@@ -109,12 +109,13 @@ def comparison(model, figures):
   depth = model['backbone'].removeprefix('resnet')
   network = f'{_HEADS[model["head"]]} ResNet-{depth}'
   comparable = is_comparable(figures)
+  own = ('this run', network, 100 * figures['miou'], 'measured here', None)
   rows = [(result.method, result.network, 100 * result.miou, 'published',
            100 * (figures['miou'] - result.miou) if comparable else None)
           for result in published.RESULTS]
-  rows.append(('this run', network, 100 * figures['miou'], 'measured here',
-               None))
-  return sorted(rows, key=lambda row: -row[2])
+  by_miou = lambda row: -row[2]
+  return (sorted([own, *rows], key=by_miou) if comparable
+          else [own, *sorted(rows, key=by_miou)])
 
 
 def text_table(rows):
@@ -175,8 +176,6 @@ def _page(workdir, run, figures, how, rows):
           ('Validation images', workdir / 'panels_val.png'),
           ('Training images', workdir / 'panels_train.png'))
       if path.exists())
-  step = figures.get('step')
-  after = '' if step is None else f' after {step:,} updates'
   return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -188,7 +187,7 @@ def _page(workdir, run, figures, how, rows):
 <body>
 <h1>{escape(workdir.name)}</h1>
 <div class="figure">{100 * figures['miou']:.2f} % mIoU</div>
-<p>{escape(run['model']['head'])}, {escape(run['model']['backbone'])}{after};
+<p>{escape(run['model']['head'])}, {escape(run['model']['backbone'])};
 pixel accuracy {100 * figures['pixel_accuracy']:.2f} %.</p>
 <p class="note">{escape(how)}</p>
 <h2>Beside published results</h2>

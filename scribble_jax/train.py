@@ -43,7 +43,7 @@ def train(config, workdir):
   Raises:
     UserError: Whatever a user can mend.
   """
-  config_check.check(config, jax.device_count())
+  config_check.check_training(config, jax.device_count())
   workdir = _open_workdir(workdir)
   backbone = _read_backbone(config, workdir)  # Before the longer work.
   if config.data.embedded:  # Drawn, not downloaded.

@@ -32,19 +32,22 @@ def load(model_config, path, step='latest'):
   if path.is_dir():
     network, variables, step = _load_workdir(path, step)
   else:
-    state_dict = weight_files.read_state_dict(path)
-    network, step = pretrained.network_of(state_dict), None
-    variables = pretrained.from_pytorch(state_dict)
+    state_dict, step = weight_files.read_state_dict(path), None
+    try:
+      network = pretrained.network_of(state_dict)
+      variables = pretrained.from_pytorch(state_dict)
+    except UserError as error:
+      raise UserError(f'{path}: {error}') from error
   model_config = model_config.copy_and_resolve_references()
   if model_config.num_classes is None:
     model_config.num_classes = network['num_classes']
-  if model_config.head == 'deeplabv2':
-    network['head_width'] = model_config.head_width  # Which V2 has not.
+  keys = ['head', 'backbone', 'num_classes', 'width']
+  if network['head'] == model_config.head != 'deeplabv2':
+    keys.append('head_width')  # V2 has none.
   raise_problems(
       [f'{path} holds a network of {key} {network[key]!r}, but '
        f'config.model.{key} is {model_config[key]!r}'
-       for key in ('head', 'backbone', 'num_classes', 'width', 'head_width')
-       if network[key] != model_config[key]],
+       for key in keys if network[key] != model_config[key]],
       'Choose the variant of the config that fits, such as '
       '--config=configs/scribblesup.py:deeplabv2_resnet50, or another '
       'checkpoint.')

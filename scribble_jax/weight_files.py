@@ -30,7 +30,8 @@ def read_state_dict(path):
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise UserError(f'{path} does not exist. Name a file of weights.')
+    raise UserError(f'{path} does not exist. Name a workdir or a file of '
+                    'weights.')
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} is no file of weights: its name must end in '
                     f'{", ".join(SUFFIXES)}.')
@@ -53,6 +54,7 @@ def write_state_dict(path, state_dict):
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} needs a name that ends in {", ".join(SUFFIXES)}.')
   try:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.whole_file(path) as partial:
       if path.suffix == '.safetensors':
         safetensors.numpy.save_file(dict(state_dict), partial)
@@ -61,7 +63,7 @@ def write_state_dict(path, state_dict):
         torch.save({'state_dict': {
             name: torch.from_numpy(np.array(value))
             for name, value in state_dict.items()}}, partial)
-  except OSError as error:
+  except (OSError, RuntimeError, safetensors.SafetensorError) as error:
     raise UserError(f'Cannot write {path}: {error}. Name another '
                     'file.') from error
 
@@ -82,14 +84,13 @@ def _read_pth(path):
   torch = _import_torch(path)
   try:
     content = torch.load(path, map_location='cpu', weights_only=True)
-  except pickle.UnpicklingError as error:
-    raise UserError(
-        f'{path} holds more than tensors, which is not loaded: it could run '
-        'any program. Save its state_dict alone, or as safetensors.'
-    ) from error
-  except (OSError, RuntimeError, EOFError) as error:
-    raise UserError(f'{path} is no complete PyTorch file '
-                    f'({" ".join(str(error).split())}). Copy it '
+  except Exception as error:  # A damaged file may raise anything.
+    if isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
+      raise UserError(
+          f'{path} holds more than tensors, which is not loaded: it could run '
+          'any program. Save its state_dict alone, or as safetensors.'
+      ) from error
+    raise UserError(f'{path} is no complete PyTorch file. Copy it '
                     'again.') from error
   if isinstance(content, dict):
     content = content.get('state_dict', content)
@@ -98,7 +99,7 @@ def _read_pth(path):
     raise UserError(f'{path} holds no state_dict. Save one: '
                     'torch.save(model.state_dict(), FILE).')
   return {name: _as_float32(
-      (value.float() if value.is_floating_point() else value).numpy())
+      (value.float() if value.is_floating_point() else value).detach().numpy())
           for name, value in content.items()}
 
 

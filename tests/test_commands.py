@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -23,7 +22,10 @@ from scribble_jax import results
 from scribble_jax import train
 from scribble_jax import trained
 from scribble_jax import weight_files
+from scribble_jax.data import input_pipeline
 from scribble_jax.data import masks
+from scribble_jax.data import records
+from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from tests.conftest import tiny_config
 
@@ -55,6 +57,7 @@ def read(path):
 
 def test_evaluate_writes_what_the_protocol_gives(finished, tmp_path):
   config, workdir = finished
+  config = config.copy_and_resolve_references()
   config.evaluation.scales = (0.75, 1.0)
   figures = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
   stored = json.loads((tmp_path / 'out/metrics.json').read_text())
@@ -95,8 +98,25 @@ def test_exported_checkpoint_evaluates_the_same(finished, tmp_path, suffix):
             == (tmp_path / 'again' / file).read_bytes())
 
 
-def test_validation_counts_as_evaluate_does_at_one_scale(finished, tmp_path):
+def test_evaluate_sees_the_pixels_that_validation_sees(root, config):
   # Training reads records with TensorFlow, evaluate files with Pillow.
+  first, second, _ = val_ids(config)
+  deep = np.random.default_rng(0).integers(0, 65536, (48, 48), np.uint16)
+  for name, image in ((first, Image.fromarray(deep)),
+                      (second, Image.new('LA', (48, 48), (9, 7)))):
+    (root / f'JPEGImages/{name}.jpg').unlink()
+    image.save(root / f'JPEGImages/{name}.png')
+  examples = sources.list_examples(config.data, True, ('val',))['val']
+  own = evaluate.load_examples(examples, ('a', 'b', 'c', 'd'))
+  validated = input_pipeline.whole_examples(
+      records.prepare(config.data), 'val')
+  for example, expected in zip(own, validated, strict=True):
+    assert example['id'] == expected['id']
+    for part in ('image', 'ground_truth'):
+      np.testing.assert_array_equal(example[part], expected[part])
+
+
+def test_evaluate_at_one_scale_is_the_validation(finished, tmp_path):
   config, workdir = finished
   config = config.copy_and_resolve_references()
   config.evaluation.scales = (1.0,)
@@ -118,16 +138,27 @@ def test_interrupted_evaluation_leaves_the_earlier_one(
   for output in ('out', 'new'):
     with pytest.raises(KeyboardInterrupt):
       evaluate.evaluate(config, workdir, 'latest', tmp_path / output)
-  assert [path.name for path in tmp_path.iterdir()] == ['out']
+  assert [path.name for path in tmp_path.iterdir()
+          if path.suffix != '.lock'] == ['out']
   assert (tmp_path / 'out/metrics.json').read_bytes() == before
 
 
 def test_evaluate_never_replaces_a_folder_of_other_files(finished, tmp_path):
   config, workdir = finished
-  (tmp_path / 'thesis.tex').write_text('precious')
-  with pytest.raises(UserError, match='holds other files than an evaluation'):
-    evaluate.evaluate(config, workdir, 'latest', tmp_path)
-  assert (tmp_path / 'thesis.tex').exists()
+  for name in ('thesis.tex', 'predictions'):  # The latter as of predict.
+    folder = tmp_path / f'{name}_folder'
+    folder.mkdir()
+    (folder / name).write_text('precious')
+    with pytest.raises(UserError, match='holds other files than an evaluation'):
+      evaluate.evaluate(config, workdir, 'latest', folder)
+    assert (folder / name).exists()
+
+
+def test_evaluation_that_cannot_be_written(finished, tmp_path):
+  config, workdir = finished
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match=r'Cannot write .*--output'):
+    evaluate.evaluate(config, workdir, 'latest', tmp_path / 'file/out')
 
 
 def test_evaluate_needs_neither_scribbles_nor_records(finished, root, tmp_path):
@@ -195,7 +226,7 @@ def test_folder_that_is_no_workdir(finished, tmp_path):
 def png_16_bit(path):
   values = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30) * 54
   Image.fromarray(values).save(path)
-  return np.repeat((values // 257).astype(np.uint8)[..., None], 3, -1)
+  return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, -1)
 
 
 def rotated_jpeg(path):
@@ -332,11 +363,17 @@ def test_report_of_other_classes_shows_no_difference(tmp_path):
 
 @pytest.mark.parametrize('missing', ['config.json', 'metrics.json'])
 def test_report_of_an_unfinished_run(tmp_path, missing):
-  write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
+  write_run(tmp_path, {'background': 0.9, 'cat': 0.5}, evaluated=False)
   (tmp_path / missing).unlink()
   with pytest.raises(UserError, match=f'{missing} is missing or unreadable'):
     report.write_report(tmp_path)
   assert not (tmp_path / 'report.html').exists()
+
+
+def test_report_of_a_run_that_was_evaluated_before_its_end(tmp_path):
+  write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
+  (tmp_path / 'metrics.json').unlink()
+  assert 'Measured after 33,100 updates' in report.write_report(tmp_path)
 
 
 def test_published_figures_name_every_class_of_the_config():
@@ -376,7 +413,7 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   done = command('evaluate', *flags, f'--checkpoint={file}')
   assert done.returncode == 0, done.stderr
   assert '3 images' in done.stdout and 'mIoU' in done.stdout
-  assert (tmp_path / 'exported.evaluation/metrics.json').exists()
+  assert (tmp_path / 'exported.safetensors.evaluation/metrics.json').exists()
 
   picture = f'{config.data.root}/JPEGImages/{val_ids(config)[0]}.jpg'
   done = command('predict', *flags, f'--checkpoint={file}',
@@ -392,7 +429,8 @@ def test_from_training_to_report_by_command(finished, tmp_path):
 
 
 @pytest.mark.parametrize('module, flags, message', [
-    ('evaluate', [], 'Name --workdir=DIR of a training run or --checkpoint'),
+    ('evaluate', [], 'Name one thing to evaluate: --workdir=DIR of a training'),
+    ('evaluate', ['--workdir=a', '--checkpoint=b'], 'Name one thing'),
     ('evaluate', ['--workdir=/nowhere'], '/nowhere does not exist'),
     ('predict', ['--checkpoint=/nowhere.pth', '--output=/tmp/o', 'a.jpg'],
      '/nowhere.pth does not exist'),
@@ -415,12 +453,3 @@ def test_inference_needs_no_tensorflow():
           'sys.modules["tensorflow"] = None\n'
           'from scribble_jax import evaluate, export, predict, report\n')
   subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
-
-
-def test_flag_for_all_devices(finished):
-  # The finished fixture ran on several; the batch must be a multiple of them.
-  config, workdir = finished
-  config = config.copy_and_resolve_references()
-  config.evaluation.batch_size = jax.device_count() + 1
-  with pytest.raises(UserError, match='evaluation.batch_size is 5; .*multiple'):
-    evaluate.evaluate(config, workdir, 'latest', '/nowhere')

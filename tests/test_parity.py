@@ -47,10 +47,13 @@ def batches():
 
 
 def calmest_batch(oracle):
-  """Returns the batch whose ReLUs are farthest from their kinks.
+  """Returns the half batch whose ReLUs are farthest from their kinks.
 
   Rounding moves an input of about 1e-6 across 0, and the gradient jumps.
   """
+  halves = [{name: values[half] for name, values in batch.items()}
+            for batch in batches() for half in np.s_[:BATCH // 2, BATCH // 2:]]
+
   def distance(batch):
     inputs = []
     relu = torch.nn.functional.relu
@@ -64,7 +67,7 @@ def calmest_batch(oracle):
       torch_training.loss_terms(oracle, batch, OFFICIAL)
     return min(inputs)
 
-  return max(batches(), key=distance)
+  return max(halves, key=distance)
 
 
 @pytest.mark.parametrize('method', [OFFICIAL, CORRECTED],

@@ -96,7 +96,7 @@ def test_written_files_read_the_same(tmp_path, suffix):
 
 def test_bare_and_half_precision_state_dicts_are_read(tmp_path):
   tensor = torch.tensor([1.5, -2.25], dtype=torch.bfloat16)
-  torch.save({'weight': tensor}, tmp_path / 'bare.pth')
+  torch.save({'weight': torch.nn.Parameter(tensor)}, tmp_path / 'bare.pth')
   from safetensors.torch import save_file
   save_file({'weight': tensor}, tmp_path / 'half.safetensors')
   for name in ('bare.pth', 'half.safetensors'):
@@ -129,6 +129,8 @@ def test_a_pickle_is_never_run(tmp_path):
     ('broken.safetensors', b'12345678abc', 'no complete safetensors file'),
     ('broken.pth', b'PK\x03\x04 and no more', 'no complete PyTorch file'),
     ('empty.pth', b'', 'no complete PyTorch file'),
+    ('page.pth', b'<!doctype html><title>Warning', 'no complete PyTorch file'),
+    ('zeros.pth', bytes(999), 'no complete PyTorch file'),
 ])
 def test_unreadable_file(tmp_path, name, content, message):
   if content is not None:

@@ -5,6 +5,7 @@ from PIL import Image
 import pytest
 from scipy import ndimage
 
+from scribble_jax import atomic
 from scribble_jax.data import embedded
 from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
@@ -110,7 +111,7 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
 def test_a_killed_runs_leftover_does_not_stay(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     # SIGKILL runs no cleanup.
-    patch.setattr(embedded.shutil, 'rmtree', lambda *_, **__: None)
+    patch.setattr(atomic.shutil, 'rmtree', lambda *_, **__: None)
     patch.setattr(scribbles, 'simulate_scribble', None)
     with pytest.raises(TypeError):
       write(tmp_path / 'data')

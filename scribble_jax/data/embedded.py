@@ -38,19 +38,24 @@ def prepare_dataset(root, **parameters):
   """
   root = pathlib.Path(root)
   try:
-    stored = json.loads((root / _DESCRIPTION).read_text())
-  except OSError:
-    stored = None
-  if stored == parameters | {'version': VERSION}:
-    return
-  if stored:
-    raise UserError(f'{root} was drawn with other parameters. Delete it, or '
-                    'set --config.data.root to a new folder.')
-  try:
-    write_dataset(root, **parameters)
+    with atomic.only_one_process(root):
+      stored = _read_description(root)
+      if stored == parameters | {'version': VERSION}:
+        return
+      if stored:
+        raise UserError(f'{root} was drawn with other parameters. Delete it, '
+                        'or set --config.data.root to a new folder.')
+      write_dataset(root, **parameters)
   except OSError as error:
     raise UserError(f'Cannot draw the data set: {error}. Set '
                     '--config.data.root to a new folder.') from error
+
+
+def _read_description(root):
+  try:
+    return json.loads((root / _DESCRIPTION).read_text())
+  except FileNotFoundError:
+    return None
 
 
 def write_dataset(root, *, num_train, num_val, image_size, seed):

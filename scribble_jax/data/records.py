@@ -7,7 +7,6 @@ truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import itertools
 import json
@@ -22,6 +21,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from scribble_jax import atomic
 from scribble_jax.data import distance_maps
 from scribble_jax.data import masks
 from scribble_jax.data import sources
@@ -175,33 +175,19 @@ def prepare(config, pseudo_labels_needed=True):
           'lambda_s': config.lambda_s, 'lambda_c': config.lambda_c,
           **sources.fingerprint(examples)}
   directory = pathlib.Path(config.root, config.records)
-  with _only_one_process(directory):
-    reason = _stale_reason(directory, spec)
-    if reason:
-      logging.warning('Preparing %s: %s.', directory, reason)
-      _build(directory, examples, spec)
+  try:
+    with atomic.only_one_process(directory):
+      reason = _stale_reason(directory, spec)
+      if reason:
+        logging.warning('Preparing %s: %s.', directory, reason)
+        _build(directory, examples, spec)
+  except (OSError, tf.errors.OpError) as error:
+    raise UserError(f'Cannot write {directory}: {error}. Set '
+                    '--config.data.records to a folder that can be '
+                    'written.') from error
   builder = tfds.builder_from_directory(str(directory))
   _check_shards(builder)
   return Records(builder, class_names)
-
-
-@contextlib.contextmanager
-def _only_one_process(directory):
-  """Lets the second of two runs wait for the first one's records."""
-  with contextlib.ExitStack() as stack:
-    try:
-      directory.parent.mkdir(parents=True, exist_ok=True)
-      lock = stack.enter_context(
-          open(directory.with_name(f'.{directory.name}.lock'), 'w'))
-    except OSError as error:
-      raise _cannot_write(directory, error) from error
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    yield
-
-
-def _cannot_write(directory, error):
-  return UserError(f'Cannot write {directory}: {error}. Set '
-                   '--config.data.records to a folder that can be written.')
 
 
 def _stale_reason(directory, spec):
@@ -236,8 +222,6 @@ def _build(directory, examples, spec):
       builder.download_and_prepare()
     shutil.rmtree(directory, ignore_errors=True)
     builder.data_path.rename(directory)
-  except (OSError, tf.errors.OpError) as error:
-    raise _cannot_write(directory, error) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 

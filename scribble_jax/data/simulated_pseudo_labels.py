@@ -9,7 +9,7 @@ ACTIVATION_STRIDE = 4  # Pixels.
 # Blur in units of sqrt(area): the larger, the more a blob bleeds.
 ACTIVATION_BLUR = (0.08, 0.2)
 # A threshold below half the maximum dilates; most do, as in real CAMs.
-ACTIVATION_THRESHOLD = (0.25, 0.5)
+ACTIVATION_THRESHOLD = (0.22, 0.46)
 ACTIVATION_NOISE = 0.2
 # Some objects light up in their discriminative part alone.
 PARTIAL_PROBABILITY = 0.2
