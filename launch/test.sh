@@ -6,4 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 launch/setup.sh cpu tests/requirements.txt
 .venv/bin/ruff check
-exec .venv/bin/python -m pytest "$@"
+# A file stays with one worker: its tests share what they train and compile.
+exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
