@@ -1,0 +1,118 @@
+"""The real program, as a process of its own: kill, signals, mistakes."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import orbax.checkpoint as ocp
+import pytest
+
+from tests.test_train import assert_same_state
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+TINY_FLAGS = (
+    '--config.data.crop_size=33', '--config.batch_size=4',
+    '--config.model.width=4', '--config.model.head_width=8',
+    '--config.num_steps=12', '--config.optim.warmup_steps=2',
+    '--config.log_every=2', '--config.eval_every=12',
+    '--config.checkpoint_every=3', '--config.num_panels=2',
+    '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
+    '--config.data.embedded.image_size=48')
+
+
+def command(workdir, root, *flags):
+  return [sys.executable, '-m', 'scribble_jax.main',
+          '--config=configs/demo.py', f'--workdir={workdir}',
+          f'--config.data.root={root}', *TINY_FLAGS, *flags]
+
+
+def start(*args):
+  # What is tested is not how fast the program computes: compile quickly.
+  flags = {'XLA_FLAGS': '--xla_backend_optimization_level=0'}
+  return subprocess.Popen(
+      command(*args), cwd=REPOSITORY, text=True, env=os.environ | flags,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_until(process, condition):
+  deadline = time.monotonic() + 300
+  while not condition():
+    assert process.poll() is None, process.communicate()
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+
+
+def has_checkpoint(workdir):
+  return any(path.name.isdigit()  # Complete ones.
+             for path in (workdir / 'checkpoints').glob('*'))
+
+
+def last_state(workdir):
+  manager = ocp.CheckpointManager(workdir / 'checkpoints')
+  return manager.latest_step(), manager.restore(
+      manager.latest_step(), args=ocp.args.StandardRestore())
+
+
+def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
+  straight = start(tmp_path / 'straight', tmp_path / 'data')
+  output, errors = straight.communicate(timeout=600)
+  assert straight.returncode == 0, errors
+  assert 'mIoU' in output and 'Traceback' not in errors
+
+  killed = start(tmp_path / 'killed', tmp_path / 'data')
+  wait_until(killed, lambda: has_checkpoint(tmp_path / 'killed'))
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  step, _ = last_state(tmp_path / 'killed')
+  assert 0 < step < 12
+  resumed = start(tmp_path / 'killed', tmp_path / 'data')
+  _, errors = resumed.communicate(timeout=600)
+  assert resumed.returncode == 0, errors
+
+  step, state = last_state(tmp_path / 'killed')
+  assert step == 12
+  assert_same_state(state, last_state(tmp_path / 'straight')[1])
+
+
+def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
+  long = '--config.num_steps=100000'
+  first = start(tmp_path / 'run', tmp_path / 'data', long)
+  wait_until(first, lambda: has_checkpoint(tmp_path / 'run'))
+  first.send_signal(signal.SIGTERM)
+  _, errors = first.communicate(timeout=300)
+  assert first.returncode == 0, errors
+  saved, _ = last_state(tmp_path / 'run')
+  assert f'step {saved} is saved' in errors
+
+  second = start(tmp_path / 'run', tmp_path / 'data', long)
+  # Its event file is opened before the first step, which compiles.
+  wait_until(second, lambda: len([*(tmp_path / 'run').glob('events*')]) == 2)
+  second.send_signal(signal.SIGTERM)
+  _, errors = second.communicate(timeout=300)
+  assert second.returncode == 0, errors
+  assert f'step {saved + 1} is saved' in errors
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--config.optim.learning_rate=1'], 'learning_rate'),
+    (['--config.optim.lr=fast'], 'fast'),
+    (['--config.data.root=/proc/nowhere'], 'Cannot draw the data set'),
+    (['surplus'], "Unknown argument 'surplus'"),
+    (['--confg=x'], 'confg'),
+    (['--config=configs/nothing.py'], 'configs/nothing.py'),
+    (['--config=configs/demo.py:deeplabv3'], 'Choose from'),
+    (['--config={tmp}/broken.py'], 'broken.py, line 2'),
+])
+def test_mistake_on_the_command_line(tmp_path, flags, message):
+  (tmp_path / 'broken.py').write_text('def get_config():\n  return (\n')
+  process = start(tmp_path / 'run', tmp_path / 'data',
+                  *(flag.format(tmp=tmp_path) for flag in flags))
+  output, errors = process.communicate(timeout=120)
+  last = errors.strip().splitlines()[-1]
+  assert process.returncode == 1
+  assert last.startswith('error: ') and message in last
+  assert 'Traceback' not in errors and not output
