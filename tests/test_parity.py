@@ -129,4 +129,4 @@ def test_ten_updates_equal_pytorch(head):
       assert relative_error(after[name], value) < 1e-3, name
       # How far it came agrees too, which small updates would hide.
       assert relative_error(
-          after[name] - before[name], value.numpy() - before[name]) < 1e-2, name
+          after[name] - before[name], value.numpy() - before[name]) < 3e-2, name
