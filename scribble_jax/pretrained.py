@@ -10,13 +10,12 @@ import re
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
-from scribble_jax import models
 from scribble_jax import weight_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
 
 NO_WEIGHTS = 'none'
@@ -82,11 +81,11 @@ def from_pytorch(state_dict):
     UserError: Names tensors that are missing, surplus or of a wrong shape.
   """
   state_dict = _without_prefix(state_dict)
-  config = network_of(state_dict)
-  model = models.build(ml_collections.ConfigDict(
-      config | {'dropout': 0.0, 'dtype': 'float32'}))
+  network = network_of(state_dict)
+  depth = int(network.pop('backbone').removeprefix('resnet'))
+  model = deeplab.SegmentationNetwork(depth=depth, dropout=0.0, **network)
   return _fill(_variable_shapes(model), state_dict,
-               is_v2=config['head'] == 'deeplabv2')
+               is_v2=model.head == 'deeplabv2')
 
 
 def network_of(state_dict):
