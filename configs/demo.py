@@ -19,7 +19,7 @@ def get_config(variant=''):
     variant: '', or what scribblesup.py knows, with commas between.
   """
   config = own_data.get_config()
-  config.num_steps = 1_500
+  config.num_steps = 1_200
   config.batch_size = 16
   config.backbone_weights = 'none'  # Nothing is downloaded.
   config.model.backbone = 'resnet18'
@@ -46,8 +46,8 @@ def get_config(variant=''):
   config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
 
   config.log_every = 20
-  config.eval_every = 500
-  config.checkpoint_every = 250
+  config.eval_every = 400
+  config.checkpoint_every = 200
   for part in filter(None, variant.split(',')):
     scribblesup.apply_variant(config, part)
   return config
