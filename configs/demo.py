@@ -42,7 +42,7 @@ def get_config(variant=''):
   config.data.embedded.image_size = 96  # Pixels.
   config.data.embedded.seed = 0
   config.data.crop_size = 81  # Pixels.
-  config.data.augmentation.scale = (0.75, 1.5)
+  config.data.augmentation.scale = (0.8, 1.3)
   config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
 
   config.log_every = 20

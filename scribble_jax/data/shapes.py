@@ -24,22 +24,22 @@ OBJECT_RADIUS = (0.19, 0.36)
 TILT = 0.7  # Radians: fish swim more or less level, either way.
 # Pebbles have the objects' colours and relief and some their textures, so
 # none of these alone means foreground.
-PEBBLE_COUNT, PEBBLE_RADIUS, PEBBLE_TEXTURED = (2, 5), (0.05, 0.14), 0.2
+PEBBLE_COUNT, PEBBLE_RADIUS, PEBBLE_TEXTURED = (1, 4), (0.05, 0.14), 0.1
 WEED_COUNT, WEED_WIDTH = (1, 5), (0.012, 0.04)
 # 12 to 17 pixels at 128. At 7 to 10, and fainter, a stride-8 network told
 # textures apart no better than by chance after 10,000 crops.
 TEXTURE_PERIOD = (0.09, 0.13)
-TEXTURE_STRENGTH = (0.8, 1.0)
+TEXTURE_STRENGTH = (0.9, 1.0)
 # Texture fades to the border over this share of the radius: what a stroke in
 # the middle teaches does not settle where the object ends.
 TEXTURE_FADE = 0.3
 # Least RGB distance (0..1) between an object's two colours, to show texture.
-COLOUR_CONTRAST = 0.5
+COLOUR_CONTRAST = 0.6
 # Strength of a texture that spreads over the whole background.
-BACKGROUND_TEXTURE = (0.0, 0.25)
+BACKGROUND_TEXTURE = (0.0, 0.15)
 BACKGROUND_NOISE = 0.08
 RELIEF, SHADOW, SHADOW_REACH = 0.1, 0.4, 0.12  # Reach in radii.
-SENSOR_NOISE = (0.01, 0.035)
+SENSOR_NOISE = (0.005, 0.02)
 
 
 def draw_scene(rng, size):

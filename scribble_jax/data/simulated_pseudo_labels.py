@@ -7,16 +7,16 @@ from scipy import ndimage
 # Activations have a network's stride, hence blobs with smooth borders.
 ACTIVATION_STRIDE = 4  # Pixels.
 # Blur in units of sqrt(area): the larger, the more a blob bleeds.
-ACTIVATION_BLUR = (0.08, 0.2)
+ACTIVATION_BLUR = (0.08, 0.22)
 # A threshold below half the maximum dilates; most do, as in real CAMs.
-ACTIVATION_THRESHOLD = (0.22, 0.46)
+ACTIVATION_THRESHOLD = (0.22, 0.48)
 ACTIVATION_NOISE = 0.2
 # Some objects light up in their discriminative part alone.
 PARTIAL_PROBABILITY = 0.2
 PARTIAL_SPREAD = (0.35, 0.6)  # In units of sqrt(area).
 # Another class of the same image takes an object: CAMs know which classes an
 # image has, not which is which.
-CONFUSED_PROBABILITY = 0.08
+CONFUSED_PROBABILITY = 0.1
 # Objects under this share of the image vanish with this probability.
 SMALL_AREA, LOST_PROBABILITY = 0.04, 0.4
 
