@@ -10,7 +10,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
-from scribble_jax.train_step import TERMS
+from scribble_jax.objective import TERMS
 
 _KEYS = {
     '': {'seed', 'num_steps', 'batch_size', 'data', 'method', 'model', 'optim',

@@ -17,7 +17,8 @@ def source(config):
 
 def batches(source, config, count, *, start_step=0, index=0, hosts=1, seed=3):
   return list(itertools.islice(input_pipeline.train_batches(
-      source, augmentation=config.data.augmentation.to_dict() | {
+      source, input_pipeline.TRAIN_MASKS,
+      augmentation=config.data.augmentation.to_dict() | {
           'crop_size': 33, 'distance_fill': 'official'},
       batch_size=4, seed=seed, start_step=start_step,
       process_index=index, process_count=hosts), count))

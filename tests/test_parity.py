@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from scribble_jax import objective
 from scribble_jax import optimizer
 from scribble_jax import pretrained
 from scribble_jax import sharding
@@ -78,9 +79,9 @@ def test_terms_and_gradients_equal_pytorch(head, method):
   batch = calmest_batch(oracle.train())
 
   def total(params):
-    terms, _ = train_step.loss_terms(
+    terms, _ = objective.loss_terms(
         model, variables | {'params': params}, batch, jax.random.key(0),
-        method=method, enabled=tuple(train_step.TERMS))
+        method=method, enabled=tuple(objective.TERMS))
     return sum(terms.values()), terms
 
   gradients, terms = jax.jit(jax.grad(total, has_aux=True))(
@@ -88,7 +89,7 @@ def test_terms_and_gradients_equal_pytorch(head, method):
   expected = torch_training.loss_terms(oracle, batch, method)
   sum(expected.values()).backward()
 
-  for name in train_step.TERMS:
+  for name in objective.TERMS:
     assert float(terms[name]) == pytest.approx(
         expected[name].item(), rel=1e-5), name
   gradients = pretrained.to_pytorch({'params': gradients})
@@ -107,9 +108,11 @@ def test_ten_updates_equal_pytorch(head):
   mesh = sharding.make_mesh()
   tx = optimizer.make_optimizer(NUM_STEPS, **OPTIM)
   step = train_step.make_train_step(
-      model, tx, optimizer.learning_rate(
+      functools.partial(objective.loss_terms, model, method=OFFICIAL,
+                        enabled=tuple(objective.TERMS)),
+      tx, optimizer.learning_rate(
           NUM_STEPS, lr=OPTIM['lr'], warmup_steps=OPTIM['warmup_steps']),
-      dict.fromkeys(train_step.TERMS, 1.0), OFFICIAL, mesh)
+      dict.fromkeys(objective.TERMS, 1.0), mesh)
   state, rng = jax.device_put(
       (train_state.TrainState(
           step=np.int32(0), params=variables['params'],
@@ -118,7 +121,7 @@ def test_ten_updates_equal_pytorch(head):
        jax.random.key(0)), sharding.replicated(mesh))
   for batch, expected in zip(batches(), history, strict=True):
     state, metrics = step(state, sharding.shard_batch(batch, mesh), rng)
-    for name in train_step.TERMS:
+    for name in objective.TERMS:
       assert float(metrics[f'loss/{name}']) == pytest.approx(
           expected[name], rel=1e-3), (int(state.step), name)
 

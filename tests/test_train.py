@@ -14,6 +14,7 @@ import pytest
 from configs import demo
 from configs import scribblesup
 from scribble_jax import checkpoint
+from scribble_jax import loop
 from scribble_jax import train
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
@@ -123,7 +124,7 @@ def test_a_run_may_go_on_for_longer(config, tmp_path, caplog):
 def test_a_shortened_run_that_was_never_evaluated_is_reported(
     config, tmp_path, monkeypatch):
   monkeypatch.setattr(  # A signal in step 2.
-      train.preemption, 'watch',
+      loop.preemption, 'watch',
       lambda: contextlib.nullcontext(lambda updates: updates == 2))
   assert train.train(config, str(tmp_path / 'run')).step == 2
   monkeypatch.undo()
@@ -136,7 +137,7 @@ def test_a_shortened_run_that_was_never_evaluated_is_reported(
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
   # Blows up in step 4, which is found before that step's checkpoint.
-  make = train.make_train_step
+  make = loop.make_train_step
 
   def make_broken(*args):
     step = make(*args)
@@ -148,7 +149,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
       return state, metrics
     return broken
 
-  monkeypatch.setattr(train, 'make_train_step', make_broken)
+  monkeypatch.setattr(loop, 'make_train_step', make_broken)
   with pytest.raises(UserError, match='Step 4: loss/lorm is nan'):
     train.train(config, str(tmp_path / 'run'))
   manager = ocp.CheckpointManager(tmp_path / 'run/checkpoints')

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from scribble_jax import objective
 from scribble_jax import sharding
 from scribble_jax import train_state
 from scribble_jax import train_step
@@ -18,7 +19,7 @@ SIZE, CLASSES = 33, 4
 OFFICIAL = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
     'official')
-ALL_TERMS = dict.fromkeys(train_step.TERMS, 1.0)
+ALL_TERMS = dict.fromkeys(objective.TERMS, 1.0)
 
 
 @functools.cache
@@ -41,6 +42,11 @@ def random_batch(size, seed=0):
   }
 
 
+def loss_terms(enabled):
+  return functools.partial(
+      objective.loss_terms, network(), method=OFFICIAL, enabled=tuple(enabled))
+
+
 @functools.cache
 def initial_variables():
   return jax.jit(network().init)(
@@ -53,9 +59,9 @@ def _terms(switches):
 
   @jax.jit
   def evaluate(batch):
-    return train_step.loss_terms(
+    return objective.loss_terms(
         network(), variables, batch, jax.random.key(0),
-        method=OFFICIAL | dict(switches), enabled=tuple(train_step.TERMS))[0]
+        method=OFFICIAL | dict(switches), enabled=tuple(objective.TERMS))[0]
   return evaluate
 
 
@@ -72,7 +78,7 @@ def two_updates(num_devices):
                           image_shape=(SIZE, SIZE, 3)),
        jax.random.key(1)), sharding.replicated(mesh))
   step = train_step.make_train_step(
-      network(), tx, optax.constant_schedule(0.01), ALL_TERMS, OFFICIAL, mesh)
+      loss_terms(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh)
   with jax.transfer_guard('disallow'):
     for seed in range(2):
       batch = sharding.shard_batch(random_batch(4, seed), mesh)
@@ -97,7 +103,7 @@ def test_state_is_independent_of_device_count(num_devices):
 
 def test_metrics_name_every_term_and_sum_to_the_total():
   _, metrics = on_one_device()
-  parts = [metrics[f'loss/{name}'] for name in train_step.TERMS]
+  parts = [metrics[f'loss/{name}'] for name in objective.TERMS]
   np.testing.assert_allclose(metrics['loss/total'], sum(parts), rtol=1e-5)
   assert metrics['learning_rate'] == np.float32(0.01)
   assert metrics['grad_norm'] > 0
@@ -105,12 +111,12 @@ def test_metrics_name_every_term_and_sum_to_the_total():
 
 def test_terms_of_weight_zero_are_not_computed():
   mesh = sharding.make_mesh(jax.devices()[:1])
-  weights = dict.fromkeys(train_step.TERMS, 0.0) | {'scribble': 1.0}
+  weights = {'scribble': 1.0}
   tx = optax.sgd(0.1)
   state = train_state.create(network(), tx, jax.random.key(0),
                           image_shape=(SIZE, SIZE, 3))
   step = train_step.make_train_step(
-      network(), tx, optax.constant_schedule(0.1), weights, OFFICIAL, mesh)
+      loss_terms(weights), tx, optax.constant_schedule(0.1), weights, mesh)
   _, metrics = jax.eval_shape(step, state, random_batch(2), jax.random.key(0))
   assert sorted(name for name in metrics if name.startswith('loss/')) == [
       'loss/scribble', 'loss/total']

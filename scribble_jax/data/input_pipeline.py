@@ -11,7 +11,8 @@ from scribble_jax.data.augment import augment
 from scribble_jax.errors import UserError
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
-               'pseudo_label_distance')
+               'pseudo_label_distance')  # What stage 2 learns from.
+SCRIBBLED_CLASSES = 'scribbled_classes'  # Of the whole image, not of a crop.
 
 
 def decode(example, names):
@@ -25,12 +26,19 @@ def decode(example, names):
       for name in names}
 
 
-def train_batches(source, *, augmentation, batch_size, seed, start_step,
+def scribbled_classes(scribble):
+  """Returns [256] bool, which indices occur in [H, W] uint8."""
+  indices = tf.reshape(tf.cast(scribble, tf.int32), [-1])
+  return tf.math.bincount(indices, minlength=256, maxlength=256) > 0
+
+
+def train_batches(source, inputs, *, augmentation, batch_size, seed, start_step,
                   process_index, process_count):
   """Yields this host's share of global batches start_step, start_step + 1, ...
 
   Args:
     source: `records.Records`. All of it is cached in memory, still encoded.
+    inputs: Names of `records.MASKS`, and SCRIBBLED_CLASSES if wanted.
     augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
     seed: Seeds both the order and the augmentation.
@@ -39,8 +47,10 @@ def train_batches(source, *, augmentation, batch_size, seed, start_step,
     process_count: How many hosts share a global batch.
 
   Yields:
-    'image' [B, crop, crop, 3] and TRAIN_MASKS [B, crop, crop], uint8.
+    uint8 'image' [B, crop, crop, 3] and masks [B, crop, crop];
+    SCRIBBLED_CLASSES is [B, 256] bool, by class index.
   """
+  masks = [name for name in inputs if name in records.MASKS]
   ds = records.read(source, 'train').cache()
   ds = ds.shuffle(source.num_examples('train'), seed=seed,
                   reshuffle_each_iteration=True)
@@ -49,7 +59,11 @@ def train_batches(source, *, augmentation, batch_size, seed, start_step,
 
   def prepare(index, example):
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), index)
-    return augment(decode(example, TRAIN_MASKS), key, **augmentation)
+    decoded = decode(example, masks)
+    batch = augment(decoded, key, **augmentation)
+    if SCRIBBLED_CLASSES in inputs:
+      batch[SCRIBBLED_CLASSES] = scribbled_classes(decoded['scribble'])
+    return batch
 
   ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   ds = ds.batch(batch_size // process_count, drop_remainder=True)

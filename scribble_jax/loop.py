@@ -1,0 +1,237 @@
+"""The train loop of both stages: updates, checkpoints, validation, resume."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+from absl import logging
+from clu import metric_writers
+import flax.linen as nn
+import jax
+
+from scribble_jax import checkpoint
+from scribble_jax import config_check
+from scribble_jax import optimizer
+from scribble_jax import preemption
+from scribble_jax import pretrained
+from scribble_jax import results
+from scribble_jax import sharding
+from scribble_jax import train_state
+from scribble_jax.data import input_pipeline
+from scribble_jax.errors import UserError
+from scribble_jax.step_log import StepLog
+from scribble_jax.train_step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What a run learns, and from what.
+
+  Attributes:
+    model: Network called with normalised images.
+    loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`.
+    loss_weights: {name: weight} of those terms.
+    inputs: What a batch holds besides the image: `records.MASKS`, or
+      `input_pipeline.SCRIBBLED_CLASSES`.
+    augmentation: Keyword arguments of `augment.augment`.
+    validate: `state -> (figures, {name: picture})`, with
+      `checkpoint.BEST_METRIC` among the figures; None for no validation.
+  """
+  model: nn.Module
+  loss_terms: Callable
+  loss_weights: dict[str, float]
+  inputs: tuple[str, ...]
+  augmentation: dict[str, Any]
+  validate: Callable | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What a run came to.
+
+  Attributes:
+    state: The last one.
+    complete: Whether it is that of the last step; False after a signal.
+    figures: Of the last step; {} without validation or if not complete.
+    best: Figures of the best checkpoint, likewise.
+  """
+  state: train_state.TrainState
+  complete: bool
+  figures: dict
+  best: dict
+
+
+def open_workdir(workdir):
+  """Creates a run's folder and returns its absolute path.
+
+  Raises:
+    UserError: It can't be written.
+  """
+  path = pathlib.Path(workdir).absolute()
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+      pass
+  except OSError as error:
+    raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
+                    '--workdir to a folder that can be written.') from error
+  return path
+
+
+def read_backbone(config, workdir, model):
+  """Returns the variables that a new run's backbone starts from.
+
+  Args:
+    config: `backbone_weights` is used.
+    workdir: A run that is there already needs none.
+    model: Network with a `depth` and a `width`.
+
+  Returns:
+    'params' and 'batch_stats', or None for random or restored ones.
+  """
+  if (config.backbone_weights == pretrained.NO_WEIGHTS
+      or checkpoint.has_checkpoint(workdir / 'checkpoints')):
+    return None
+  return pretrained.read_backbone(
+      config.backbone_weights, model.depth, model.width)
+
+
+def run(config, workdir, task, source, backbone):
+  """Trains until `config.num_steps`, resuming from `workdir` if it can.
+
+  Args:
+    config: ConfigDict of either stage.
+    workdir: Absolute path, from `open_workdir`.
+    task: A Task.
+    source: `records.Records` to learn from.
+    backbone: From `read_backbone`.
+
+  Returns:
+    An Outcome.
+
+  Raises:
+    UserError: The workdir holds another run, or a loss is not finite.
+  """
+  mesh = sharding.make_mesh()
+  state, train_step = _make_state_and_step(config, task, mesh, backbone)
+  manager = checkpoint.open_manager(
+      workdir / 'checkpoints', keep=config.keep_checkpoints,
+      intervals=(config.checkpoint_every, config.eval_every),
+      last_step=config.num_steps)
+  with preemption.watch() as must_stop, manager:
+    state = checkpoint.restore_latest(manager, state)
+    _keep_config(workdir, config, resuming=state.step > 0)
+    writer = metric_writers.create_default_writer(
+        str(workdir), just_logging=jax.process_index() != 0)
+    validate = functools.partial(_validate, task, writer)
+    updates = _updates(config, task, source, mesh, state, train_step)
+    with metric_writers.ensure_flushes(writer):
+      state = _loop(
+          config, state, updates, manager, writer, validate, must_stop)
+      return _outcome(config, state, manager, validate)
+
+
+def _make_state_and_step(config, task, mesh, backbone):
+  """Returns the initial state, laid out over the mesh, and the train step."""
+  schedule = optimizer.learning_rate(
+      config.num_steps, lr=config.optim.lr,
+      warmup_steps=config.optim.warmup_steps)
+  tx = optimizer.make_optimizer(config.num_steps, **config.optim)
+  init_rng, step_rng = jax.random.split(jax.random.key(config.seed))
+  step_rng = jax.device_put(step_rng, sharding.replicated(mesh))
+  image_shape = (config.data.crop_size, config.data.crop_size, 3)
+  state = jax.jit(
+      functools.partial(
+          train_state.create, task.model, tx, image_shape=image_shape),
+      out_shardings=sharding.replicated(mesh))(init_rng, backbone)
+  train_step = make_train_step(
+      task.loss_terms, tx, schedule, task.loss_weights, mesh)
+  return state, lambda state, batch: train_step(state, batch, step_rng)
+
+
+def _keep_config(workdir, config, resuming):
+  """Leaves the config in the workdir; a resumed run must go on with its own.
+
+  Raises:
+    UserError: The run in the workdir differs in what it learns.
+  """
+  path = workdir / 'config.json'
+  if resuming and path.exists():
+    config_check.compare(config, json.loads(path.read_text()), workdir)
+  if not jax.process_index():
+    results.write_json(path, json.loads(config.to_json()))
+
+
+def _updates(config, task, source, mesh, state, train_step):
+  """Yields (step, state, scalars) of the remaining updates.
+
+  `step` counts completed updates, as in state.step and checkpoint names.
+  """
+  start_step = int(state.step)
+  batches = input_pipeline.train_batches(
+      source, task.inputs, augmentation=task.augmentation,
+      batch_size=config.batch_size, seed=config.seed, start_step=start_step,
+      process_index=jax.process_index(), process_count=jax.process_count())
+  steps = range(start_step + 1, config.num_steps + 1)
+  for step, batch in zip(steps, batches, strict=False):
+    with jax.profiler.StepTraceAnnotation('train', step_num=step):
+      state, scalars = train_step(state, sharding.shard_batch(batch, mesh))
+    yield step, state, scalars
+
+
+def _loop(config, state, updates, manager, writer, validate, must_stop):
+  """Runs the updates with all that is due between them; the last state."""
+  start_step = int(state.step)
+  with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
+               batch_size=config.batch_size) as log:
+    for step, state, scalars in updates:
+      log.add(step, scalars)
+      evaluating = not step % config.eval_every or step == config.num_steps
+      stopping = must_stop(step - start_step)
+      saving = stopping or manager.should_save(step)
+      if evaluating or saving or not step % config.log_every:
+        log.flush()  # Ends the run before a broken state is saved.
+      figures = {}
+      if evaluating:
+        figures = validate(state)
+        figures['images_per_second'] = log.images_per_second
+      if saving:
+        checkpoint.save(manager, step, state, figures)
+      if evaluating or saving:
+        log.pause()
+      if stopping:
+        logging.warning('Stopped by a signal; step %d is saved. The same '
+                        'command goes on from there.', step)
+        break
+  return state
+
+
+def _validate(task, writer, state):
+  """Writes what validation finds to TensorBoard; returns the figures."""
+  if task.validate is None:
+    return {}
+  figures, pictures = task.validate(state)
+  step = int(state.step)
+  writer.write_scalars(step, {
+      f'val/{name}': value for name, value in figures.items()
+      if isinstance(value, float)})
+  writer.write_images(step, {f'panels/{name}': picture[None]
+                             for name, picture in pictures.items()})
+  return {'step': step} | figures
+
+
+def _outcome(config, state, manager, validate):
+  """Returns what the run came to; validates if the last step was not."""
+  if state.step < config.num_steps:
+    return Outcome(state, False, {}, {})
+  metric = checkpoint.BEST_METRIC
+  figures = checkpoint.figures(manager, int(state.step))
+  if metric not in figures:  # Saved on a signal, and the last step after all.
+    figures = {'images_per_second': None} | validate(state)
+  best = max((checkpoint.figures(manager, manager.best_step()), figures),
+             key=lambda candidate: candidate.get(metric, -1.0))
+  return Outcome(state, True, figures, best)
