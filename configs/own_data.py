@@ -18,5 +18,6 @@ def get_config(variant='deeplabv3plus_resnet101'):
   del config.data.classes  # A tuple of VOC's names.
   config.data.classes = 'classes.txt'
   config.model.num_classes = config_dict.placeholder(int)  # As many as those.
+  config.stage1.model.num_classes = config_dict.placeholder(int)
   config.evaluation.long_side = config_dict.placeholder(int)  # Its own.
   return config

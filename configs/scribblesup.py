@@ -11,6 +11,7 @@ alone, the baseline without pseudo-labels.
 import math
 
 from ml_collections import ConfigDict
+from ml_collections import config_dict
 
 from scribble_jax.published import VOC_CLASSES
 
@@ -54,6 +55,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.loss_weights.distance_entropy_scribble = 1.0
   config.loss_weights.distance_entropy_pseudo_label = 1.0
 
+  config.stage1 = _stage1()
   config.evaluation = _evaluation()
   config.log_every = 50
   config.eval_every = 3_310
@@ -84,11 +86,13 @@ def _data():
   # Below root, or absolute.
   data.images = 'JPEGImages'
   data.scribbles = 'scribbles'  # Folder of PNG or XML, or a zip of XML.
-  data.pseudo_labels = 'pseudo_labels'  # 'none': train on scribbles alone.
+  # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
+  data.pseudo_labels = 'pseudo_labels'
   data.ground_truth = 'SegmentationClassAug'
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
   data.val_list = 'ImageSets/SegmentationAug/val.txt'
   data.records = 'records'  # Made at the first start.
+  data.stage1 = 'stage1'  # Where 'generate' keeps its workdir.
   data.classes = VOC_CLASSES  # Or a text file below root, one name a line.
   data.embedded = ConfigDict()  # Drawn data set; empty: the user's own.
   data.lambda_s = math.e
@@ -111,6 +115,61 @@ def _evaluation():
   evaluation.flip = False
   evaluation.batch_size = 16  # Windows of data.crop_size, over all devices.
   return evaluation
+
+
+def _stage1():
+  """Stage 1, how pseudo-labels are made (METHOD 1); `data` is shared."""
+  config = ConfigDict()
+  config.seed = 0
+  config.num_steps = 6_620  # 10 epochs.
+  config.batch_size = 16
+  config.backbone_weights = 'imagenet'
+  config.supervision = 'classes+scribbles'  # Or the paper's: 'classes'.
+  config.model = ConfigDict()
+  config.model.num_classes = len(VOC_CLASSES)
+  config.model.backbone = 'resnet50'
+  config.model.output_stride = 16  # Pixels; or 8.
+  config.model.head = 'deeplabv3plus'  # Of the segmentation branch.
+  config.model.width = 64
+  config.model.head_width = 256
+  config.model.dropout = 0.5
+  config.model.dtype = 'bfloat16'
+  config.optim = ConfigDict()
+  config.optim.lr = 1e-2
+  config.optim.warmup_steps = 662
+  config.optim.momentum = 0.9
+  config.optim.weight_decay = 5e-4
+  config.loss_weights = ConfigDict()
+  config.loss_weights.classification = 1.0
+  config.loss_weights.scribble = 1.0  # Of the segmentation branch.
+
+  config.evaluation = _evaluation()
+  config.evaluation.scales = (0.5, 1.0, 1.5, 2.0)
+  config.evaluation.long_side = config_dict.placeholder(int)  # Its own.
+  config.evaluation.flip = True
+
+  config.labels = ConfigDict()
+  config.labels.source = 'fusion'  # Or network, diffusion.
+  config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
+  config.labels.refine = True
+  # One threshold for all classes, chosen on held-out strokes; 'per_class', or
+  # 'none': the fixed one, which also serves where strokes are lacking.
+  config.labels.calibration = 'global'
+  config.labels.calibration_images = 1_000  # At most.
+  config.labels.threshold = 0.3
+  # Scores closer than this to the threshold become 255.
+  config.labels.undecided = 0.0
+  config.refinement = ConfigDict()
+  config.refinement.strides = (8, 4, 2, 1)  # Pixels.
+  config.refinement.dilations = (1, 2, 4, 8)  # Pixels of each grid.
+  config.refinement.iterations = 30  # On each grid.
+  config.refinement.contrast = 0.15  # Of the image's mean difference.
+  config.refinement.restart = 0.02
+  config.log_every = 50
+  config.checkpoint_every = 662
+  config.keep_checkpoints = 1
+  config.num_panels = 8
+  return config
 
 
 def _method():

@@ -1,5 +1,6 @@
 """What a config may say: wrong values get one line before any work starts."""
 
+import itertools
 import json
 
 from absl import logging
@@ -12,38 +13,117 @@ from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.objective import TERMS
 
-_KEYS = {
-    '': {'seed', 'num_steps', 'batch_size', 'data', 'method', 'model', 'optim',
-         'loss_weights', 'evaluation', 'backbone_weights', 'log_every',
-         'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels'},
+_RUN_KEYS = {
+    'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',
+    'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
+    'keep_checkpoints', 'num_panels'}
+_MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
+               'dropout', 'dtype'}
+_SHARED_KEYS = {
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
-             'train_list', 'val_list', 'records', 'classes', 'embedded',
-             'lambda_s', 'lambda_c', 'crop_size', 'augmentation'},
+             'train_list', 'val_list', 'records', 'stage1', 'classes',
+             'embedded', 'lambda_s', 'lambda_c', 'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
+    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
+    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
+}
+_STAGE1_KEYS = _SHARED_KEYS | {
+    '': _RUN_KEYS | {'supervision', 'labels', 'refinement'},
+    'model': _MODEL_KEYS | {'output_stride'},
+    'loss_weights': {'classification', 'scribble'},
+    'labels': {'source', 'branch', 'refine', 'calibration', 'threshold',
+               'calibration_images', 'undecided'},
+    'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
+}
+_STAGE2_KEYS = _SHARED_KEYS | {
+    '': _RUN_KEYS | {'method', 'eval_every', 'stage1'},
     'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
                'lorm_foreground', 'normaliser'},
-    'model': {'num_classes', 'backbone', 'head', 'width', 'head_width',
-              'dropout', 'dtype'},
-    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
+    'model': _MODEL_KEYS,
     'loss_weights': set(TERMS),
-    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
+}
+_CHOICES = {  # Of stage 1.
+    'supervision': ('classes', 'classes+scribbles'),
+    'labels.source': ('network', 'diffusion', 'fusion'),
+    'labels.branch': ('cam', 'segmentation', 'both'),
+    'labels.calibration': ('global', 'per_class', 'none'),
 }
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
 
 def check_training(config, num_devices):
-  """Raises UserError for values that training can't run with.
+  """Raises UserError for values that stage 2 can't run with.
 
   Args:
     config: The whole ConfigDict.
     num_devices: That share a batch.
   """
-  _check_keys(config)
+  _check_keys(config, _STAGE2_KEYS)
   rules = _Rules()
+  _add_run_rules(rules, config, num_devices)
+  rules.require(config.eval_every >= 1, 'eval_every', config.eval_every,
+                'at least 1')
+  for key, value in config.method.items():
+    rules.require(value in ('official', 'corrected'), f'method.{key}', value,
+                  "'official' or 'corrected'")
+  rules.require(any(loss_weights(config).values()), 'loss_weights',
+                config.loss_weights.to_dict(), 'above 0 somewhere')
+  rules.enforce()
+  models.build(config.model)  # Knows the names of the networks.
+
+
+def check_stage1(config, num_devices):
+  """Raises UserError for values that stage 1 can't run with.
+
+  Args:
+    config: ConfigDict as in configs/pseudo_labels.py.
+    num_devices: That share a batch.
+  """
+  _check_keys(config, _STAGE1_KEYS)
+  rules = _Rules()
+  _add_run_rules(rules, config, num_devices)
+  values = config.to_dict()
+  for key, choices in _CHOICES.items():
+    value = _flatten(values)[key]
+    rules.require(value in choices, key, value,
+                  f'one of: {", ".join(choices)}')
+  labels, refinement = config.labels, config.refinement
+  with_segmentation = config.supervision == 'classes+scribbles'
+  rules.require(with_segmentation or labels.branch == 'cam'
+                or labels.source == 'diffusion', 'labels.branch', labels.branch,
+                "'cam' if config.supervision is 'classes'")
+  rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
+                'from 0 to below 1')
+  rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
+                'from 0 to below 1')
+  rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
+                labels.calibration_images, 'at least 1')
+  strides = refinement.strides
+  rules.require(
+      strides and strides[-1] == 1 and all(
+          small >= 1 and large % small == 0 and large > small
+          for large, small in itertools.pairwise(strides)),
+      'refinement.strides', strides,
+      'pixels from coarse to fine, each dividing the one before, the last 1')
+  rules.require(refinement.dilations and min(refinement.dilations) >= 1,
+                'refinement.dilations', refinement.dilations,
+                'one or more distances of at least 1 pixel')
+  rules.require(refinement.iterations >= 1, 'refinement.iterations',
+                refinement.iterations, 'at least 1')
+  rules.require(refinement.contrast > 0, 'refinement.contrast',
+                refinement.contrast, 'above 0')
+  rules.require(0 <= refinement.restart <= 1, 'refinement.restart',
+                refinement.restart, 'from 0 to 1')
+  rules.enforce()
+  models.build_classifier(config.model, with_segmentation)
+
+
+def _add_run_rules(rules, config, num_devices):
+  """What a run of either stage asks for."""
   _add_inference_rules(rules, config)
-  for key in ('num_steps', 'log_every', 'eval_every', 'checkpoint_every',
-              'keep_checkpoints', 'num_panels'):
+  for key in ('num_steps', 'log_every', 'checkpoint_every', 'keep_checkpoints',
+              'num_panels'):
     rules.require(config[key] >= 1, key, config[key], 'at least 1')
   rules.require(0 <= config.optim.warmup_steps < config.num_steps,
                 'optim.warmup_steps', config.optim.warmup_steps,
@@ -60,20 +140,13 @@ def check_training(config, num_devices):
   rules.require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
   rules.require(0 <= config.model.dropout < 1, 'model.dropout',
                 config.model.dropout, 'from 0 to below 1')
-  for key, value in config.method.items():
-    rules.require(value in ('official', 'corrected'), f'method.{key}', value,
-                  "'official' or 'corrected'")
   for key, value in config.loss_weights.items():
     rules.require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
-  rules.require(any(loss_weights(config).values()), 'loss_weights',
-                config.loss_weights.to_dict(), 'above 0 somewhere')
-  rules.enforce()
-  models.build(config.model)  # Knows the names of the networks.
 
 
 def check_inference(config):
   """Raises UserError for values that prediction can't run with."""
-  _check_keys(config)
+  _check_keys(config, _STAGE2_KEYS)
   rules = _Rules()
   _add_inference_rules(rules, config)
   rules.enforce()
@@ -112,14 +185,15 @@ class _Rules:
     raise_problems(self._problems, 'Change the config or the flags.')
 
 
-def _check_keys(config):
+def _check_keys(config, sections):
   """Raises UserError for keys that are unknown or missing."""
   raise_problems(
       [f'config.{section}{"." if section else ""}{key} is {what}'
-       for section, keys in _KEYS.items()
+       for section, keys in sections.items()
        for what, names in _key_differences(config, section, keys)
        for key in sorted(names)],
-      'Mend the config file; configs/scribblesup.py has every key.')
+      'Mend the config file; configs/scribblesup.py and pseudo_labels.py have '
+      'every key.')
 
 
 def _key_differences(config, section, keys):
@@ -133,9 +207,9 @@ def _key_differences(config, section, keys):
 _MAY_DIFFER = (
     'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'log_every',
     'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
-    'data.root', 'data.records', 'data.images', 'data.scribbles',
-    'data.pseudo_labels',
-    'data.ground_truth', 'data.train_list', 'data.val_list')
+    'data.root', 'data.records', 'data.stage1', 'data.images', 'data.scribbles',
+    'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
+    'data.val_list', 'labels.', 'refinement.', 'stage1.')
 
 
 def compare(config, stored, workdir):

@@ -59,28 +59,32 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
   return prediction.probabilities()
 
 
-def make_predict(model, mesh, protocol, *, batch_size):
+def make_predict(model, mesh, protocol, *, batch_size, maps=None):
   """Returns `(variables, images) -> iterator of Predictions`, in their order.
 
-  Images are [H, W, 3] uint8 RGB of any sizes, the same on every host.
+  Images are [H, W, 3] uint8 RGB of any sizes, the same on every host; a pair
+  of image and channel indices asks for some of the maps alone.
 
   Args:
-    model: Network that returns (logits, features).
+    model: Network.
     mesh: Mesh with a 'data' axis.
     protocol: A Protocol.
     batch_size: Windows a batch over all devices; rounded up so that each of
       them gets as many.
+    maps: What to average over windows and views: `(model, variables,
+      normalised [B, H, W, 3]) -> [B, H, W, C]`; `class_probabilities` unless
+      given.
   """
+  maps = maps or class_probabilities
   batch_size = mesh.size * math.ceil(batch_size / mesh.size)
-  window_probabilities = _make_window_probabilities(
-      model, protocol.window, mesh)
+  window_maps = _make_window_maps(maps, model, protocol.window, mesh)
 
   def run_batch(variables, queue):
     batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
     pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
                       np.float32)
     pixels[:len(batch)] = [window for *_, window in batch]
-    results = jax.device_get(window_probabilities(
+    results = jax.device_get(window_maps(
         variables, sharding.shard_whole_batch(pixels, mesh)))
     for (view, row, column, _), result in zip(batch, results, strict=False):
       view.add(row, column, result)
@@ -89,7 +93,9 @@ def make_predict(model, mesh, protocol, *, batch_size):
     variables = jax.device_put(variables, sharding.replicated(mesh))
     under_way, queue = collections.deque(), collections.deque()
     for image in images:
-      prediction = Prediction(image, protocol)
+      image, channels = (image if isinstance(image, tuple)
+                         else (image, slice(None)))
+      prediction = Prediction(image, protocol, channels)
       under_way.append(prediction)
       for view in prediction.views(image, protocol):
         queue.extend((view, *window) for window in view.windows)
@@ -105,24 +111,30 @@ def make_predict(model, mesh, protocol, *, batch_size):
   return predict
 
 
+def class_probabilities(model, variables, images):
+  """What stage 2's network says of normalised [B, H, W, 3]: [B, H, W, C]."""
+  logits, _ = model.apply(variables, images, train=False)
+  return jax.nn.softmax(
+      resize.resize_corners_aligned(logits, images.shape[1:3]))
+
+
 @functools.lru_cache(maxsize=8)
-def _make_window_probabilities(model, window, mesh):
+def _make_window_maps(maps, model, window, mesh):
   """Returns a compiled `(variables, [B, window, window, 3]) -> [..., C]`."""
-  def probabilities(variables, images):
-    logits, _ = model.apply(variables, normalize(images), train=False)
-    return jax.nn.softmax(
-        resize.resize_corners_aligned(logits, (window, window)))
+  def window_maps(variables, images):
+    return maps(model, variables, normalize(images))
 
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
-  return jax.jit(probabilities, in_shardings=(replicated, by_batch),
+  return jax.jit(window_maps, in_shardings=(replicated, by_batch),
                  out_shardings=replicated)
 
 
 class Prediction:
   """What the network says about one image, once all its windows are back."""
 
-  def __init__(self, image, protocol):
+  def __init__(self, image, protocol, channels):
     self._size = image.shape[:2]
+    self._channels = channels
     self._sum = None  # Over the views that are complete, [H, W, C].
     self._views = [(scale, mirrored) for scale in protocol.scales
                    for mirrored in ((False, True) if protocol.flip
@@ -139,6 +151,7 @@ class Prediction:
 
   def add(self, probabilities):
     """Adds what came of a view, [h, w, C]."""
+    probabilities = probabilities[..., self._channels]
     if self._sum is None:
       self._sum = np.zeros(
           [*self._size, probabilities.shape[-1]], np.float32)

@@ -40,6 +40,7 @@ class Task:
     augmentation: Keyword arguments of `augment.augment`.
     validate: `state -> (figures, {name: picture})`, with
       `checkpoint.BEST_METRIC` among the figures; None for no validation.
+    eval_every: Steps between validations; it is due at the last one too.
   """
   model: nn.Module
   loss_terms: Callable
@@ -47,6 +48,7 @@ class Task:
   inputs: tuple[str, ...]
   augmentation: dict[str, Any]
   validate: Callable | None = None
+  eval_every: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,19 +122,18 @@ def run(config, workdir, task, source, backbone):
   state, train_step = _make_state_and_step(config, task, mesh, backbone)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
-      intervals=(config.checkpoint_every, config.eval_every),
+      intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
+                 if steps],
       last_step=config.num_steps)
   with preemption.watch() as must_stop, manager:
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=jax.process_index() != 0)
-    validate = functools.partial(_validate, task, writer)
     updates = _updates(config, task, source, mesh, state, train_step)
     with metric_writers.ensure_flushes(writer):
-      state = _loop(
-          config, state, updates, manager, writer, validate, must_stop)
-      return _outcome(config, state, manager, validate)
+      state = _loop(config, task, state, updates, manager, writer, must_stop)
+      return _outcome(config, task, state, manager, writer)
 
 
 def _make_state_and_step(config, task, mesh, backbone):
@@ -183,21 +184,22 @@ def _updates(config, task, source, mesh, state, train_step):
     yield step, state, scalars
 
 
-def _loop(config, state, updates, manager, writer, validate, must_stop):
+def _loop(config, task, state, updates, manager, writer, must_stop):
   """Runs the updates with all that is due between them; the last state."""
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
                batch_size=config.batch_size) as log:
     for step, state, scalars in updates:
       log.add(step, scalars)
-      evaluating = not step % config.eval_every or step == config.num_steps
+      evaluating = task.validate and (
+          not step % task.eval_every or step == config.num_steps)
       stopping = must_stop(step - start_step)
       saving = stopping or manager.should_save(step)
       if evaluating or saving or not step % config.log_every:
         log.flush()  # Ends the run before a broken state is saved.
       figures = {}
       if evaluating:
-        figures = validate(state)
+        figures = _validate(task, writer, state)
         figures['images_per_second'] = log.images_per_second
       if saving:
         checkpoint.save(manager, step, state, figures)
@@ -212,8 +214,6 @@ def _loop(config, state, updates, manager, writer, validate, must_stop):
 
 def _validate(task, writer, state):
   """Writes what validation finds to TensorBoard; returns the figures."""
-  if task.validate is None:
-    return {}
   figures, pictures = task.validate(state)
   step = int(state.step)
   writer.write_scalars(step, {
@@ -224,14 +224,16 @@ def _validate(task, writer, state):
   return {'step': step} | figures
 
 
-def _outcome(config, state, manager, validate):
+def _outcome(config, task, state, manager, writer):
   """Returns what the run came to; validates if the last step was not."""
   if state.step < config.num_steps:
     return Outcome(state, False, {}, {})
+  if task.validate is None:
+    return Outcome(state, True, {}, {})
   metric = checkpoint.BEST_METRIC
   figures = checkpoint.figures(manager, int(state.step))
   if metric not in figures:  # Saved on a signal, and the last step after all.
-    figures = {'images_per_second': None} | validate(state)
+    figures = {'images_per_second': None} | _validate(task, writer, state)
   best = max((checkpoint.figures(manager, manager.best_step()), figures),
              key=lambda candidate: candidate.get(metric, -1.0))
   return Outcome(state, True, figures, best)

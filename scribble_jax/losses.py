@@ -53,6 +53,23 @@ def smoothed_cross_entropy(logits, labels, smoothing):
   return masked_mean(loss, labelled)
 
 
+def multi_label_soft_margin(logits, targets, known):
+  """Sigmoid cross-entropy of image-level labels (METHOD 1, stage 1).
+
+  Args:
+    logits: [B, K] float scores of the foreground classes.
+    targets: [B, K] bool, which classes an image shows.
+    known: [B, K] bool; the others are left out.
+
+  Returns:
+    Scalar mean over the known labels of the whole batch.
+  """
+  logits = logits.astype(jnp.float32)
+  loss = -jnp.where(targets, jax.nn.log_sigmoid(logits),
+                    jax.nn.log_sigmoid(-logits))
+  return masked_mean(loss, known)
+
+
 def distance_entropy(logits, distance_map, normaliser='official'):
   """Prediction entropy weighted by a distance map, DEL in METHOD 2.
 

@@ -49,6 +49,15 @@ def iou_per_class(confusion):
                    where=union > 0)
 
 
+def precision_and_recall(confusion):
+  """Returns two [C] float64, by class; NaN where there is nothing to count."""
+  confusion = np.asarray(confusion, np.float64)
+  return tuple(
+      np.divide(np.diag(confusion), counts, out=np.full_like(counts, np.nan),
+                where=counts > 0)
+      for counts in (confusion.sum(0), confusion.sum(1)))
+
+
 def mean_iou(confusion):
   """Returns the mean over the classes that occur, a float in [0, 1]."""
   return float(np.nanmean(iou_per_class(confusion)))

@@ -13,12 +13,15 @@ from scribble_jax.losses import IGNORE_LABEL
 _COLUMNS = {
     'image': 'image',
     'scribble': 'scribble',
+    'heat_map': 'foreground score',
+    'raw_pseudo_label': 'before refinement',
     'pseudo_label': 'pseudo-label',
     'scribble_distance': 'distance to scribble',
     'pseudo_label_distance': 'distance to contour',
     'prediction': 'prediction',
     'ground_truth': 'ground truth',
 }
+_MAX_COLUMNS = 7  # On one line.
 _GAP = 6  # Pixels between the panels.
 _LINE = 22  # Pixels of a line of text.
 _MIN_SIDE = 180  # Pixels; smaller pictures are magnified.
@@ -40,7 +43,7 @@ def draw_panels(rows, class_names):
   """
   columns = [name for name in _COLUMNS if any(
       name in row and not _is_blank(name, row) for row in rows)]
-  beside = max(1, len(_COLUMNS) // len(columns))  # Examples on one line.
+  beside = max(1, _MAX_COLUMNS // len(columns))  # Examples on one line.
   grid = [[_picture(name, row) for row in rows[i:i + beside]
            for name in columns] for i in range(0, len(rows), beside)]
   widths = [max(line[i].width for line in grid if i < len(line))

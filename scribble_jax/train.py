@@ -18,6 +18,8 @@ from scribble_jax import sharding
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
+from scribble_jax.data import sources
+from scribble_jax.pseudo_labels import stage
 
 
 def train(config, workdir):
@@ -28,7 +30,7 @@ def train(config, workdir):
     workdir: Directory for checkpoints, event files, metrics and pictures.
 
   Returns:
-    The last state.
+    The last state; None if a signal stopped stage 1.
 
   Raises:
     UserError: Whatever a user can mend.
@@ -39,6 +41,11 @@ def train(config, workdir):
       config, workdir, models.build(config.model))
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
+  if (config.data.pseudo_labels == sources.GENERATE
+      and config_check.needs_pseudo_labels(config)):
+    config = stage.with_pseudo_labels(config)
+    if config is None:
+      return None
   source = records.prepare(
       config.data, config_check.needs_pseudo_labels(config))
   config = config_check.with_classes(config, source.class_names)
@@ -64,7 +71,8 @@ def _make_task(config, model, validate):
       augmentation=config.data.augmentation.to_dict() | {
           'crop_size': config.data.crop_size,
           'distance_fill': config.method.distance_fill},
-      validate=validate)
+      validate=validate,
+      eval_every=config.eval_every)
 
 
 class _Validation:

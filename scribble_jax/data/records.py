@@ -155,13 +155,14 @@ class Records:
     return self.builder.info.splits[split].num_examples
 
 
-def prepare(config, pseudo_labels_needed=True):
+def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
   """Opens the records of a data set, making them if missing or stale.
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
       `classes`, `records`, `lambda_s`, `lambda_c`.
     pseudo_labels_needed: Whether their folder must exist.
+    splits: Which of `sources.SPLITS`.
 
   Returns:
     Records.
@@ -169,7 +170,7 @@ def prepare(config, pseudo_labels_needed=True):
   Raises:
     UserError: The sources or the records can't be used.
   """
-  examples = sources.list_examples(config, pseudo_labels_needed)
+  examples = sources.list_examples(config, pseudo_labels_needed, splits)
   class_names = sources.read_class_names(config.classes, config.root)
   spec = {'version': _VERSION, 'class_names': list(class_names),
           'lambda_s': config.lambda_s, 'lambda_c': config.lambda_c,

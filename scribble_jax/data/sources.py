@@ -20,7 +20,7 @@ from scribble_jax.losses import IGNORE_LABEL
 SPLITS = ('train', 'val')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.
-NO_PSEUDO_LABELS = 'none'
+NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +176,8 @@ def _pseudo_labels_by_id(root, name, needed):
     raise UserError(
         f'{folder} does not exist. Put the pseudo-labels there, one PNG an '
         'image, or name their folder with --config.data.pseudo_labels=FOLDER, '
-        'or train on scribbles alone with --config.data.pseudo_labels='
+        f'or let stage 1 make them with --config.data.pseudo_labels={GENERATE},'
+        ' or train on scribbles alone with --config.data.pseudo_labels='
         f'{NO_PSEUDO_LABELS}.')
   return _files_by_id(folder, ('.png',))
 

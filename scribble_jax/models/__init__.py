@@ -1,14 +1,15 @@
-"""Builds the segmentation network that a config names."""
+"""Builds the networks that a config names."""
 
 import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
+from scribble_jax.models import classifier
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
 
 
 def build(config):
-  """Returns the Linen module of `config.model`.
+  """Returns stage 2's network, as `config.model` has it.
 
   Args:
     config: `num_classes`, `backbone` ('resnet18', '34', '50', '101'), `head`
@@ -18,20 +19,46 @@ def build(config):
   Raises:
     UserError: A name that does not exist.
   """
-  backbones = {f'resnet{depth}': depth for depth in resnet.DEPTHS}
-  dtypes = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
   return deeplab.SegmentationNetwork(
-      num_classes=config.num_classes,
-      depth=_choose('backbone', config.backbone, backbones),
-      head=_choose('head', config.head, {h: h for h in deeplab.DILATIONS}),
-      width=config.width,
-      head_width=config.head_width,
-      dropout=config.dropout,
-      dtype=_choose('dtype', config.dtype, dtypes))
+      head=_choose('head', config.head, _HEADS), **_common(config))
+
+
+def build_classifier(config, with_segmentation):
+  """Returns stage 1's network.
+
+  Args:
+    config: As of `build`, and `output_stride`, 8 or 16.
+    with_segmentation: Whether it has a segmentation branch, of `head`.
+
+  Raises:
+    UserError: A name that does not exist.
+  """
+  head = _choose('head', config.head, _HEADS)
+  return classifier.ClassificationNetwork(
+      head=head if with_segmentation else None,
+      output_stride=_choose('output_stride', config.output_stride, _STRIDES),
+      **_common(config))
+
+
+_HEADS = {head: head for head in deeplab.DILATIONS}
+_STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
+_BACKBONES = {f'resnet{depth}': depth for depth in resnet.DEPTHS}
+_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def _common(config):
+  """Returns the arguments that both networks take."""
+  return {
+      'num_classes': config.num_classes,
+      'depth': _choose('backbone', config.backbone, _BACKBONES),
+      'width': config.width,
+      'head_width': config.head_width,
+      'dropout': config.dropout,
+      'dtype': _choose('dtype', config.dtype, _DTYPES)}
 
 
 def _choose(key, value, choices):
   if value not in choices:
     raise UserError(f'config.model.{key} is {value!r}. '
-                    f'Choose one of: {", ".join(choices)}.')
+                    f'Choose one of: {", ".join(map(str, choices))}.')
   return choices[value]

@@ -88,6 +88,13 @@ class DeepLabV3Plus(nn.Module):
                 name='classifier')(x).astype(jnp.float32)
 
 
+def make_head(head, num_classes, width, dropout, dtype):
+  """Returns the module of `head`: `(low_level, features, train) -> logits`."""
+  if head == 'deeplabv2':
+    return DeepLabV2(num_classes, dtype)
+  return DeepLabV3Plus(num_classes, width, dropout, dtype)
+
+
 class SegmentationNetwork(nn.Module):
   """Backbone, head and LoRM.
 
@@ -110,11 +117,8 @@ class SegmentationNetwork(nn.Module):
 
   def setup(self):
     self.backbone = ResNet(self.depth, self.width, self.dtype)
-    if self.head == 'deeplabv2':
-      self.decoder = DeepLabV2(self.num_classes, self.dtype)
-    else:
-      self.decoder = DeepLabV3Plus(
-          self.num_classes, self.head_width, self.dropout, self.dtype)
+    self.decoder = make_head(
+        self.head, self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)
 
   def __call__(self, images, train=False):

@@ -1,4 +1,4 @@
-"""ResNet with output stride 8 (METHOD 4); modules named as in PyTorch."""
+"""ResNet with output stride 8 (METHOD 4) or 16; modules named as in PyTorch."""
 
 import functools
 import math
@@ -16,7 +16,13 @@ DEPTHS = {
     50: ('bottleneck', (3, 4, 6, 3)),
     101: ('bottleneck', (3, 4, 23, 3)),
 }
-LAYER4_DILATIONS = (4, 8, 16)
+# Stride and blocks' dilations of layer3 and layer4, by output stride. Blocks
+# behind the last one named take its dilation.
+_LAST_STAGES = {
+    8: ((1, (2,)), (1, (4, 8, 16))),
+    16: ((2, (1,)), (1, (2,))),
+}
+OUTPUT_STRIDES = tuple(_LAST_STAGES)
 
 
 def kaiming_fan_out(key, shape, dtype=jnp.float32):
@@ -95,27 +101,28 @@ class ResNet(nn.Module):
     width: Channels of the stem; the stages have 1, 2, 4 and 8 times as many,
       times 4 for bottlenecks.
     dtype: Compute type.
+    output_stride: Of layer4 in pixels, 8 as METHOD 4 has it, or 16.
   """
   depth: int
   width: int
   dtype: jnp.dtype = jnp.float32
+  output_stride: int = 8
 
   @nn.compact
   def __call__(self, images, train):
-    """Normalised [B, H, W, 3] -> layer1 (stride 4), layer4 (stride 8)."""
+    """Normalised [B, H, W, 3] -> layer1 (stride 4), layer4."""
     kind, counts = DEPTHS[self.depth]
     block = functools.partial(Block, kind, dtype=self.dtype)
     x = conv(self.width, 7, stride=2, dtype=self.dtype, name='conv1')(
         images.astype(self.dtype))
     x = nn.relu(BatchNorm(self.dtype, name='bn1')(x, train))
     x = max_pool_ceil(x)
-    stages = (  # Stride, and the dilation of each block.
-        (1, (1,) * counts[0]), (2, (1,) * counts[1]), (1, (2,) * counts[2]),
-        (1, LAYER4_DILATIONS[:counts[3]]))
+    stages = ((1, (1,)), (2, (1,)), *_LAST_STAGES[self.output_stride])
     outputs = []
     for stage, (stride, dilations) in enumerate(stages):
-      for i, dilation in enumerate(dilations):
-        x = block(features=self.width * 2**stage, dilation=dilation,
+      for i in range(counts[stage]):
+        x = block(features=self.width * 2**stage,
+                  dilation=dilations[min(i, len(dilations) - 1)],
                   stride=stride if i == 0 else 1,
                   name=f'layer{stage + 1}_{i}')(x, train)
       outputs.append(x)

@@ -1,0 +1,63 @@
+"""Stage 1's network: image-level classes, and where they are (METHOD 1)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scribble_jax.models import deeplab
+from scribble_jax.models.resnet import ResNet
+from scribble_jax.models.resnet import conv
+
+
+class ClassificationNetwork(nn.Module):
+  """Backbone, a linear classifier of pooled features, a segmentation branch.
+
+  Attributes:
+    num_classes: C, background included.
+    depth: Of the ResNet.
+    output_stride: Of the ResNet, 8 or 16.
+    head: Of the segmentation branch: 'deeplabv2' or 'deeplabv3plus'; None
+      leaves the branch out.
+    width: Channels of the ResNet's stem.
+    head_width: Channels of the DeepLabV3+ head's layers.
+    dropout: Rate of the DeepLabV3+ head.
+    dtype: Compute type; parameters, statistics and logits are float32.
+  """
+  num_classes: int
+  depth: int
+  output_stride: int
+  head: str | None
+  width: int
+  head_width: int
+  dropout: float
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    """Names the parts as in `deeplab.SegmentationNetwork`."""
+    self.backbone = ResNet(
+        self.depth, self.width, self.dtype, self.output_stride)
+    self.classifier = conv(
+        self.num_classes - 1, 1, dtype=jnp.float32, name='classifier')
+    if self.head is not None:
+      self.decoder = deeplab.make_head(
+          self.head, self.num_classes, self.head_width, self.dropout,
+          self.dtype)
+
+  def __call__(self, images, train=False):
+    """Returns what both branches say.
+
+    Args:
+      images: [B, H, W, 3] normalised images.
+      train: Whether to use batch statistics and dropout (needs a 'dropout'
+        rng and mutable 'batch_stats').
+
+    Returns:
+      activations: [B, h, w, C - 1] float32, W_k . F of each foreground class;
+        their mean over an image is the class's logit.
+      logits: [B, h', w', C] float32 of the segmentation branch, or None.
+    """
+    low_level, features = self.backbone(images, train)
+    # Linear, so pooling may come after it: GAP(W_k . F) = W_k . GAP(F).
+    activations = self.classifier(features.astype(jnp.float32))
+    if self.head is None:
+      return activations, None
+    return activations, self.decoder(low_level, features, train)

@@ -1,0 +1,41 @@
+r"""Makes pseudo-labels from images and scribbles: stage 1 of the method.
+
+python -m scribble_jax.pseudo_labels --config=configs/pseudo_labels.py \
+    --workdir=runs/pseudo_labels --config.data.root=VOC2012
+
+Trains a classifier on the scribbles' own classes and writes one indexed PNG an
+image to WORKDIR/pseudo_labels, with summary.json, panels.png, thresholds.png.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
+
+from absl import flags
+import jax
+import tensorflow as tf
+
+from scribble_jax import command_line
+from scribble_jax.pseudo_labels import labelling
+from scribble_jax.pseudo_labels import stage
+
+
+def main(argv):
+  """Runs the stage that the flags describe and prints its table."""
+  del argv
+  tf.config.set_visible_devices([], 'GPU')  # Leave accelerator memory to JAX.
+  command_line.join_job()
+  summary = stage.generate(_CONFIG.value, _WORKDIR.value)
+  if summary and not jax.process_index():
+    print(labelling.report(summary))
+    print(f'{summary["num_images"]} pseudo-labels and pictures are in '
+          f'{_WORKDIR.value}.')
+
+
+if __name__ == '__main__':
+  _CONFIG = command_line.define_config()
+  _WORKDIR = flags.DEFINE_string(
+      'workdir', None, 'Folder for the classifier and the pseudo-labels.',
+      required=True)
+  command_line.run(main, interrupted=(
+      'Finished pseudo-labels are kept; the same command goes on.'))

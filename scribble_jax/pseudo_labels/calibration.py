@@ -1,0 +1,140 @@
+"""Thresholds between foreground and background: counted, compared, chosen."""
+
+import numpy as np
+from scipy import ndimage
+
+from scribble_jax import metrics
+from scribble_jax.losses import IGNORE_LABEL
+
+NUM_BINS = 100
+THRESHOLDS = np.arange(NUM_BINS) / NUM_BINS
+TOLERANCE = 0.02  # Of the sum of both shares of errors, in [0, 2].
+
+
+class ScoreHistogram:
+  """Counts pixels by label, best foreground class and score.
+
+  It is all that a confusion matrix at any threshold takes; its size does not
+  depend on the number of images.
+  """
+
+  def __init__(self, num_classes):
+    self._counts = np.zeros([num_classes, num_classes, NUM_BINS], np.int64)
+
+  def add(self, labels, predictions, scores):
+    """Adds an image.
+
+    Args:
+      labels: [H, W] classes; IGNORE_LABEL is not counted.
+      predictions: [H, W] classes, of pixels above the threshold.
+      scores: [H, W] in [0, 1].
+    """
+    counted = labels != IGNORE_LABEL
+    size = len(self._counts)
+    bins = np.minimum(scores[counted] * NUM_BINS, NUM_BINS - 1).astype(int)
+    predictions = np.where(scores > 0, predictions, 0)[counted]
+    cells = (labels[counted].astype(int) * size + predictions) * NUM_BINS + bins
+    self._counts += np.bincount(cells, minlength=self._counts.size).reshape(
+        self._counts.shape)
+
+  @property
+  def empty(self):
+    return not self._counts.any()
+
+  def confusions(self):
+    """Returns [NUM_BINS, C, C], the confusion matrix at each threshold."""
+    above = self._counts[..., ::-1].cumsum(-1)[..., ::-1]
+    confusions = np.moveaxis(above, -1, 0).copy()
+    confusions[..., 0] += self._counts.sum((1, 2)) - confusions.sum(-1)
+    return confusions
+
+  def confusion(self, thresholds):
+    """Returns [C, C], the confusion matrix with [C] thresholds by class."""
+    confusions = self.confusions()
+    rows = np.arange(len(thresholds))
+    bins = np.round(np.asarray(thresholds) * NUM_BINS).astype(int)
+    chosen = confusions[bins, :, rows].T
+    chosen[:, 0] = self._counts.sum((1, 2)) - chosen[:, 1:].sum(-1)
+    return chosen
+
+  def miou(self):
+    """Returns [NUM_BINS], the mIoU at each of THRESHOLDS."""
+    return np.array([metrics.mean_iou(c) for c in self.confusions()])
+
+
+def choose_thresholds(histogram, num_classes, *, per_class, fallback):
+  """Returns the thresholds that agree best with held-out strokes.
+
+  What counts is the share of background strokes above the threshold plus the
+  share of foreground strokes below it or of another class. Of all thresholds
+  within TOLERANCE of the best the middle one is taken: strokes run where things
+  are clear, so they leave a wide choice, of which the ends fit them alone.
+
+  Args:
+    histogram: ScoreHistogram of the strokes.
+    num_classes: C.
+    per_class: Whether each class gets its own, as far as it has strokes.
+    fallback: Threshold where strokes are lacking.
+
+  Returns:
+    [C] thresholds, by class; the background's has no meaning.
+  """
+  counts = histogram.confusions().astype(float)  # [NUM_BINS, C, C].
+  overall = _middle_of_best(
+      counts[:, 0, 1:].sum(-1), counts[:, 0].sum(-1),
+      np.trace(counts[:, 1:, 1:], axis1=1, axis2=2), counts[:, 1:].sum((1, 2)))
+  overall = fallback if overall is None else overall
+  thresholds = np.full(num_classes, overall)
+  if per_class:
+    for label in range(1, num_classes):
+      own = _middle_of_best(
+          counts[:, 0, label], counts[:1, 0, label],
+          counts[:, label, label], counts[:, label].sum(-1))
+      thresholds[label] = overall if own is None else own
+  return thresholds
+
+
+def _middle_of_best(false, background, right, foreground):
+  """Returns a threshold, or None if there is nothing to count.
+
+  Args:
+    false: [NUM_BINS] background pixels above each threshold.
+    background: Background pixels, of any shape that divides.
+    right: [NUM_BINS] foreground pixels above it, of the right class.
+    foreground: Foreground pixels, likewise.
+  """
+  if not np.all(background) or not np.all(foreground):
+    return None
+  error = false / background + 1 - right / foreground
+  middle = THRESHOLDS[error <= error.min() + TOLERANCE].mean()
+  return round(middle * NUM_BINS) / NUM_BINS
+
+
+def hide_strokes(rng, scribble, background_probability):
+  """Hides a part of the strokes, to see how well the rest foretells them.
+
+  One end of each stroke is hidden; all background strokes at once as often as
+  images of the data set have none.
+
+  Args:
+    rng: np.random.Generator.
+    scribble: [H, W] uint8.
+    background_probability: That the image keeps background strokes.
+
+  Returns:
+    shown, hidden: [H, W] uint8 each; IGNORE_LABEL where they have no stroke.
+  """
+  shown = scribble.copy()
+  if rng.random() >= background_probability:
+    shown[scribble == 0] = IGNORE_LABEL
+  for label in np.unique(shown[shown != IGNORE_LABEL]):
+    strokes, count = ndimage.label(scribble == label, np.ones([3, 3]))
+    for stroke in range(1, count + 1):
+      points = np.argwhere(strokes == stroke)
+      if len(points) > 1:
+        offset = points - points.mean(0)
+        along = np.linalg.svd(offset, full_matrices=False)[2][0]
+        end = offset @ along * rng.choice([-1, 1]) > 0
+        shown[tuple(points[end].T)] = IGNORE_LABEL
+  hidden = np.where(shown == IGNORE_LABEL, scribble, IGNORE_LABEL)
+  return shown, hidden.astype(np.uint8)

@@ -1,0 +1,89 @@
+"""What stage 1's network learns, and the maps it makes of images (METHOD 1)."""
+
+import jax
+import jax.numpy as jnp
+
+from scribble_jax import losses
+from scribble_jax import resize
+from scribble_jax.data.input_pipeline import SCRIBBLED_CLASSES
+from scribble_jax.normalization import normalize
+
+INPUTS = ('scribble', SCRIBBLED_CLASSES)
+
+
+def loss_terms(model, variables, batch, rng, *, enabled):
+  """Evaluates the enabled terms of the loss on a batch in training mode.
+
+  A class is shown by a crop that has a stroke of it, and is not by one of an
+  image without. Of an image's classes whose strokes a crop misses nothing is
+  known: they may be in sight all the same.
+
+  Args:
+    model: `models.classifier.ClassificationNetwork`.
+    variables: 'params' and 'batch_stats'.
+    batch: 'image' [B, H, W, 3] and 'scribble' [B, H, W], uint8;
+      'scribbled_classes' [B, 256] bool, of the whole images.
+    rng: Key of the dropout.
+    enabled: Of 'classification' and 'scribble', the segmentation branch's.
+
+  Returns:
+    terms: {name: scalar}.
+    batch_stats: The updated running statistics.
+  """
+  (activations, logits), updated = model.apply(
+      variables, normalize(batch['image']), train=True,
+      rngs={'dropout': rng}, mutable=['batch_stats'])
+  scribble = batch['scribble']
+
+  def classification():
+    foreground = jnp.arange(1, activations.shape[-1] + 1)
+    shown = jnp.any(
+        scribble[..., None] == foreground[None, None, None], axis=(1, 2))
+    in_image = batch[SCRIBBLED_CLASSES][:, 1:activations.shape[-1] + 1]
+    return losses.multi_label_soft_margin(
+        jnp.mean(activations, axis=(1, 2)), shown, shown | ~in_image)
+
+  compute = {
+      'classification': classification,
+      'scribble': lambda: losses.partial_cross_entropy(
+          resize.resize_corners_aligned(logits, scribble.shape[1:]), scribble),
+  }
+  return {name: compute[name]() for name in enabled}, updated['batch_stats']
+
+
+def class_maps(model, variables, images):
+  """Returns class activations and, behind them, class probabilities.
+
+  Args:
+    model: `models.classifier.ClassificationNetwork`.
+    variables: 'params' and 'batch_stats'.
+    images: [B, H, W, 3] normalised.
+
+  Returns:
+    [B, H, W, C - 1] float32, ReLU(W_k . F); with a segmentation branch
+    [B, H, W, C - 1 + C].
+  """
+  size = images.shape[1:3]
+  activations, logits = model.apply(variables, images, train=False)
+  activations = resize.resize_corners_aligned(jax.nn.relu(activations), size)
+  if logits is None:
+    return activations
+  probabilities = jax.nn.softmax(resize.resize_corners_aligned(logits, size))
+  return jnp.concatenate([activations, probabilities], axis=-1)
+
+
+def channels_of(classes, num_classes, with_segmentation):
+  """Returns which of `class_maps`' channels speak of an image's classes.
+
+  Args:
+    classes: The image's foreground classes.
+    num_classes: C, background included.
+    with_segmentation: Whether there are probabilities.
+
+  Returns:
+    Indices: activations of the classes, then the probabilities of background
+    and the classes.
+  """
+  activations = [label - 1 for label in classes]
+  probabilities = [num_classes - 1 + label for label in (0, *classes)]
+  return activations + (probabilities if with_segmentation else [])

@@ -1,0 +1,206 @@
+"""From scores to pseudo-labels: the threshold, the files, the figures."""
+
+import numpy as np
+from tqdm import tqdm
+
+from scribble_jax import atomic
+from scribble_jax import metrics
+from scribble_jax import results
+from scribble_jax.data import masks
+from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.pseudo_labels import calibration
+from scribble_jax.pseudo_labels import scores
+
+STAGES = ('raw', 'refined')
+
+
+def background_share(examples):
+  """Returns how many of the images with foreground strokes have others too."""
+  with_background = [bool(np.any(example['scribble'] == 0))
+                     for example in examples
+                     if len(scores.classes_of(example['scribble'])) > 1]
+  return float(np.mean(with_background)) if with_background else 1.0
+
+
+def calibrate(judged, labels, refinement, *, num_classes, seed, total,
+              background_share):
+  """Chooses the thresholds and measures what they are worth.
+
+  Args:
+    judged: Iterable of `network.Judged`.
+    labels: The config's `labels`, a dict.
+    refinement: The config's `refinement`, a dict.
+    num_classes: C.
+    seed: Of what is hidden.
+    total: Number of examples, for the progress bar.
+    background_share: From the function of this name.
+
+  Returns:
+    {'raw' and 'refined': {'thresholds': [C], 'ground_truth_miou': with them,
+    'held_out_curve' and 'ground_truth_curve': mIoU at each of
+    `calibration.THRESHOLDS`}}, ready for JSON; None where there is nothing to
+    compare with.
+  """
+  held_out, truth = (
+      {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
+      for _ in range(2))
+  for index, item in enumerate(tqdm(
+      judged, desc='Calibrating', total=total, unit='image',
+      dynamic_ncols=True)):
+    example, classes = item.example, item.classes
+    if len(classes) == 1:
+      continue
+    rng = np.random.default_rng([seed, index])
+    shown, hidden = calibration.hide_strokes(
+        rng, example['scribble'], background_share)
+    for scribble, target, histograms in (
+        (shown, hidden, held_out),
+        (example['scribble'], example['ground_truth'], truth)):
+      if np.all(target == IGNORE_LABEL):
+        continue
+      both = scores.source_scores(
+          labels['source'], item.scores, example['image'],
+          scores.seeds_of(scribble, classes), refinement)
+      for stage, values in zip(STAGES, both, strict=True):
+        channel, score = scores.foreground(values)
+        predicted = classes[channel]
+        stroke = scribble != IGNORE_LABEL  # Keeps its class at any threshold.
+        histograms[stage].add(
+            target, np.where(stroke, scribble, predicted),
+            np.where(stroke, scribble > 0, score))
+  curve = lambda histogram: (
+      None if histogram.empty else histogram.miou().tolist())
+  found = {}
+  for stage in STAGES:
+    thresholds = _thresholds(held_out[stage], labels, num_classes)
+    found[stage] = {
+        'thresholds': thresholds.tolist(),
+        'held_out_curve': curve(held_out[stage]),
+        'ground_truth_curve': curve(truth[stage]),
+        'ground_truth_miou': (
+            None if truth[stage].empty
+            else metrics.mean_iou(truth[stage].confusion(thresholds)))}
+  return found
+
+
+def _thresholds(histogram, labels, num_classes):
+  if labels['calibration'] == 'none':
+    return np.full(num_classes, labels['threshold'])
+  return calibration.choose_thresholds(
+      histogram, num_classes, per_class=labels['calibration'] == 'per_class',
+      fallback=labels['threshold'])
+
+
+def thresholds_of(calibration):
+  """Returns {'raw' and 'refined': [C] float}."""
+  return {stage: np.array(calibration[stage]['thresholds'])
+          for stage in STAGES}
+
+
+def figures(curves):
+  """Returns what the thresholds of a stage are worth, ready for JSON.
+
+  Args:
+    curves: `calibrate`'s entry of the stage.
+
+  Returns:
+    'thresholds', [C]; and, by one threshold for all classes, 'miou' and
+    'best_miou' on the sample's ground truth with 'best_threshold', None
+    without ground truth.
+  """
+  thresholds, curve = curves['thresholds'], curves['ground_truth_curve']
+  found = {'thresholds': thresholds[1:], 'miou': None, 'best_miou': None,
+           'best_threshold': None}
+  if curve is None:
+    return found
+  best = int(np.argmax(curve))
+  return found | {
+      'miou': curves['ground_truth_miou'], 'best_miou': curve[best],
+      'best_threshold': float(calibration.THRESHOLDS[best])}
+
+
+def make_labels(item, labels, refinement, thresholds):
+  """Returns raw scores and the pseudo-labels before and after refinement.
+
+  Args:
+    item: `network.Judged`.
+    labels: The config's `labels`, a dict.
+    refinement: The config's `refinement`, a dict.
+    thresholds: {'raw' and 'refined': [C]}.
+
+  Returns:
+    scores: [H, W, K].
+    pseudo_labels: {'raw' and 'refined': [H, W] uint8}.
+  """
+  seeds = scores.seeds_of(item.example['scribble'], item.classes)
+  both = scores.source_scores(
+      labels['source'], item.scores, item.example['image'], seeds, refinement)
+  return both[0], {
+      stage: scores.label(values, thresholds[stage], seeds,
+                          item.classes, labels['undecided'])
+      for stage, values in zip(STAGES, both, strict=True)}
+
+
+def write_label(folder, item, pseudo_label):
+  """Writes ID.png, whole or not at all."""
+  path = folder / f'{item.example["id"]}.png'
+  with atomic.whole_file(path) as partial:
+    masks.write_mask(partial, pseudo_label)
+
+
+def quality(examples, folder, class_names):
+  """Compares the pseudo-labels on disk with the ground truth.
+
+  Args:
+    examples: Iterable of dicts with 'id' and 'ground_truth'.
+    folder: Of the pseudo-labels.
+    class_names: Background first.
+
+  Returns:
+    As of `results.summary`, with 'precision' and 'recall' by class name; None
+    if no image has a ground truth.
+  """
+  def compared():
+    for example in examples:
+      if not np.all(example['ground_truth'] == IGNORE_LABEL):
+        labels = masks.read_mask(folder / f'{example["id"]}.png')
+        undecided = labels == IGNORE_LABEL
+        yield {'prediction': np.where(undecided, 0, labels),
+               'ground_truth': np.where(
+                   undecided, IGNORE_LABEL, example['ground_truth'])}
+
+  confusion = metrics.confusion_of_examples(compared(), len(class_names))
+  if not confusion.any():
+    return None
+  named = lambda values: {
+      name: None if np.isnan(value) else float(value)
+      for name, value in zip(class_names, values, strict=True)}
+  precision, recall = metrics.precision_and_recall(confusion)
+  return results.summary(class_names, confusion) | {
+      'precision': named(precision), 'recall': named(recall)}
+
+
+def report(summary):
+  """Returns a summary as text, figures in per cent."""
+  number = lambda value: f'{"-":>9}' if value is None else f'{100 * value:9.2f}'
+  lines, truth = [], summary['ground_truth']
+  if truth:
+    width = max(map(len, ['class', *truth['iou']]))
+    lines += [f'{"class":<{width}}   IoU (%)  precision   recall']
+    lines += [f'{name:<{width}} {number(iou)}  '
+              f'{number(truth["precision"][name])}'
+              f'{number(truth["recall"][name])}'
+              for name, iou in truth['iou'].items()]
+    lines += ['-' * (width + 30), f'{"mIoU":<{width}} {number(truth["miou"])}']
+  for stage in STAGES:
+    found = summary[stage]
+    low, high = min(found['thresholds']), max(found['thresholds'])
+    line = f'{stage}: threshold {low:.2f}' + (
+        f' to {high:.2f}' if high > low else '')
+    if found['miou'] is not None:
+      line += (f', mIoU {100 * found["miou"]:.2f} on '
+               f'{summary["calibration_images"]} images; the best for the '
+               f'ground truth, {found["best_threshold"]:.2f}, gives '
+               f'{100 * found["best_miou"]:.2f}')
+    lines.append(line)
+  return '\n'.join(lines)

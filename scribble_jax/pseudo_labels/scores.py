@@ -1,0 +1,109 @@
+"""Scores of an image's classes, from any source, and labels made of them.
+
+Scores are [H, W, K] float32 in [0, 1]. Channel 0 is the background as far as
+anything speaks for it, the others are the foreground classes that the image is
+scribbled with: a class that is not scribbled can't appear.
+"""
+
+import numpy as np
+
+from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.pseudo_labels import propagation
+
+
+def classes_of(scribble):
+  """Returns an image's classes, [K] uint8: background, then the scribbled."""
+  labels = np.unique(scribble)
+  return np.concatenate(
+      [[0], labels[(labels > 0) & (labels != IGNORE_LABEL)]]).astype(np.uint8)
+
+
+def seeds_of(scribble, classes):
+  """Returns the channel that each stroke holds, [H, W] int; -1 for none."""
+  channel = np.full(256, -1)
+  channel[classes] = np.arange(len(classes))
+  return channel[scribble]
+
+
+def network_scores(maps, num_foreground, branch):
+  """Returns what the classifier says.
+
+  Args:
+    maps: [H, W, P] activations of the P foreground classes; behind them, if
+      there is a segmentation branch, [H, W, 1 + P] probabilities.
+    num_foreground: P.
+    branch: 'cam', 'segmentation' or 'both', their mean.
+
+  Returns:
+    [H, W, 1 + P]. Activations are divided by their maximum, class by class
+    (METHOD 1), and say nothing of the background; probabilities sum to 1 over
+    the image's classes.
+  """
+  activations = maps[..., :num_foreground]
+  highest = activations.max((0, 1), keepdims=True)
+  activations = activations / np.maximum(highest, 1e-6)
+  activations = np.pad(activations, ((0, 0), (0, 0), (1, 0)))
+  if branch == 'cam':
+    return activations
+  probabilities = maps[..., num_foreground:]
+  probabilities = probabilities / np.maximum(
+      probabilities.sum(-1, keepdims=True), 1e-6)
+  if branch == 'segmentation':
+    return probabilities
+  return (activations + probabilities) / 2
+
+
+def source_scores(source, network, image, seeds, refinement):
+  """Returns the scores of a source, raw and refined.
+
+  Args:
+    source: 'network'; 'diffusion', the strokes alone, spread; or 'fusion', the
+      mean of both.
+    network: [H, W, K] from `network_scores`.
+    image: [H, W, 3] uint8.
+    seeds: From `seeds_of`.
+    refinement: Keyword arguments of `propagation.refine`.
+  """
+  refine = lambda prior: propagation.refine(image, prior, seeds, **refinement)
+  if source == 'network':
+    raw = network
+  else:
+    raw = refine(np.zeros_like(network))
+    raw = raw if source == 'diffusion' else (raw + network) / 2
+  return raw, refine(raw)
+
+
+def foreground(scores):
+  """Returns each pixel's best foreground channel and how sure it is.
+
+  Args:
+    scores: [H, W, K].
+
+  Returns:
+    channel: [H, W] int, at least 1 unless K is 1.
+    score: [H, W] float32, 0 where the background scores more.
+  """
+  if scores.shape[-1] == 1:
+    return np.zeros(scores.shape[:2], int), np.zeros(scores.shape[:2])
+  channel = 1 + scores[..., 1:].argmax(-1)
+  best = scores[..., 1:].max(-1)
+  return channel, np.where(best > scores[..., 0], best, 0.0)
+
+
+def label(scores, thresholds, seeds, classes, undecided):
+  """Returns the pseudo-label, [H, W] uint8.
+
+  Args:
+    scores: [H, W, K].
+    thresholds: [C], the score above which a pixel is foreground, by class.
+    seeds: From `seeds_of`; strokes keep their class.
+    classes: [K] uint8, from `classes_of`.
+    undecided: Pixels whose score is closer to the threshold become 255.
+  """
+  channel, score = foreground(scores)
+  margin = score - thresholds[classes][channel]
+  labels = np.where(margin > 0, classes[channel], 0).astype(np.uint8)
+  labels[np.abs(margin) < undecided] = IGNORE_LABEL
+  stroke = seeds >= 0
+  labels[stroke] = classes[seeds[stroke]]
+  return labels
