@@ -36,16 +36,18 @@ def get_config(variant=''):
   config.loss_weights.distance_entropy_pseudo_label = 0.1
 
   stage1 = config.stage1
-  stage1.num_steps = 600
+  stage1.num_steps = 250
   stage1.backbone_weights = 'none'
   for key in ('backbone', 'width', 'head_width', 'dropout', 'dtype'):
     stage1.model[key] = config.model[key]
   stage1.model.output_stride = 8
   stage1.optim.lr = 0.1
-  stage1.optim.warmup_steps = 60
+  stage1.optim.warmup_steps = 25
+  stage1.evaluation.scales = (1.0,)
+  stage1.evaluation.flip = False
   stage1.refinement.strides = (4, 2, 1)
   stage1.log_every = 20
-  stage1.checkpoint_every = 200
+  stage1.checkpoint_every = 125
 
   config.data.root = 'runs/demo_data'
   config.data.embedded = ConfigDict()

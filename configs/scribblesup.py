@@ -149,7 +149,7 @@ def _stage1():
   config.evaluation.flip = True
 
   config.labels = ConfigDict()
-  config.labels.source = 'fusion'  # Or network, diffusion.
+  config.labels.source = 'network'  # Or diffusion, fusion.
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
   # One threshold for all classes, chosen on held-out strokes; 'per_class', or

@@ -1,0 +1,216 @@
+"""Stage 1 as a whole on a tiny data set: files, figures, resume, mistakes."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from configs import pseudo_labels
+from scribble_jax import train
+from scribble_jax.data import masks
+from scribble_jax.errors import UserError
+from scribble_jax.pseudo_labels import labelling
+from scribble_jax.pseudo_labels import network
+from scribble_jax.pseudo_labels import stage
+
+
+@pytest.fixture
+def config(config):
+  """Stage 2's tiny config with a tiny stage 1."""
+  stage1 = config.stage1
+  stage1.num_steps, stage1.optim.warmup_steps = 2, 1
+  stage1.batch_size, stage1.num_panels, stage1.log_every = 4, 2, 1
+  stage1.model.width, stage1.model.head_width = 4, 8
+  stage1.evaluation.scales, stage1.evaluation.flip = (1.0,), False
+  stage1.refinement.strides = (2, 1)
+  stage1.refinement.dilations, stage1.refinement.iterations = (1, 2), 3
+  return config
+
+
+@pytest.fixture
+def diffusion(config):
+  """Stage 1's config without a network, in a second or two."""
+  config.stage1.labels.source = 'diffusion'
+  return stage.stage1_config(config)
+
+
+def read(folder):
+  return {path.name: path.read_bytes() for path in folder.glob('*.png')}
+
+
+def test_a_run_leaves_labels_figures_and_pictures(
+    config, root, tmp_path, monkeypatch):
+  config = stage.stage1_config(config)
+  summary = stage.generate(config, tmp_path / 'run')
+  files = sorted((tmp_path / 'run/pseudo_labels').iterdir())
+  ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  assert [path.stem for path in files] == sorted(ids)
+
+  confusion = np.zeros([4, 4])
+  for path in files:
+    with Image.open(path) as mask:
+      assert mask.mode == 'P'
+    labels = masks.read_mask(path)
+    truth = masks.read_mask(root / 'SegmentationClassAug' / path.name)
+    scribble = masks.read_mask(root / 'scribbles' / path.name)
+    stroke = scribble != 255
+    np.testing.assert_array_equal(labels[stroke], scribble[stroke])
+    assert set(np.unique(labels)) <= {0, *np.unique(scribble)}
+    np.add.at(confusion, (truth, labels), 1)
+  overlap = np.diag(confusion)
+  iou = overlap / (confusion.sum(0) + confusion.sum(1) - overlap)
+  truth = summary['ground_truth']
+  assert truth['miou'] == pytest.approx(iou.mean())
+  # The sample for the thresholds was the whole set here.
+  assert summary['refined']['miou'] == pytest.approx(iou.mean(), abs=0.01)
+  np.testing.assert_allclose(
+      list(truth['precision'].values()), overlap / confusion.sum(0))
+  np.testing.assert_allclose(
+      list(truth['recall'].values()), overlap / confusion.sum(1))
+  assert json.loads((tmp_path / 'run/summary.json').read_text()) == summary
+  for name in ('panels.png', 'thresholds.png'):
+    with Image.open(tmp_path / 'run' / name) as picture:
+      assert min(picture.size) > 300
+  assert f'{100 * truth["miou"]:.2f}' in labelling.report(summary)
+
+  # Started again, it has nothing to do.
+  monkeypatch.setattr(network, 'make_judge', None)
+  assert stage.generate(config, tmp_path / 'run') == summary
+
+
+def test_interrupted_and_continued_equals_a_straight_run(
+    diffusion, tmp_path, monkeypatch):
+  stage.generate(diffusion, tmp_path / 'straight')
+  write, written = labelling.write_label, []
+
+  def write_or_die(folder, item, *args):
+    if len(written) == 4:
+      raise KeyboardInterrupt
+    write(folder, item, *args)
+    written.append(item.example['id'])
+
+  monkeypatch.setattr(labelling, 'write_label', write_or_die)
+  folder = tmp_path / 'resumed/pseudo_labels'
+  with pytest.raises(KeyboardInterrupt):
+    stage.generate(diffusion, tmp_path / 'resumed')
+  assert sorted(path.stem for path in folder.iterdir()) == sorted(written)
+  kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+  monkeypatch.setattr(labelling, 'write_label', write)
+  stage.generate(diffusion, tmp_path / 'resumed')
+  assert kept == {path: path.stat().st_mtime_ns for path in kept}
+  assert read(folder) == read(tmp_path / 'straight/pseudo_labels')
+  assert ((tmp_path / 'resumed/summary.json').read_text()
+          == (tmp_path / 'straight/summary.json').read_text())
+
+
+def test_other_settings_make_the_labels_anew_and_say_why(
+    diffusion, tmp_path, caplog):
+  stage.generate(diffusion, tmp_path / 'run')
+  before = read(tmp_path / 'run/pseudo_labels')
+  caplog.clear()
+  diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.9
+  summary = stage.generate(diffusion, tmp_path / 'run')
+  assert 'changed since last time: labels.' in caplog.text
+  assert summary['refined']['thresholds'] == [0.9] * 3
+  assert read(tmp_path / 'run/pseudo_labels') != before
+
+
+def test_undecided_pixels_become_255(diffusion, tmp_path):
+  diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.5
+  diffusion.labels.undecided = 0.2
+  stage.generate(diffusion, tmp_path / 'run')
+  assert any((masks.read_mask(path) == 255).any()
+             for path in (tmp_path / 'run/pseudo_labels').iterdir())
+
+
+def test_an_image_without_foreground_strokes_is_background(
+    diffusion, root, tmp_path):
+  name = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()[0]
+  masks.write_mask(root / f'scribbles/{name}.png',
+                   np.full([48, 48], 255, np.uint8))
+  stage.generate(diffusion, tmp_path / 'run')
+  labels = masks.read_mask(tmp_path / f'run/pseudo_labels/{name}.png')
+  assert not labels.any()
+
+
+def test_neither_ground_truth_nor_a_val_list_is_needed(
+    diffusion, root, tmp_path):
+  for path in (root / 'SegmentationClassAug').iterdir():
+    path.unlink()
+  (root / 'ImageSets/SegmentationAug/val.txt').unlink()
+  summary = stage.generate(diffusion, tmp_path / 'run')
+  assert summary['ground_truth'] is None
+  assert 'refined: threshold 0.' in labelling.report(summary)
+
+
+def test_stage_2_makes_its_pseudo_labels_first(config, root, tmp_path):
+  config.stage1.labels.source = 'diffusion'
+  config.data.pseudo_labels = 'generate'
+  config.num_steps, config.optim.warmup_steps = 2, 0
+  for path in (root / 'pseudo_labels').iterdir():
+    path.unlink()
+  state = train.train(config, str(tmp_path / 'run'))
+  assert state.step == 2
+  assert len(read(root / 'stage1/pseudo_labels')) == 10
+  kept = json.loads((tmp_path / 'run/config.json').read_text())
+  assert kept['data']['pseudo_labels'] == 'stage1/pseudo_labels'
+
+
+def test_a_signal_in_stage_1_ends_the_whole_run(
+    config, tmp_path, monkeypatch):
+  config.data.pseudo_labels = 'generate'
+  monkeypatch.setattr(network, 'make_judge', lambda *args: None)
+  assert train.train(config, str(tmp_path / 'run')) is None
+
+
+def test_files_of_others_are_kept(diffusion, tmp_path):
+  theirs = tmp_path / 'run/pseudo_labels/mine.png'
+  theirs.parent.mkdir(parents=True)
+  theirs.write_text('mask')
+  with pytest.raises(UserError, match='holds other files than generated'):
+    stage.generate(diffusion, tmp_path / 'run')
+  assert theirs.read_text() == 'mask'
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'labels.source': 'magic'},
+     r"labels\.source is 'magic'; it must be one of: network, diffusion"),
+    ({'supervision': 'classes', 'labels.source': 'network'},
+     r"labels\.branch is 'both'; it must be 'cam' if config\.supervision"),
+    ({'refinement.strides': (3, 2, 1)}, r'refinement\.strides is \(3, 2, 1\)'),
+    ({'refinement.contrast': 0.0}, r'refinement\.contrast is 0'),
+    ({'labels.threshold': 1.5}, r'labels\.threshold is 1\.5'),
+    ({'model.output_stride': 4}, r'output_stride is 4\. Choose one of: 8, 16'),
+    ({'num_steps': 0}, r'num_steps is 0'),
+])
+def test_mistake_in_the_config(diffusion, tmp_path, changes, message):
+  diffusion.labels.branch = 'both'
+  diffusion.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=message):
+    stage.generate(diffusion, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_configs_of_the_data_sets():
+  assert pseudo_labels.get_config().model.backbone == 'resnet50'
+  own = pseudo_labels.get_config('own_data')
+  assert own.data.classes == 'classes.txt' and own.model.num_classes is None
+  assert pseudo_labels.get_config('demo').data.embedded.num_train == 1000
+  with pytest.raises(ValueError, match='Choose from: scribblesup'):
+    pseudo_labels.get_config('voc')
+
+
+def test_the_command_ends_with_one_line(tmp_path):
+  process = subprocess.run(
+      [sys.executable, '-m', 'scribble_jax.pseudo_labels',
+       '--config=configs/pseudo_labels.py:own_data',
+       f'--workdir={tmp_path / "run"}', f'--config.data.root={tmp_path}/no'],
+      cwd=pathlib.Path(__file__).parent.parent, text=True, capture_output=True)
+  assert process.returncode == 1 and not process.stdout
+  last = process.stderr.strip().splitlines()[-1]
+  assert last.startswith('error: ') and 'no does not exist' in last
+  assert 'Traceback' not in process.stderr
