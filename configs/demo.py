@@ -49,6 +49,7 @@ def get_config(variant=''):
   stage1.log_every = 20
   stage1.checkpoint_every = 125
 
+  config.data.pseudo_labels = 'generate'
   config.data.root = 'runs/demo_data'
   config.data.embedded = ConfigDict()
   config.data.embedded.num_train = 1_000

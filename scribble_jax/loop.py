@@ -41,6 +41,7 @@ class Task:
     validate: `state -> (figures, {name: picture})`, with
       `checkpoint.BEST_METRIC` among the figures; None for no validation.
     eval_every: Steps between validations; it is due at the last one too.
+    title: Of the progress line.
   """
   model: nn.Module
   loss_terms: Callable
@@ -49,6 +50,7 @@ class Task:
   augmentation: dict[str, Any]
   validate: Callable | None = None
   eval_every: int | None = None
+  title: str = 'Training'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
   """Runs the updates with all that is due between them; the last state."""
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
-               batch_size=config.batch_size) as log:
+               batch_size=config.batch_size, title=task.title) as log:
     for step, state, scalars in updates:
       log.add(step, scalars)
       evaluating = task.validate and (

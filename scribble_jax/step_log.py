@@ -16,7 +16,7 @@ _MAX_STEPS_AHEAD = 4
 class StepLog:
   """Keeps the metrics of recent steps on the devices until `flush`."""
 
-  def __init__(self, writer, *, start_step, num_steps, batch_size):
+  def __init__(self, writer, *, start_step, num_steps, batch_size, title):
     """Starts the progress line.
 
     Args:
@@ -24,12 +24,13 @@ class StepLog:
       start_step: Completed updates so far.
       num_steps: Updates of the whole run.
       batch_size: Images an update.
+      title: Of the progress line.
     """
     self._writer = writer
     self._batch_size = batch_size
     self._pending = []  # (step, metrics)
     self._progress = tqdm(initial=start_step, total=num_steps, unit='step',
-                          desc='Training', dynamic_ncols=True)
+                          desc=title, dynamic_ncols=True)
     self._clock = None  # When the counted updates began; None while paused.
     self._counted = 0  # Updates since then.
     self._total_seconds, self._total_images = 0.0, 0

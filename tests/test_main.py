@@ -21,7 +21,11 @@ TINY_FLAGS = (
     '--config.log_every=2', '--config.eval_every=12',
     '--config.checkpoint_every=3', '--config.num_panels=2',
     '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
-    '--config.data.embedded.image_size=48')
+    '--config.data.embedded.image_size=48',
+    '--config.stage1.labels.source=diffusion',
+    '--config.stage1.refinement.iterations=2',
+    '--config.stage1.refinement.strides=(2, 1)',
+    '--config.stage1.refinement.dilations=(1,)')
 
 
 def command(workdir, root, *flags):

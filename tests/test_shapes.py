@@ -9,7 +9,6 @@ from scribble_jax import atomic
 from scribble_jax.data import embedded
 from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
-from scribble_jax.data.simulated_pseudo_labels import simulate_pseudo_label
 from scribble_jax.losses import IGNORE_LABEL
 
 NUM_CLASSES = len(shapes.CLASS_NAMES)
@@ -18,14 +17,13 @@ SCENES = 60
 
 @pytest.fixture(scope='module')
 def scenes():
-  """SCENES tuples of image, ground truth, scribble and pseudo-label."""
+  """SCENES tuples of image, ground truth and scribble."""
   drawn = []
   for index in range(SCENES):
     rng = np.random.default_rng([7, index])
     image, ground_truth = shapes.draw_scene(rng, 128)
     drawn.append((image, ground_truth,
-                  scribbles.simulate_scribble(rng, ground_truth, 2),
-                  simulate_pseudo_label(rng, ground_truth)))
+                  scribbles.simulate_scribble(rng, ground_truth, 2)))
   return drawn
 
 
@@ -77,7 +75,7 @@ def test_the_folder_has_the_layout_of_voc(tmp_path):
   for name in train + val:
     expected |= {f'JPEGImages/{name}.jpg', f'SegmentationClassAug/{name}.png'}
   for name in train:
-    expected |= {f'scribbles/{name}.png', f'pseudo_labels/{name}.png'}
+    expected.add(f'scribbles/{name}.png')
   assert files.keys() == expected
   masks = [np.asarray(Image.open(path))
            for path in (tmp_path / 'data/scribbles').iterdir()]
@@ -88,7 +86,7 @@ def test_the_folder_has_the_layout_of_voc(tmp_path):
 def test_listed_classes_are_the_classes_drawn(tmp_path, scenes):
   listed = write(tmp_path / 'data')['classes.txt'].decode().splitlines()
   assert listed[0] == 'background'
-  drawn = np.unique([ground_truth for _, ground_truth, _, _ in scenes])
+  drawn = np.unique([ground_truth for _, ground_truth, _ in scenes])
   np.testing.assert_array_equal(drawn, np.arange(len(listed)))
 
 
@@ -128,13 +126,13 @@ def test_files_in_the_way_are_kept(tmp_path):
 
 
 def test_foreground_covers_what_it_covers_in_voc(scenes):
-  share = [np.mean(ground_truth > 0) for _, ground_truth, _, _ in scenes]
+  share = [np.mean(ground_truth > 0) for _, ground_truth, _ in scenes]
   assert 0.25 < np.mean(share) < 0.36
   assert np.min(share) > 0
 
 
 def test_strokes_never_leave_their_region(scenes):
-  for _, ground_truth, scribble, _ in scenes:
+  for _, ground_truth, scribble in scenes:
     drawn = scribble != IGNORE_LABEL
     np.testing.assert_array_equal(scribble[drawn], ground_truth[drawn])
 
@@ -162,7 +160,7 @@ def test_a_region_too_small_for_a_stroke_gets_a_dot():
 
 
 def test_each_object_has_one_stroke_in_its_middle(scenes):
-  for _, ground_truth, scribble, _ in scenes:
+  for _, ground_truth, scribble in scenes:
     for label in np.unique(ground_truth)[1:]:
       parts, count = ndimage.label(ground_truth == label, np.ones([3, 3]))
       areas = ndimage.sum_labels(parts > 0, parts, range(1, count + 1))
@@ -178,42 +176,22 @@ def test_each_object_has_one_stroke_in_its_middle(scenes):
 def test_background_may_go_without_a_stroke(scenes):
   drawn = [0 in scribbles.simulate_scribble(
       np.random.default_rng(i), ground_truth, 2, background_probability=0.5)
-           for i, (_, ground_truth, _, _) in enumerate(scenes)]
+           for i, (_, ground_truth, _) in enumerate(scenes)]
   assert 0.3 < np.mean(drawn) < 0.7  # Of 100.
 
 
 def test_strokes_cover_about_three_percent(scenes):
   cover = [np.mean(scribble != IGNORE_LABEL)
-           for _, _, scribble, _ in scenes]
+           for _, _, scribble in scenes]
   assert 0.02 < np.mean(cover) < 0.04
   strokes = [ndimage.label(scribble == 0, np.ones([3, 3]))[1]
-             for _, _, scribble, _ in scenes]
+             for _, _, scribble in scenes]
   assert set(strokes) == {1, 2}
-
-
-def test_pseudo_labels_err_as_activation_maps_do(scenes):
-  counts = sum(confusion(ground_truth, pseudo_label, NUM_CLASSES)
-               for _, ground_truth, _, pseudo_label in scenes)
-  assert 0.5 < mean_iou(counts) < 0.75
-  bled = missed = lost = swapped = 0
-  for _, ground_truth, _, pseudo_label in scenes:
-    classes = set(np.unique(ground_truth))
-    assert set(np.unique(pseudo_label)) <= classes
-    lost += len(classes) - len(np.unique(pseudo_label))
-    bled += np.sum((ground_truth == 0) & (pseudo_label > 0))
-    missed += np.sum((ground_truth > 0) & (pseudo_label == 0))
-    both = (ground_truth > 0) & (pseudo_label > 0)
-    swapped += np.sum(both & (ground_truth != pseudo_label))
-  foreground = sum(np.sum(ground_truth > 0) for _, ground_truth, _, _ in scenes)
-  assert lost > 0
-  assert 0.03 < swapped / foreground < 0.2
-  assert 0.1 < missed / foreground < 0.3
-  assert 0.1 < bled / foreground < 0.3
 
 
 def test_colour_does_not_tell_the_classes_apart(scenes):
   colours = [[] for _ in range(NUM_CLASSES)]
-  for image, ground_truth, _, _ in scenes:
+  for image, ground_truth, _ in scenes:
     for label in np.unique(ground_truth):
       colours[label].append(image[ground_truth == label].mean(0))
   centroids = np.array([np.mean(colour[::2], 0) for colour in colours])

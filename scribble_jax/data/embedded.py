@@ -11,7 +11,6 @@ from scribble_jax import atomic
 from scribble_jax.data import masks
 from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
-from scribble_jax.data.simulated_pseudo_labels import simulate_pseudo_label
 from scribble_jax.errors import UserError
 
 # Of a 128-pixel image 2 pixels: strokes cover about 3 % of it, as on VOC.
@@ -22,7 +21,7 @@ BACKGROUND_PROBABILITY = 0.5
 JPEG_QUALITY = 92
 SPLITS = ('train', 'val')
 # Counts the changes of what is drawn; another one makes older folders stale.
-VERSION = 2
+VERSION = 3
 _DESCRIPTION = 'drawn.json'  # What a folder was drawn from.
 
 
@@ -63,8 +62,8 @@ def write_dataset(root, *, num_train, num_val, image_size, seed):
 
   Args:
     root: Folder to make; it may exist if empty.
-    num_train: Number of images with scribbles and pseudo-labels.
-    num_val: Number of images with neither.
+    num_train: Number of images with scribbles.
+    num_val: Number of images without.
     image_size: Height and width of the images in pixels.
     seed: Non-negative integer; the same arguments write the same bytes.
 
@@ -77,7 +76,7 @@ def write_dataset(root, *, num_train, num_val, image_size, seed):
         f'{root} holds other files than the drawn data set')
   with atomic.whole_folder(root) as folder:
     for name in ('JPEGImages', 'SegmentationClassAug', 'scribbles',
-                 'pseudo_labels', 'ImageSets/SegmentationAug'):
+                 'ImageSets/SegmentationAug'):
       (folder / name).mkdir(parents=True)
     for split, count in zip(SPLITS, (num_train, num_val), strict=True):
       _write_split(folder, split, count, image_size, seed)
@@ -103,7 +102,5 @@ def _write_split(root, split, count, image_size, seed):
                        scribbles.simulate_scribble(
                            rng, ground_truth, width, max_background_strokes=1,
                            background_probability=BACKGROUND_PROBABILITY))
-      masks.write_mask(root / f'pseudo_labels/{name}.png',
-                       simulate_pseudo_label(rng, ground_truth))
   (root / f'ImageSets/SegmentationAug/{split}.txt').write_text(
       ''.join(f'{name}\n' for name in ids))

@@ -8,7 +8,7 @@ from scribble_jax.losses import IGNORE_LABEL
 
 NUM_BINS = 100
 THRESHOLDS = np.arange(NUM_BINS) / NUM_BINS
-TOLERANCE = 0.02  # Of the sum of both shares of errors, in [0, 2].
+TOLERANCE = 0.01  # Of the mIoU.
 
 
 class ScoreHistogram:
@@ -62,52 +62,39 @@ class ScoreHistogram:
     return np.array([metrics.mean_iou(c) for c in self.confusions()])
 
 
-def choose_thresholds(histogram, num_classes, *, per_class, fallback):
+def choose_thresholds(histogram, *, per_class, fallback):
   """Returns the thresholds that agree best with held-out strokes.
 
-  What counts is the share of background strokes above the threshold plus the
-  share of foreground strokes below it or of another class. Of all thresholds
-  within TOLERANCE of the best the middle one is taken: strokes run where things
-  are clear, so they leave a wide choice, of which the ends fit them alone.
+  What counts is the mIoU on the strokes, or a class's IoU for its own
+  threshold. Of all thresholds within TOLERANCE of the best the middle one is
+  taken: strokes run where things are clear, so they leave a wide choice, of
+  which the ends fit them alone.
 
   Args:
     histogram: ScoreHistogram of the strokes.
-    num_classes: C.
     per_class: Whether each class gets its own, as far as it has strokes.
-    fallback: Threshold where strokes are lacking.
+    fallback: Threshold where strokes of one kind are lacking.
 
   Returns:
     [C] thresholds, by class; the background's has no meaning.
   """
-  counts = histogram.confusions().astype(float)  # [NUM_BINS, C, C].
-  overall = _middle_of_best(
-      counts[:, 0, 1:].sum(-1), counts[:, 0].sum(-1),
-      np.trace(counts[:, 1:, 1:], axis1=1, axis2=2), counts[:, 1:].sum((1, 2)))
-  overall = fallback if overall is None else overall
-  thresholds = np.full(num_classes, overall)
+  confusions = histogram.confusions()  # [NUM_BINS, C, C].
+  strokes = confusions[0].sum(-1)
+  thresholds = np.full(len(strokes), fallback, float)
+  if not strokes[0] or not strokes[1:].any():
+    return thresholds
+  thresholds[:] = _middle_of_best(histogram.miou())
   if per_class:
-    for label in range(1, num_classes):
-      own = _middle_of_best(
-          counts[:, 0, label], counts[:1, 0, label],
-          counts[:, label, label], counts[:, label].sum(-1))
-      thresholds[label] = overall if own is None else own
+    iou = np.array([metrics.iou_per_class(c) for c in confusions])
+    for label in np.flatnonzero(strokes[1:]) + 1:
+      thresholds[label] = _middle_of_best(iou[:, label])
   return thresholds
 
 
-def _middle_of_best(false, background, right, foreground):
-  """Returns a threshold, or None if there is nothing to count.
-
-  Args:
-    false: [NUM_BINS] background pixels above each threshold.
-    background: Background pixels, of any shape that divides.
-    right: [NUM_BINS] foreground pixels above it, of the right class.
-    foreground: Foreground pixels, likewise.
-  """
-  if not np.all(background) or not np.all(foreground):
-    return None
-  error = false / background + 1 - right / foreground
-  middle = THRESHOLDS[error <= error.min() + TOLERANCE].mean()
-  return round(middle * NUM_BINS) / NUM_BINS
+def _middle_of_best(agreement):
+  """Returns the threshold amid those of almost the highest [NUM_BINS]."""
+  best = THRESHOLDS[agreement >= agreement.max() - TOLERANCE]
+  return round(best.mean() * NUM_BINS) / NUM_BINS
 
 
 def hide_strokes(rng, scribble, background_probability):

@@ -87,7 +87,7 @@ def _thresholds(histogram, labels, num_classes):
   if labels['calibration'] == 'none':
     return np.full(num_classes, labels['threshold'])
   return calibration.choose_thresholds(
-      histogram, num_classes, per_class=labels['calibration'] == 'per_class',
+      histogram, per_class=labels['calibration'] == 'per_class',
       fallback=labels['threshold'])
 
 

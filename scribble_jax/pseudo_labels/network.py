@@ -53,7 +53,8 @@ def make_judge(config, workdir, source):
       inputs=classification.INPUTS,
       augmentation=config.data.augmentation.to_dict() | {
           'crop_size': config.data.crop_size,
-          'distance_fill': 'official'})  # There are no distance maps here.
+          'distance_fill': 'official'},  # There are no distance maps here.
+      title='Training the classifier')
   outcome = loop.run(config, workdir, task, source,
                      loop.read_backbone(config, workdir, model))
   if not outcome.complete:

@@ -84,7 +84,7 @@ def propagate(image, prior, seeds, valid, contrast, restart, *, strides,
   # A pixel of a coarse grid has the strokes' mean where any of them meets it.
   one_hot = jax.nn.one_hot(seeds, prior.shape[-1])
   seeded = one_hot.sum(-1)
-  scores = None
+  scores = was_inside = None
   for stride in strides:
     weight = _pool(valid.astype(jnp.float32), stride)
     inside = weight > 0
@@ -94,7 +94,9 @@ def propagate(image, prior, seeds, valid, contrast, restart, *, strides,
     clamped = _pool(one_hot, stride) / jnp.maximum(stroke, 1e-6)[..., None]
     start = mean(prior)
     affinity = affinities(mean(image), inside, contrast, dilations)
-    scores = start if scores is None else _grow(scores, inside.shape)
+    scores = start if scores is None else _grow(
+        scores, was_inside, inside.shape)
+    was_inside = inside
     scores = _iterate(
         affinity, scores, start, clamped, stroke > 0,
         restart * stride / strides[0], dilations, iterations)
@@ -122,8 +124,8 @@ def affinities(image, valid, contrast, dilations):
   distances = squares / (2 * contrast**2 * jnp.maximum(mean_square, 1e-6))
   nearest = jnp.min(jnp.where(near, distances, jnp.inf), axis=0)
   weights = jnp.where(near, jnp.exp(nearest[None] - distances), 0.0)
-  # A pixel without neighbours listens to none.
-  return weights / jnp.maximum(jnp.sum(weights, axis=0), 1.0)[None]
+  # The nearest neighbour weighs 1. A pixel without any listens to none.
+  return weights / jnp.maximum(jnp.sum(weights, axis=0), 0.5)[None]
 
 
 def _neighbours(x, dilations):
@@ -156,6 +158,11 @@ def _pool(x, stride):
   return x.reshape(height, stride, width, stride, *x.shape[2:]).sum((1, 3))
 
 
-def _grow(x, size):
-  """Magnifies [h, w, K] bilinearly to [*size, K], centres of cells aligned."""
-  return jax.image.resize(x, (*size, x.shape[-1]), 'linear')
+def _grow(scores, inside, size):
+  """Magnifies [h, w, K] bilinearly to [*size, K], centres of cells aligned.
+
+  Cells outside the image, [h, w] bool, take no part.
+  """
+  weights = inside[..., None].astype(jnp.float32)
+  magnify = lambda x: jax.image.resize(x, (*size, x.shape[-1]), 'linear')
+  return magnify(scores * weights) / jnp.maximum(magnify(weights), 1e-6)

@@ -81,10 +81,11 @@ def foreground(scores):
 
   Returns:
     channel: [H, W] int, at least 1 unless K is 1.
-    score: [H, W] float32, 0 where the background scores more.
+    score: [H, W] float32, 0 where the background scores as much.
   """
   if scores.shape[-1] == 1:
-    return np.zeros(scores.shape[:2], int), np.zeros(scores.shape[:2])
+    return np.zeros(scores.shape[:2], int), np.zeros(
+        scores.shape[:2], np.float32)
   channel = 1 + scores[..., 1:].argmax(-1)
   best = scores[..., 1:].max(-1)
   return channel, np.where(best > scores[..., 0], best, 0.0)

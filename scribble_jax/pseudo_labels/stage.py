@@ -57,8 +57,13 @@ def with_pseudo_labels(config):
     UserError: Whatever a user can mend.
   """
   workdir = pathlib.Path(config.data.root, config.data.stage1)
-  if generate(stage1_config(config), workdir) is None:
+  summary = generate(stage1_config(config), workdir)
+  if summary is None:
     return None
+  if not jax.process_index():
+    truth = summary['ground_truth']
+    print(f'Pseudo-labels of stage 1 are in {workdir}'
+          + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
   config = config.copy_and_resolve_references()
   config.data.pseudo_labels = str(pathlib.Path(config.data.stage1, FOLDER))
   return config

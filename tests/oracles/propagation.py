@@ -108,13 +108,14 @@ def refine(image, prior, seeds, *, strides, dilations, iterations, contrast,
   one_hot = pad(np.equal.outer(seeds, np.arange(channels)).astype(np.float64))
   image, prior = pad(image.astype(np.float64)), pad(prior.astype(np.float64))
 
-  scores, _ = block_means(prior, inside, strides[0])
+  scores, valid = block_means(prior, inside, strides[0])
   for previous, stride in itertools.pairwise([strides[0], *strides]):
+    was_valid = magnify(np.float64(valid)[..., None], previous // stride)
     colour, valid = block_means(image, inside, stride)
     cell_prior, _ = block_means(prior, inside, stride)
     seed_value, is_seed = block_means(one_hot, held, stride)
     shares = affinities(colour, valid, contrast, dilations)
-    scores = magnify(scores, previous // stride)
+    scores = magnify(scores, previous // stride) / np.maximum(was_valid, 1e-6)
     for _ in range(iterations):
       scores[is_seed] = seed_value[is_seed]
       scores = step(scores, cell_prior, shares, restart * stride / strides[0])
