@@ -36,18 +36,20 @@ def get_config(variant=''):
   config.loss_weights.distance_entropy_pseudo_label = 0.1
 
   stage1 = config.stage1
-  stage1.num_steps = 250
+  stage1.num_steps = 300
   stage1.backbone_weights = 'none'
   for key in ('backbone', 'width', 'head_width', 'dropout', 'dtype'):
     stage1.model[key] = config.model[key]
   stage1.model.output_stride = 8
   stage1.optim.lr = 0.1
-  stage1.optim.warmup_steps = 25
+  stage1.optim.warmup_steps = 30
   stage1.evaluation.scales = (1.0,)
   stage1.evaluation.flip = False
+  stage1.labels.calibration_images = 200
   stage1.refinement.strides = (4, 2, 1)
+  stage1.refinement.contrast = 0.15  # Textures are strong here.
   stage1.log_every = 20
-  stage1.checkpoint_every = 125
+  stage1.checkpoint_every = 150
 
   config.data.pseudo_labels = 'generate'
   config.data.root = 'runs/demo_data'
