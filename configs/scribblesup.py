@@ -163,7 +163,7 @@ def _stage1():
   config.refinement.strides = (8, 4, 2, 1)  # Pixels.
   config.refinement.dilations = (1, 2, 4, 8)  # Pixels of each grid.
   config.refinement.iterations = 30  # On each grid.
-  config.refinement.contrast = 0.1  # Of the image's root mean square difference.
+  config.refinement.contrast = 0.1  # Of the root mean square difference.
   config.refinement.restart = 0.01
   config.log_every = 50
   config.checkpoint_every = 662

@@ -41,13 +41,12 @@ def train(config, workdir):
       config, workdir, models.build(config.model))
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
-  if (config.data.pseudo_labels == sources.GENERATE
-      and config_check.needs_pseudo_labels(config)):
-    config = stage.with_pseudo_labels(config)
+  needed = config_check.needs_pseudo_labels(config)
+  if config.data.pseudo_labels == sources.GENERATE:
+    config = stage.with_pseudo_labels(config, needed)
     if config is None:
       return None
-  source = records.prepare(
-      config.data, config_check.needs_pseudo_labels(config))
+  source = records.prepare(config.data, needed)
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = _Validation(config, model, source)

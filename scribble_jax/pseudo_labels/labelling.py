@@ -48,16 +48,15 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
       judged, desc='Calibrating', total=total, unit='image',
       dynamic_ncols=True)):
     example, classes = item.example, item.classes
-    if len(classes) == 1:
-      continue
     rng = np.random.default_rng([seed, index])
     shown, hidden = calibration.hide_strokes(
         rng, example['scribble'], background_share)
     for scribble, target, histograms in (
         (shown, hidden, held_out),
         (example['scribble'], example['ground_truth'], truth)):
-      if np.all(target == IGNORE_LABEL):
-        continue
+      if np.all(target == IGNORE_LABEL) or (
+          histograms is held_out and len(classes) == 1):
+        continue  # Nothing to compare with, or nothing to tell apart.
       both = scores.source_scores(
           labels['source'], item.scores, example['image'],
           scores.seeds_of(scribble, classes), refinement)

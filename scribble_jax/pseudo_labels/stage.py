@@ -43,11 +43,12 @@ def stage1_config(config):
   return stage1
 
 
-def with_pseudo_labels(config):
+def with_pseudo_labels(config, needed):
   """Makes the pseudo-labels that stage 2's config wants generated.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
+    needed: Whether anything learns from them; if not, none are made.
 
   Returns:
     The config with `data.pseudo_labels` naming their folder; None if a signal
@@ -57,13 +58,14 @@ def with_pseudo_labels(config):
     UserError: Whatever a user can mend.
   """
   workdir = pathlib.Path(config.data.root, config.data.stage1)
-  summary = generate(stage1_config(config), workdir)
-  if summary is None:
-    return None
-  if not jax.process_index():
-    truth = summary['ground_truth']
-    print(f'Pseudo-labels of stage 1 are in {workdir}'
-          + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
+  if needed:
+    summary = generate(stage1_config(config), workdir)
+    if summary is None:
+      return None
+    if not jax.process_index():
+      truth = summary['ground_truth']
+      print(f'Pseudo-labels of stage 1 are in {workdir}'
+            + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
   config = config.copy_and_resolve_references()
   config.data.pseudo_labels = str(pathlib.Path(config.data.stage1, FOLDER))
   return config
