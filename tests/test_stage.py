@@ -153,7 +153,7 @@ def test_stage_2_makes_its_pseudo_labels_first(config, root, tmp_path):
   config.num_steps, config.optim.warmup_steps = 2, 0
   for path in (root / 'pseudo_labels').iterdir():
     path.unlink()
-  state = train.train(config, str(tmp_path / 'run'))
+  state = train.train(config.lock(), str(tmp_path / 'run'))  # As flags do.
   assert state.step == 2
   assert len(read(root / 'stage1/pseudo_labels')) == 10
   kept = json.loads((tmp_path / 'run/config.json').read_text())

@@ -37,7 +37,8 @@ def stage1_config(config):
     config: ConfigDict as in configs/scribblesup.py: its `stage1` and `data`.
   """
   stage1 = config.stage1.copy_and_resolve_references()
-  stage1.data = config.data.copy_and_resolve_references()
+  with stage1.unlocked():
+    stage1.data = config.data.copy_and_resolve_references()
   stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
   stage1.data.records = f'{config.data.records}_stage1'
   return stage1
