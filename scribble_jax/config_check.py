@@ -73,15 +73,16 @@ def check_training(config, num_devices):
   models.build(config.model)  # Knows the names of the networks.
 
 
-def check_stage1(config, num_devices):
+def check_stage1(config, num_devices, section='config.'):
   """Raises UserError for values that stage 1 can't run with.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     num_devices: That share a batch.
+    section: What the user's config calls it.
   """
   _check_keys(config, _STAGE1_KEYS)
-  rules = _Rules()
+  rules = _Rules(section)
   _add_run_rules(rules, config, num_devices)
   values = config.to_dict()
   for key, choices in _CHOICES.items():
@@ -92,7 +93,7 @@ def check_stage1(config, num_devices):
   with_segmentation = config.supervision == 'classes+scribbles'
   rules.require(with_segmentation or labels.branch == 'cam'
                 or labels.source == 'diffusion', 'labels.branch', labels.branch,
-                "'cam' if config.supervision is 'classes'")
+                f"'cam' if {section}supervision is 'classes'")
   rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
                 'from 0 to below 1')
   rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
@@ -122,6 +123,7 @@ def check_stage1(config, num_devices):
 def _add_run_rules(rules, config, num_devices):
   """What a run of either stage asks for."""
   _add_inference_rules(rules, config)
+  rules.require(config.seed >= 0, 'seed', config.seed, 'at least 0')
   for key in ('num_steps', 'log_every', 'checkpoint_every', 'keep_checkpoints',
               'num_panels'):
     rules.require(config[key] >= 1, key, config[key], 'at least 1')
@@ -174,12 +176,14 @@ def _add_inference_rules(rules, config):
 class _Rules:
   """Collects the values that break a rule."""
 
-  def __init__(self):
+  def __init__(self, section='config.'):
+    self._section = section
     self._problems = []
 
   def require(self, condition, key, value, rule):
     if not condition:
-      self._problems.append(f'config.{key} is {value!r}; it must be {rule}')
+      self._problems.append(
+          f'{self._section}{key} is {value!r}; it must be {rule}')
 
   def enforce(self):
     raise_problems(self._problems, 'Change the config or the flags.')

@@ -147,11 +147,10 @@ class Prediction:
     for scale, mirrored in self._views:
       pixels = resize.resize_half_pixel(
           image, scaled_size(self._size, scale, long_side))
-      yield _View(self, pixels, mirrored, protocol.window)
+      yield _View(self, pixels, mirrored, protocol.window, self._channels)
 
   def add(self, probabilities):
     """Adds what came of a view, [h, w, C]."""
-    probabilities = probabilities[..., self._channels]
     if self._sum is None:
       self._sum = np.zeros(
           [*self._size, probabilities.shape[-1]], np.float32)
@@ -177,8 +176,9 @@ class Prediction:
 class _View:
   """An image at one scale: sums its windows and hands on their mean."""
 
-  def __init__(self, prediction, image, mirrored, window):
+  def __init__(self, prediction, image, mirrored, window, channels):
     self._prediction = prediction
+    self._channels = channels
     self._size = image.shape[:2]
     self._mirrored = mirrored
     self._window = window
@@ -189,6 +189,7 @@ class _View:
 
   def add(self, row, column, probabilities):
     """Adds a window's [window, window, C] at a place in the padded image."""
+    probabilities = probabilities[..., self._channels]
     if self._sum is None:
       size = [side + sum(padding)
               for side, padding in zip(self._size, self._padding, strict=True)]

@@ -43,7 +43,8 @@ def train(config, workdir):
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
   needed = config_check.needs_pseudo_labels(config)
   if config.data.pseudo_labels == sources.GENERATE:
-    config = stage.with_pseudo_labels(config, needed)
+    config = (stage.with_pseudo_labels(config) if needed
+              else _without_pseudo_labels(config))
     if config is None:
       return None
   source = records.prepare(config.data, needed)
@@ -55,6 +56,14 @@ def train(config, workdir):
   if outcome.complete:
     _report(workdir, outcome, validation.draw_panels(outcome.state))
   return outcome.state
+
+
+def _without_pseudo_labels(config):
+  """Returns the config with records of its own: a run beside has others."""
+  config = config.copy_and_resolve_references()
+  config.data.pseudo_labels = sources.NO_PSEUDO_LABELS
+  config.data.records += '_scribbles'
+  return config
 
 
 def _make_task(config, model, validate):

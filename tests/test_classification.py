@@ -141,3 +141,5 @@ def test_channels_of_some_classes():
   assert classification.channels_of([2, 3], CLASSES, False) == [1, 2]
   assert classification.channels_of([2], CLASSES, True) == [1, 3, 5]
   assert classification.channels_of([], CLASSES, True) == [3]
+  assert classification.channels_of(
+      np.array([149], np.uint8), 150, True) == [148, 149, 298]

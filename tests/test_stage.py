@@ -1,5 +1,6 @@
 """Stage 1 as a whole on a tiny data set: files, figures, resume, mistakes."""
 
+import copy
 import json
 import pathlib
 import subprocess
@@ -36,6 +37,12 @@ def diffusion(config):
   """Stage 1's config without a network, in a second or two."""
   config.stage1.labels.source = 'diffusion'
   return stage.stage1_config(config)
+
+
+def changed(config, changes):
+  config = copy.deepcopy(config)
+  config.update_from_flattened_dict(changes)
+  return config
 
 
 def read(folder):
@@ -114,9 +121,25 @@ def test_other_settings_make_the_labels_anew_and_say_why(
   caplog.clear()
   diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.9
   summary = stage.generate(diffusion, tmp_path / 'run')
-  assert 'changed since last time: labels.' in caplog.text
+  assert 'anew: the settings have changed' in caplog.text
   assert summary['refined']['thresholds'] == [0.9] * 3
   assert read(tmp_path / 'run/pseudo_labels') != before
+
+
+@pytest.mark.parametrize('change', [
+    lambda config, root: config.optim.update(lr=0.7),
+    lambda config, root: config.model.update(width=8),
+    lambda config, root: masks.write_mask(
+        next((root / 'scribbles').iterdir()), np.zeros([48, 48], np.uint8)),
+])
+def test_a_classifier_of_other_settings_or_data_is_refused(
+    diffusion, root, tmp_path, change):
+  stage.generate(diffusion, tmp_path / 'run')
+  before = read(tmp_path / 'run/pseudo_labels')
+  change(diffusion, root)
+  with pytest.raises(UserError, match='holds a classifier of other settings'):
+    stage.generate(diffusion, tmp_path / 'run')
+  assert read(tmp_path / 'run/pseudo_labels') == before
 
 
 def test_undecided_pixels_become_255(diffusion, tmp_path):
@@ -129,6 +152,8 @@ def test_undecided_pixels_become_255(diffusion, tmp_path):
 
 def test_an_image_without_foreground_strokes_is_background(
     diffusion, root, tmp_path):
+  diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.1
+  diffusion.labels.undecided = 0.2
   name = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()[0]
   masks.write_mask(root / f'scribbles/{name}.png',
                    np.full([48, 48], 255, np.uint8))
@@ -155,9 +180,25 @@ def test_stage_2_makes_its_pseudo_labels_first(config, root, tmp_path):
     path.unlink()
   state = train.train(config.lock(), str(tmp_path / 'run'))  # As flags do.
   assert state.step == 2
-  assert len(read(root / 'stage1/pseudo_labels')) == 10
   kept = json.loads((tmp_path / 'run/config.json').read_text())
-  assert kept['data']['pseudo_labels'] == 'stage1/pseudo_labels'
+  made = root / kept['data']['pseudo_labels']
+  assert made.parent.parent == root / 'stage1' and len(read(made)) == 10
+  # A lambda has nothing to do with stage 1, another contrast has.
+  again = stage.with_pseudo_labels(changed(config, {'data.lambda_c': 5.0}))
+  assert root / again.data.pseudo_labels == made
+  other = stage.with_pseudo_labels(
+      changed(config, {'stage1.refinement.contrast': 0.9}))
+  assert root / other.data.pseudo_labels != made
+  assert len(read(made)) == 10
+
+
+def test_a_baseline_without_pseudo_labels_makes_none(config, root, tmp_path):
+  config.data.pseudo_labels = 'generate'
+  for term in config.loss_weights:
+    config.loss_weights[term] = float(term == 'scribble')
+  config.num_steps, config.optim.warmup_steps = 1, 0
+  train.train(config.lock(), str(tmp_path / 'run'))
+  assert not (root / 'stage1').exists()
 
 
 def test_a_signal_in_stage_1_ends_the_whole_run(

@@ -96,7 +96,9 @@ def choose_thresholds(histogram, *, per_class, fallback):
 
 def _middle_of_best(agreement):
   """Returns the threshold amid those of almost the highest [NUM_BINS]."""
-  best = THRESHOLDS[agreement >= agreement.max() - TOLERANCE]
+  good = agreement >= agreement.max() - TOLERANCE
+  runs, _ = ndimage.label(good)  # Only those without a gap to the best.
+  best = THRESHOLDS[runs == runs[agreement.argmax()]]
   return round(best.mean() * NUM_BINS) / NUM_BINS
 
 

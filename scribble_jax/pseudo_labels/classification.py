@@ -84,6 +84,7 @@ def channels_of(classes, num_classes, with_segmentation):
     Indices: activations of the classes, then the probabilities of background
     and the classes.
   """
+  classes = [int(label) for label in classes]  # uint8 would overflow.
   activations = [label - 1 for label in classes]
   probabilities = [num_classes - 1 + label for label in (0, *classes)]
   return activations + (probabilities if with_segmentation else [])

@@ -36,10 +36,10 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
     background_share: From the function of this name.
 
   Returns:
-    {'raw' and 'refined': {'thresholds': [C], 'ground_truth_miou': with them,
-    'held_out_curve' and 'ground_truth_curve': mIoU at each of
-    `calibration.THRESHOLDS`}}, ready for JSON; None where there is nothing to
-    compare with.
+    {'raw' and 'refined': {'thresholds': [C], 'held_out_miou' and
+    'ground_truth_miou': with them, 'held_out_curve' and 'ground_truth_curve':
+    mIoU at each of `calibration.THRESHOLDS`}}, ready for JSON; None where there
+    is nothing to compare with.
   """
   held_out, truth = (
       {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
@@ -76,10 +76,14 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
         'thresholds': thresholds.tolist(),
         'held_out_curve': curve(held_out[stage]),
         'ground_truth_curve': curve(truth[stage]),
-        'ground_truth_miou': (
-            None if truth[stage].empty
-            else metrics.mean_iou(truth[stage].confusion(thresholds)))}
+        'held_out_miou': _miou(held_out[stage], thresholds),
+        'ground_truth_miou': _miou(truth[stage], thresholds)}
   return found
+
+
+def _miou(histogram, thresholds):
+  return None if histogram.empty else metrics.mean_iou(
+      histogram.confusion(thresholds))
 
 
 def _thresholds(histogram, labels, num_classes):
@@ -103,19 +107,20 @@ def figures(curves):
     curves: `calibrate`'s entry of the stage.
 
   Returns:
-    'thresholds', [C]; and, by one threshold for all classes, 'miou' and
-    'best_miou' on the sample's ground truth with 'best_threshold', None
-    without ground truth.
+    'thresholds' of the foreground classes; the sample's mIoU with them:
+    'held_out_miou' on hidden strokes and 'miou' on the ground truth;
+    'best_miou', the highest that one threshold for all classes reaches there,
+    and that 'best_threshold'. None where there is nothing to compare with.
   """
   thresholds, curve = curves['thresholds'], curves['ground_truth_curve']
-  found = {'thresholds': thresholds[1:], 'miou': None, 'best_miou': None,
-           'best_threshold': None}
-  if curve is None:
-    return found
-  best = int(np.argmax(curve))
-  return found | {
-      'miou': curves['ground_truth_miou'], 'best_miou': curve[best],
-      'best_threshold': float(calibration.THRESHOLDS[best])}
+  best = None if curve is None else int(np.argmax(curve))
+  return {
+      'thresholds': thresholds[1:],
+      'held_out_miou': curves['held_out_miou'],
+      'miou': curves['ground_truth_miou'],
+      'best_miou': None if best is None else curve[best],
+      'best_threshold': (None if best is None
+                         else float(calibration.THRESHOLDS[best]))}
 
 
 def make_labels(item, labels, refinement, thresholds):
@@ -156,14 +161,18 @@ def quality(examples, folder, class_names):
     class_names: Background first.
 
   Returns:
-    As of `results.summary`, with 'precision' and 'recall' by class name; None
-    if no image has a ground truth.
+    As of `results.summary` over the decided pixels, with 'decided', their
+    share, 'precision' and 'recall' by class name; None if no image has a ground
+    truth.
   """
+  num_labelled = [0]
+
   def compared():
     for example in examples:
       if not np.all(example['ground_truth'] == IGNORE_LABEL):
         labels = masks.read_mask(folder / f'{example["id"]}.png')
         undecided = labels == IGNORE_LABEL
+        num_labelled[0] += np.sum(example['ground_truth'] != IGNORE_LABEL)
         yield {'prediction': np.where(undecided, 0, labels),
                'ground_truth': np.where(
                    undecided, IGNORE_LABEL, example['ground_truth'])}
@@ -176,6 +185,7 @@ def quality(examples, folder, class_names):
       for name, value in zip(class_names, values, strict=True)}
   precision, recall = metrics.precision_and_recall(confusion)
   return results.summary(class_names, confusion) | {
+      'decided': confusion.sum() / num_labelled[0],
       'precision': named(precision), 'recall': named(recall)}
 
 
@@ -191,15 +201,20 @@ def report(summary):
               f'{number(truth["recall"][name])}'
               for name, iou in truth['iou'].items()]
     lines += ['-' * (width + 30), f'{"mIoU":<{width}} {number(truth["miou"])}']
+    if truth['decided'] < 1:
+      lines.append(f'{100 * truth["decided"]:.2f} % of the pixels are decided; '
+                   'the figures are theirs.')
   for stage in STAGES:
     found = summary[stage]
     low, high = min(found['thresholds']), max(found['thresholds'])
     line = f'{stage}: threshold {low:.2f}' + (
         f' to {high:.2f}' if high > low else '')
+    if found['held_out_miou'] is not None:
+      line += f', mIoU {100 * found["held_out_miou"]:.2f} on hidden strokes'
     if found['miou'] is not None:
-      line += (f', mIoU {100 * found["miou"]:.2f} on '
-               f'{summary["calibration_images"]} images; the best for the '
-               f'ground truth, {found["best_threshold"]:.2f}, gives '
-               f'{100 * found["best_miou"]:.2f}')
+      line += (f', {100 * found["miou"]:.2f} on the ground truth of '
+               f'{summary["calibration_images"]} images (at best '
+               f'{100 * found["best_miou"]:.2f}, with '
+               f'{found["best_threshold"]:.2f})')
     lines.append(line)
   return '\n'.join(lines)

@@ -13,6 +13,7 @@ random walker with priors (Grady, CVPR 2005). Pure functions of arrays.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ import numpy as np
 
 _DIRECTIONS = tuple((row, column) for row in (-1, 0, 1)
                     for column in (-1, 0, 1) if (row, column) != (0, 0))
-_MULTIPLE = 32  # Images are padded to it, so that few shapes are compiled.
+# Images are padded, so that few shapes are compiled: to a multiple of 32
+# pixels, of 64 above 256, of 128 above 512, and so on.
+_SMALLEST_STEP, _STEPS_AN_OCTAVE = 32, 8
 _CHANNELS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)  # Likewise.
 
 
@@ -46,8 +49,7 @@ def refine(image, prior, seeds, *, strides, dilations, iterations, contrast,
     [H, W, K] float32 in [0, 1].
   """
   height, width, channels = prior.shape
-  multiple = np.lcm(_MULTIPLE, strides[0])
-  bottom, right = -height % multiple, -width % multiple
+  bottom, right = (_padding(side, strides[0]) for side in (height, width))
   more = next(c for c in _CHANNELS if c >= channels) - channels
   pad = lambda x, value=0: np.pad(
       x, ((0, bottom), (0, right)) + ((0, 0),) * (x.ndim - 2),
@@ -58,6 +60,13 @@ def refine(image, prior, seeds, *, strides, dilations, iterations, contrast,
       strides=tuple(strides), dilations=tuple(dilations),
       iterations=iterations)
   return np.asarray(refined)[:height, :width, :channels]
+
+
+def _padding(side, stride):
+  """Returns the pixels to add to a side."""
+  octave = 2 ** (int(side) - 1).bit_length()
+  step = max(_SMALLEST_STEP, octave // _STEPS_AN_OCTAVE)
+  return -side % math.lcm(step, stride)
 
 
 @functools.partial(

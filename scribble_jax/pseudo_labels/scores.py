@@ -99,12 +99,13 @@ def label(scores, thresholds, seeds, classes, undecided):
     thresholds: [C], the score above which a pixel is foreground, by class.
     seeds: From `seeds_of`; strokes keep their class.
     classes: [K] uint8, from `classes_of`.
-    undecided: Pixels whose score is closer to the threshold become 255.
+    undecided: Pixels whose score is closer to the threshold become 255, unless
+      the background scores more.
   """
   channel, score = foreground(scores)
   margin = score - thresholds[classes][channel]
   labels = np.where(margin > 0, classes[channel], 0).astype(np.uint8)
-  labels[np.abs(margin) < undecided] = IGNORE_LABEL
+  labels[(np.abs(margin) < undecided) & (score > 0)] = IGNORE_LABEL
   stroke = seeds >= 0
   labels[stroke] = classes[seeds[stroke]]
   return labels

@@ -1,6 +1,8 @@
 """Stage 1 as a whole: from scribbles to pseudo-labels on disk (METHOD 1)."""
 
 import contextlib
+import copy
+import hashlib
 import json
 import pathlib
 import shutil
@@ -36,39 +38,44 @@ def stage1_config(config):
   Args:
     config: ConfigDict as in configs/scribblesup.py: its `stage1` and `data`.
   """
-  stage1 = config.stage1.copy_and_resolve_references()
+  stage1 = copy.deepcopy(config.stage1)  # Placeholders stay placeholders.
   with stage1.unlocked():
-    stage1.data = config.data.copy_and_resolve_references()
+    stage1.data = copy.deepcopy(config.data)
   stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
   stage1.data.records = f'{config.data.records}_stage1'
+  # Stage 1 has no use for distance maps: no lambda makes its records stale.
+  stage1.data.lambda_s = stage1.data.lambda_c = 0.0
   return stage1
 
 
-def with_pseudo_labels(config, needed):
+def with_pseudo_labels(config):
   """Makes the pseudo-labels that stage 2's config wants generated.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
-    needed: Whether anything learns from them; if not, none are made.
 
   Returns:
-    The config with `data.pseudo_labels` naming their folder; None if a signal
-    stopped the work.
+    The config with `data.pseudo_labels` naming their folder, one for each
+    variety of settings and data; None if a signal stopped the work.
 
   Raises:
     UserError: Whatever a user can mend.
   """
-  workdir = pathlib.Path(config.data.root, config.data.stage1)
-  if needed:
-    summary = generate(stage1_config(config), workdir)
-    if summary is None:
-      return None
-    if not jax.process_index():
-      truth = summary['ground_truth']
-      print(f'Pseudo-labels of stage 1 are in {workdir}'
-            + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
+  stage1, source = _prepare(stage1_config(config), 'config.stage1.')
+  settings = json.dumps(_settings(stage1, source), sort_keys=True)
+  name = hashlib.sha256(settings.encode()).hexdigest()[:8]
+  root = pathlib.Path(config.data.root)
+  folder = pathlib.Path(config.data.stage1, name)
+  summary = _generate_at(
+      root / folder, stage1, source)
+  if summary is None:
+    return None
+  if not jax.process_index():
+    truth = summary['ground_truth']
+    print(f'Pseudo-labels of stage 1 are in {root / folder}'
+          + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
   config = config.copy_and_resolve_references()
-  config.data.pseudo_labels = str(pathlib.Path(config.data.stage1, FOLDER))
+  config.data.pseudo_labels = str(folder / FOLDER)
   return config
 
 
@@ -86,36 +93,43 @@ def generate(config, workdir):
   Raises:
     UserError: Whatever a user can mend.
   """
-  config_check.check_stage1(config, jax.device_count())
+  return _generate_at(workdir, *_prepare(config, 'config.'))
+
+
+def _prepare(config, section):
+  """Returns the config with its classes, and the records."""
+  config_check.check_stage1(config, jax.device_count(), section)
   if config.data.embedded:  # Drawn, not downloaded.
     embedded.prepare_dataset(config.data.root, **config.data.embedded)
+  source = records.prepare(config.data, False, splits=('train',))
+  return config_check.with_classes(config, source.class_names), source
+
+
+def _generate_at(workdir, config, source):
+  """`generate` from records."""
   workdir = loop.open_workdir(workdir)
   first_host = not jax.process_index()
   try:
     with (atomic.only_one_process(workdir / FOLDER) if first_host
           else contextlib.nullcontext()):
-      summary = _generate(config, workdir, first_host)
+      settings = _settings(config, source)
+      if not _first_hosts(_is_finished(workdir, settings)):
+        if first_host:
+          _start_folder(workdir, settings)
+        judge = network.make_judge(config, workdir, source)
+        if judge is None:
+          return None
+        _make(config, workdir, source, judge, first_host)
+      return _read(workdir / _SUMMARY)
   except OSError as error:
-    raise UserError(f'Cannot write to {workdir}: {error}. Name another folder '
-                    'with --workdir or --config.data.stage1.') from error
-  _wait_for_all_hosts()  # What follows reads what the first one wrote.
-  return summary
+    raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
+                    'another folder with --workdir or --config.data.stage1; '
+                    'what is finished is kept.') from error
 
 
-def _generate(config, workdir, first_host):
-  source = records.prepare(config.data, False, splits=('train',))
-  config = config_check.with_classes(config, source.class_names)
-  settings = _settings(config, source)
-  finished = _finished_summary(workdir, settings)
-  if finished:
-    return finished
-  judge = network.make_judge(config, workdir, source)
-  if judge is None:
-    return None
+def _make(config, workdir, source, judge, first_host):
+  """Chooses thresholds, writes the labels, then what they came to."""
   folder = workdir / FOLDER
-  if first_host:
-    _start_folder(workdir, settings)
-  _wait_for_all_hosts()
   done = {path.stem for path in folder.glob('*.png')}
   calibration = _read(workdir / _CALIBRATION)
   _wait_for_all_hosts()  # All have seen the same files.
@@ -126,14 +140,21 @@ def _generate(config, workdir, first_host):
   _write_labels(config, source, judge, calibration, folder, done, first_host)
   rows = [_panel_row(config, item, calibration) for item in judge(
       _examples(source, limit=config.num_panels))]
-  summary = _summary(config, source, calibration, folder) if first_host else {}
   if first_host:
     pictures.write_curve(
         workdir / 'thresholds.png', calibration, _final(config))
     results.write_png(workdir / 'panels.png',
                       panels.draw_panels(rows, source.class_names))
-    results.write_json(workdir / _SUMMARY, summary)
-  return summary
+    results.write_json(workdir / _SUMMARY,
+                       _summary(config, source, calibration, folder))
+  _wait_for_all_hosts()  # What follows reads what the first one wrote.
+
+
+def _first_hosts(answer):
+  """Returns the first host's yes or no."""
+  if jax.process_count() == 1:
+    return answer
+  return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
 
 
 def _wait_for_all_hosts():
@@ -151,12 +172,23 @@ def _examples(source, limit=-1):
 
 
 def _settings(config, source):
-  """Returns all that the pseudo-labels depend on, ready for JSON."""
+  """Returns all that the pseudo-labels depend on, ready for JSON.
+
+  Returns:
+    'classifier': what it learns, and from what; 'labels': what is made of it.
+  """
+  labels = ('labels', 'refinement', 'evaluation')
+  without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
+                    'num_panels')
   everything = json.loads(config.to_json())
-  parts = ('seed', 'num_steps', 'supervision', 'evaluation', 'labels',
-           'refinement')
-  return {name: everything[name] for name in parts} | {
-      'records': json.loads(json.dumps(dict(source.builder.info.metadata)))}
+  data = everything.pop('data')  # Files count by what they hold.
+  classifier = {key: value for key, value in everything.items()
+                if key not in (*labels, *without_effect)}
+  return {
+      'labels': {key: everything[key] for key in labels},
+      'classifier': classifier | {
+          'crop_size': data['crop_size'], 'augmentation': data['augmentation'],
+          'data': json.loads(json.dumps(dict(source.builder.info.metadata)))}}
 
 
 def _read(path):
@@ -167,35 +199,41 @@ def _read(path):
     return None
 
 
+def _is_finished(workdir, settings):
+  """Whether the pseudo-labels of these settings are complete."""
+  summary = _read(workdir / _SUMMARY)
+  return bool(summary) and _read(workdir / _SETTINGS) == settings and (
+      len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
+
+
 def _start_folder(workdir, settings):
   """Keeps finished pseudo-labels of the same settings, and no others.
 
   Raises:
-    UserError: The folder holds files that this program has not made.
+    UserError: The folder is of another classifier, or holds files that this
+      program has not made.
   """
   folder, stored = workdir / FOLDER, _read(workdir / _SETTINGS)
   if stored is None and folder.exists() and any(folder.iterdir()):
     raise UserError(f'{folder} holds other files than generated pseudo-labels. '
                     'Name another folder with --workdir.')
+  if stored:
+    changed = [name for name, value in settings['classifier'].items()
+               if stored['classifier'].get(name) != value]
+    if changed:
+      raise UserError(f'{workdir} holds a classifier of other settings or data '
+                      f'(changed: {", ".join(changed)}). Name another '
+                      '--workdir, or delete it.')
   if stored != settings:
     if stored:
-      changed = [name for name in settings
-                 if stored.get(name) != settings[name]]
-      logging.warning('Making the pseudo-labels anew: changed since last time: '
-                      '%s.', ', '.join(changed))
-    for name in (_SETTINGS, _CALIBRATION, _SUMMARY):
+      logging.warning('Making the pseudo-labels in %s anew: the settings have '
+                      'changed.', folder)
+    for name in (_SUMMARY, _CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+      shutil.rmtree(folder)
     results.write_json(workdir / _SETTINGS, settings)
   folder.mkdir(exist_ok=True)
-
-
-def _finished_summary(workdir, settings):
-  """Returns the summary of complete pseudo-labels of these settings."""
-  summary = _read(workdir / _SUMMARY)
-  complete = summary and _read(workdir / _SETTINGS) == settings and (
-      len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
-  return summary if complete else None
 
 
 def _calibrate(config, source, judge):
