@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole method on drawn scenes: sets everything up, trains for some minutes
-# on a CPU, prints the mIoU table and leaves pictures in runs/demo.
+# Both stages of the method on drawn scenes: sets everything up, trains for ten
+# minutes or so on a CPU, prints the mIoU table, leaves pictures in runs/demo.
 #
 #   launch/demo.sh [FLAGS]     such as --config.num_steps=200
 #
