@@ -42,6 +42,7 @@ def run(main, *, interrupted, takes_files=False):
     takes_files: Whether arguments may follow the flags.
   """
   def start(argv):
+    """Runs `main` once the flags are read."""
     if len(argv) > 1 and not takes_files:
       raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
                       '--workdir=DIR or --config.batch_size=8.')

@@ -84,10 +84,9 @@ def check_stage1(config, num_devices, section='config.'):
   _check_keys(config, _STAGE1_KEYS)
   rules = _Rules(section)
   _add_run_rules(rules, config, num_devices)
-  values = config.to_dict()
+  values = _flatten(config.to_dict())
   for key, choices in _CHOICES.items():
-    value = _flatten(values)[key]
-    rules.require(value in choices, key, value,
+    rules.require(values[key] in choices, key, values[key],
                   f'one of: {", ".join(choices)}')
   labels, refinement = config.labels, config.refinement
   with_segmentation = config.supervision == 'classes+scribbles'

@@ -80,6 +80,7 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
   window_maps = _make_window_maps(maps, model, protocol.window, mesh)
 
   def run_batch(variables, queue):
+    """Takes a batch of windows off the queue and adds what comes of them."""
     batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
     pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
                       np.float32)
@@ -90,6 +91,7 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
       view.add(row, column, result)
 
   def predict(variables, images):
+    """Yields Predictions as soon as their windows are back."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
     under_way, queue = collections.deque(), collections.deque()
     for image in images:
@@ -259,6 +261,26 @@ def cut_windows(image, window):
   return windows, padding
 
 
+def predict_pairs(predict, variables, pairs):
+  """Yields (anything, its Prediction), in their order.
+
+  Args:
+    predict: From `make_predict`.
+    variables: 'params' and 'batch_stats'.
+    pairs: Iterable of (anything, what `predict` takes for an image).
+  """
+  under_way = collections.deque()
+
+  def images():
+    """Yields the images and remembers what they belong to."""
+    for companion, image in pairs:
+      under_way.append(companion)
+      yield image
+
+  for prediction in predict(variables, images()):
+    yield under_way.popleft(), prediction
+
+
 def with_predictions(predict, variables, examples):
   """Yields the examples with their 'prediction', [H, W] uint8.
 
@@ -267,12 +289,6 @@ def with_predictions(predict, variables, examples):
     variables: 'params' and 'batch_stats'.
     examples: Iterable of dicts with an 'image', [H, W, 3] uint8.
   """
-  under_way = collections.deque()
-
-  def images():
-    for example in examples:
-      under_way.append(example)
-      yield example['image']
-
-  for prediction in predict(variables, images()):
-    yield under_way.popleft() | {'prediction': prediction.classes()}
+  pairs = ((example, example['image']) for example in examples)
+  for example, prediction in predict_pairs(predict, variables, pairs):
+    yield example | {'prediction': prediction.classes()}

@@ -9,16 +9,16 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
 
 from absl import flags
-import tensorflow as tf
 
 from scribble_jax import command_line
 from scribble_jax import train
+from scribble_jax.data import input_pipeline
 
 
 def main(argv):
   """Runs the job that the flags describe."""
   del argv
-  tf.config.set_visible_devices([], 'GPU')  # Leave accelerator memory to JAX.
+  input_pipeline.keep_off_accelerators()
   command_line.join_job()
   train.train(_CONFIG.value, _WORKDIR.value)
 

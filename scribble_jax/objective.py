@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 
 from scribble_jax import losses
+from scribble_jax import models
 from scribble_jax import resize
 from scribble_jax.models import lorm
-from scribble_jax.normalization import normalize
 
 # The terms of METHOD 1's sum, and what of the batch each of them learns from.
 TERMS = {
@@ -35,9 +35,8 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
     terms: {name: scalar}.
     batch_stats: The updated running statistics.
   """
-  (logits, features), updated = model.apply(
-      variables, normalize(batch['image']), train=True,
-      rngs={'dropout': rng}, mutable=['batch_stats'])
+  (logits, features), batch_stats = models.apply_in_training(
+      model, variables, batch['image'], rng)
   logits = resize.resize_corners_aligned(logits, batch['scribble'].shape[1:])
   pseudo_label = batch['pseudo_label'].astype(jnp.int32)
   if method['pseudo_ignore'] == 'official':  # Ignored becomes background.
@@ -49,6 +48,7 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
         logits, batch[name].astype(jnp.float32) / 255.0, method['normaliser'])
 
   def lorm_loss():
+    """LoRM of METHOD 2 on the last features."""
     foreground = lorm.foreground_mask(
         pseudo_label, features.shape[1:3], method['lorm_foreground'])
     rectified = model.apply(
@@ -69,4 +69,4 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
       'distance_entropy_pseudo_label': lambda: distance_entropy(
           'pseudo_label_distance'),
   }
-  return {name: compute[name]() for name in enabled}, updated['batch_stats']
+  return {name: compute[name]() for name in enabled}, batch_stats

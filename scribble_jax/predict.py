@@ -8,7 +8,6 @@ python -m scribble_jax.predict --config=configs/scribblesup.py \
 Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
 """
 
-import collections
 import pathlib
 import sys
 
@@ -67,9 +66,10 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   except OSError as error:
     raise _cannot_write(output, error) from error
 
-  under_way, num_done = collections.deque(), 0
+  num_done = 0
 
   def readable_images():
+    """Yields ((path, image), image) of the files that can be read."""
     for path in paths:
       try:
         image = read_rgb(path)
@@ -77,13 +77,12 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
         progress.write(f'skipped {path}: {error}', file=sys.stderr)
         progress.update()
         continue
-      under_way.append((path, image))
-      yield image
+      yield (path, image), image
 
   with tqdm(total=len(paths), desc='Predicting', unit='image',
             dynamic_ncols=True) as progress:
-    for prediction in predict_images(variables, readable_images()):
-      path, image = under_way.popleft()
+    for (path, image), prediction in inference.predict_pairs(
+        predict_images, variables, readable_images()):
       num_done += 1
       try:
         if not jax.process_index():  # The first host writes for all.

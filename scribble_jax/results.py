@@ -20,13 +20,17 @@ def summary(class_names, confusion):
     'miou', 'pixel_accuracy' and 'iou' by class name, all in [0, 1]; None for a
     class that does not occur.
   """
-  iou = metrics.iou_per_class(confusion)
   return {
       'miou': metrics.mean_iou(confusion),
       'pixel_accuracy': metrics.pixel_accuracy(confusion),
-      'iou': {name: None if math.isnan(value) else float(value)
-              for name, value in zip(class_names, iou, strict=True)},
+      'iou': by_class(class_names, metrics.iou_per_class(confusion)),
   }
+
+
+def by_class(class_names, values):
+  """Returns {class name: float}, None for NaN, of [C] values."""
+  return {name: None if math.isnan(value) else float(value)
+          for name, value in zip(class_names, values, strict=True)}
 
 
 def iou_table(figures):

@@ -37,6 +37,7 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
       in_shardings=(replicated, by_batch, replicated),
       out_shardings=(replicated, replicated))
   def train_step(state, batch, rng):
+    """Returns the state after one more update, and its metrics."""
     rng = jax.random.fold_in(rng, state.step)
     (total, (terms, batch_stats)), grads = jax.value_and_grad(
         loss_fn, has_aux=True)(state.params, state.batch_stats, batch, rng)

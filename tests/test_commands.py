@@ -451,5 +451,7 @@ def test_mistake_on_the_command_line(drawn_root, module, flags, message):
 def test_inference_needs_no_tensorflow():
   code = ('import sys\n'
           'sys.modules["tensorflow"] = None\n'
-          'from scribble_jax import evaluate, export, predict, report\n')
+          'from scribble_jax import evaluate, export, predict, report\n'
+          'from scribble_jax import objective, train_step\n'
+          'from scribble_jax.pseudo_labels import classification, labelling\n')
   subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)

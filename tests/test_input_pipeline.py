@@ -83,3 +83,12 @@ def test_whole_examples_are_what_the_folder_holds(source, config, root):
 
 def test_limit(source):
   assert len(list(input_pipeline.whole_examples(source, 'val', limit=2))) == 2
+
+
+def test_chosen_examples_come_in_their_order(source):
+  ids = [example['id']
+         for example in input_pipeline.whole_examples(source, 'train')]
+  chosen = np.zeros(len(ids), bool)
+  chosen[[1, 4, 9]] = True
+  assert [example['id'] for example in input_pipeline.whole_examples(
+      source, 'train', chosen=chosen)] == [ids[1], ids[4], ids[9]]

@@ -8,11 +8,16 @@ import tensorflow as tf
 
 from scribble_jax.data import records
 from scribble_jax.data.augment import augment
+from scribble_jax.data.masks import SCRIBBLED_CLASSES
 from scribble_jax.errors import UserError
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
                'pseudo_label_distance')  # What stage 2 learns from.
-SCRIBBLED_CLASSES = 'scribbled_classes'  # Of the whole image, not of a crop.
+
+
+def keep_off_accelerators():
+  """Leaves the accelerators' memory to JAX."""
+  tf.config.set_visible_devices([], 'GPU')
 
 
 def decode(example, names):
@@ -58,6 +63,7 @@ def train_batches(source, inputs, *, augmentation, batch_size, seed, start_step,
   ds = ds.shard(process_count, process_index)
 
   def prepare(index, example):
+    """Decodes and augments an example as its place in the run says."""
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), index)
     decoded = decode(example, masks)
     batch = augment(decoded, key, **augmentation)
@@ -70,21 +76,27 @@ def train_batches(source, inputs, *, augmentation, batch_size, seed, start_step,
   return _numpy(ds.prefetch(tf.data.AUTOTUNE))
 
 
-def whole_examples(source, split, *, limit=-1):
+def whole_examples(source, split, *, limit=-1, chosen=None):
   """Yields examples as they are, in the lists' order.
 
   Args:
     source: `records.Records`.
     split: 'train' or 'val'.
     limit: At most this many; -1 for all.
+    chosen: [N] bool, which of the split's N to decode; None for all.
 
   Yields:
     'id' (str), 'image' [H, W, 3] and `records.MASKS` [H, W], uint8.
   """
   def prepare(example):
+    """Decodes all that a record holds."""
     return {'id': example['id']} | decode(example, records.MASKS)
 
-  ds = records.read(source, split).take(limit)
+  ds = records.read(source, split)
+  if chosen is not None:
+    ds = ds.enumerate().filter(lambda index, _: tf.gather(chosen, index))
+    ds = ds.map(lambda _, example: example)
+  ds = ds.take(limit)
   ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   for example in _numpy(ds.prefetch(tf.data.AUTOTUNE)):
     yield example | {'id': example['id'].decode()}

@@ -7,6 +7,7 @@ from PIL import Image
 
 # Pillow's modes that hold one 8-bit index a pixel.
 _INDEX_MODES = ('P', 'L')
+SCRIBBLED_CLASSES = 'scribbled_classes'  # Of a whole image, not of a crop.
 
 
 def voc_palette():

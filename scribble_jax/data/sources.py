@@ -235,6 +235,7 @@ def load(example, class_names):
                   f'({error})']
 
   def read(path):
+    """Returns a mask, None without one or with a problem, which it notes."""
     if path is None:
       return None
     try:

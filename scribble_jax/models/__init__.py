@@ -6,6 +6,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.models import classifier
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
+from scribble_jax.normalization import normalize
 
 
 def build(config):
@@ -38,6 +39,25 @@ def build_classifier(config, with_segmentation):
       head=head if with_segmentation else None,
       output_stride=_choose('output_stride', config.output_stride, _STRIDES),
       **_common(config))
+
+
+def apply_in_training(model, variables, images, rng):
+  """Runs a network on a batch in training mode.
+
+  Args:
+    model: Of either stage.
+    variables: 'params' and 'batch_stats'.
+    images: [B, H, W, 3] uint8.
+    rng: Key of the dropout.
+
+  Returns:
+    outputs: What the model returns.
+    batch_stats: The updated running statistics.
+  """
+  outputs, updated = model.apply(
+      variables, normalize(images), train=True, rngs={'dropout': rng},
+      mutable=['batch_stats'])
+  return outputs, updated['batch_stats']
 
 
 _HEADS = {head: head for head in deeplab.DILATIONS}

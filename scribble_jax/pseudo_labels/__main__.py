@@ -13,9 +13,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
 
 from absl import flags
 import jax
-import tensorflow as tf
 
 from scribble_jax import command_line
+from scribble_jax.data import input_pipeline
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import stage
 
@@ -23,7 +23,7 @@ from scribble_jax.pseudo_labels import stage
 def main(argv):
   """Runs the stage that the flags describe and prints its table."""
   del argv
-  tf.config.set_visible_devices([], 'GPU')  # Leave accelerator memory to JAX.
+  input_pipeline.keep_off_accelerators()
   command_line.join_job()
   summary = stage.generate(_CONFIG.value, _WORKDIR.value)
   if summary and not jax.process_index():

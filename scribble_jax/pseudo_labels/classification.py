@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from scribble_jax import losses
+from scribble_jax import models
 from scribble_jax import resize
-from scribble_jax.data.input_pipeline import SCRIBBLED_CLASSES
-from scribble_jax.normalization import normalize
+from scribble_jax.data.masks import SCRIBBLED_CLASSES
 
 INPUTS = ('scribble', SCRIBBLED_CLASSES)
 
@@ -30,12 +30,12 @@ def loss_terms(model, variables, batch, rng, *, enabled):
     terms: {name: scalar}.
     batch_stats: The updated running statistics.
   """
-  (activations, logits), updated = model.apply(
-      variables, normalize(batch['image']), train=True,
-      rngs={'dropout': rng}, mutable=['batch_stats'])
+  (activations, logits), batch_stats = models.apply_in_training(
+      model, variables, batch['image'], rng)
   scribble = batch['scribble']
 
   def classification():
+    """The soft margin of the classes that are known."""
     foreground = jnp.arange(1, activations.shape[-1] + 1)
     shown = jnp.any(
         scribble[..., None] == foreground[None, None, None], axis=(1, 2))
@@ -48,7 +48,7 @@ def loss_terms(model, variables, batch, rng, *, enabled):
       'scribble': lambda: losses.partial_cross_entropy(
           resize.resize_corners_aligned(logits, scribble.shape[1:]), scribble),
   }
-  return {name: compute[name]() for name in enabled}, updated['batch_stats']
+  return {name: compute[name]() for name in enabled}, batch_stats
 
 
 def class_maps(model, variables, images):

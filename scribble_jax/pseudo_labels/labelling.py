@@ -9,6 +9,7 @@ from scribble_jax import results
 from scribble_jax.data import masks
 from scribble_jax.losses import IGNORE_LABEL
 from scribble_jax.pseudo_labels import calibration
+from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
 
 STAGES = ('raw', 'refined')
@@ -57,10 +58,11 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
       if np.all(target == IGNORE_LABEL) or (
           histograms is held_out and len(classes) == 1):
         continue  # Nothing to compare with, or nothing to tell apart.
-      both = scores.source_scores(
-          labels['source'], item.scores, example['image'],
-          scores.seeds_of(scribble, classes), refinement)
-      for stage, values in zip(STAGES, both, strict=True):
+      seeds = scores.seeds_of(scribble, classes)
+      raw = scores.raw_scores(
+          labels['source'], item.scores, example['image'], seeds, refinement)
+      refined = propagation.refine(example['image'], raw, seeds, **refinement)
+      for stage, values in zip(STAGES, (raw, refined), strict=True):
         channel, score = scores.foreground(values)
         predicted = classes[channel]
         stroke = scribble != IGNORE_LABEL  # Keeps its class at any threshold.
@@ -123,26 +125,38 @@ def figures(curves):
                          else float(calibration.THRESHOLDS[best]))}
 
 
-def make_labels(item, labels, refinement, thresholds):
-  """Returns raw scores and the pseudo-labels before and after refinement.
+def stage_scores(item, stage, labels, refinement):
+  """Returns an image's scores, [H, W, K].
 
   Args:
     item: `network.Judged`.
+    stage: Of STAGES.
     labels: The config's `labels`, a dict.
     refinement: The config's `refinement`, a dict.
-    thresholds: {'raw' and 'refined': [C]}.
-
-  Returns:
-    scores: [H, W, K].
-    pseudo_labels: {'raw' and 'refined': [H, W] uint8}.
   """
+  image = item.example['image']
   seeds = scores.seeds_of(item.example['scribble'], item.classes)
-  both = scores.source_scores(
-      labels['source'], item.scores, item.example['image'], seeds, refinement)
-  return both[0], {
-      stage: scores.label(values, thresholds[stage], seeds,
-                          item.classes, labels['undecided'])
-      for stage, values in zip(STAGES, both, strict=True)}
+  raw = scores.raw_scores(
+      labels['source'], item.scores, image, seeds, refinement)
+  if stage == 'raw':
+    return raw
+  return propagation.refine(image, raw, seeds, **refinement)
+
+
+def make_label(item, stage, labels, refinement, thresholds):
+  """Returns an image's pseudo-label, [H, W] uint8.
+
+  Args:
+    item: As of `stage_scores`.
+    stage: As of `stage_scores`.
+    labels: As of `stage_scores`.
+    refinement: As of `stage_scores`.
+    thresholds: {'raw' and 'refined': [C]}.
+  """
+  return scores.label(
+      stage_scores(item, stage, labels, refinement), thresholds[stage],
+      scores.seeds_of(item.example['scribble'], item.classes), item.classes,
+      labels['undecided'])
 
 
 def write_label(folder, item, pseudo_label):
@@ -165,28 +179,21 @@ def quality(examples, folder, class_names):
     share, 'precision' and 'recall' by class name; None if no image has a ground
     truth.
   """
-  num_labelled = [0]
-
-  def compared():
-    for example in examples:
-      if not np.all(example['ground_truth'] == IGNORE_LABEL):
-        labels = masks.read_mask(folder / f'{example["id"]}.png')
-        undecided = labels == IGNORE_LABEL
-        num_labelled[0] += np.sum(example['ground_truth'] != IGNORE_LABEL)
-        yield {'prediction': np.where(undecided, 0, labels),
-               'ground_truth': np.where(
-                   undecided, IGNORE_LABEL, example['ground_truth'])}
-
-  confusion = metrics.confusion_of_examples(compared(), len(class_names))
-  if not confusion.any():
+  confusion, num_labelled = 0, 0
+  for example in examples:
+    truth = example['ground_truth']
+    labels = masks.read_mask(folder / f'{example["id"]}.png')
+    decided = labels != IGNORE_LABEL
+    num_labelled += np.sum(truth != IGNORE_LABEL)
+    confusion += metrics.confusion_matrix(
+        truth[decided], labels[decided], len(class_names))
+  if not np.any(confusion):
     return None
-  named = lambda values: {
-      name: None if np.isnan(value) else float(value)
-      for name, value in zip(class_names, values, strict=True)}
   precision, recall = metrics.precision_and_recall(confusion)
   return results.summary(class_names, confusion) | {
-      'decided': confusion.sum() / num_labelled[0],
-      'precision': named(precision), 'recall': named(recall)}
+      'decided': float(confusion.sum() / num_labelled),
+      'precision': results.by_class(class_names, precision),
+      'recall': results.by_class(class_names, recall)}
 
 
 def report(summary):

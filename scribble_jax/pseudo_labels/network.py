@@ -1,6 +1,5 @@
 """The classifier of stage 1: trained, then asked about whole images."""
 
-import collections
 import dataclasses
 import functools
 
@@ -63,23 +62,23 @@ def make_judge(config, workdir, source):
       model, sharding.make_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size, maps=classification.class_maps)
   return functools.partial(
-      _judge, functools.partial(predict, outcome.state.variables),
-      config.model.num_classes, with_segmentation, config.labels.branch)
+      _judge, predict, outcome.state.variables, config.model.num_classes,
+      with_segmentation, config.labels.branch)
 
 
-def _judge(predict, num_classes, with_segmentation, branch, examples):
+def _judge(predict, variables, num_classes, with_segmentation, branch,
+           examples):
   """Yields Judged, in the order of the examples."""
-  under_way = collections.deque()
-
   def requests():
+    """Yields ((example, classes), (image, channels of the classes))."""
     for example in examples:
       classes = scores.classes_of(example['scribble'])
-      under_way.append((example, classes))
-      yield example['image'], classification.channels_of(
-          classes[1:], num_classes, with_segmentation)
+      yield (example, classes), (
+          example['image'], classification.channels_of(
+              classes[1:], num_classes, with_segmentation))
 
-  for prediction in predict(requests()):
-    example, classes = under_way.popleft()
+  for (example, classes), prediction in inference.predict_pairs(
+      predict, variables, requests()):
     yield Judged(example, classes, scores.network_scores(
         prediction.probabilities(), len(classes) - 1, branch))
 

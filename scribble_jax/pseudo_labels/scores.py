@@ -53,8 +53,8 @@ def network_scores(maps, num_foreground, branch):
   return (activations + probabilities) / 2
 
 
-def source_scores(source, network, image, seeds, refinement):
-  """Returns the scores of a source, raw and refined.
+def raw_scores(source, network, image, seeds, refinement):
+  """Returns the scores of a source before refinement, [H, W, K].
 
   Args:
     source: 'network'; 'diffusion', the strokes alone, spread; or 'fusion', the
@@ -64,13 +64,11 @@ def source_scores(source, network, image, seeds, refinement):
     seeds: From `seeds_of`.
     refinement: Keyword arguments of `propagation.refine`.
   """
-  refine = lambda prior: propagation.refine(image, prior, seeds, **refinement)
   if source == 'network':
-    raw = network
-  else:
-    raw = refine(np.zeros_like(network))
-    raw = raw if source == 'diffusion' else (raw + network) / 2
-  return raw, refine(raw)
+    return network
+  spread = propagation.refine(
+      image, np.zeros_like(network), seeds, **refinement)
+  return spread if source == 'diffusion' else (spread + network) / 2
 
 
 def foreground(scores):

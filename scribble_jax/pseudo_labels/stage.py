@@ -66,8 +66,7 @@ def with_pseudo_labels(config):
   name = hashlib.sha256(settings.encode()).hexdigest()[:8]
   root = pathlib.Path(config.data.root)
   folder = pathlib.Path(config.data.stage1, name)
-  summary = _generate_at(
-      root / folder, stage1, source)
+  summary = _generate_at(root / folder, stage1, source)
   if summary is None:
     return None
   if not jax.process_index():
@@ -167,8 +166,8 @@ def _final(config):
   return 'refined' if config.labels.refine else 'raw'
 
 
-def _examples(source, limit=-1):
-  return input_pipeline.whole_examples(source, 'train', limit=limit)
+def _examples(source, **which):
+  return input_pipeline.whole_examples(source, 'train', **which)
 
 
 def _settings(config, source):
@@ -188,7 +187,7 @@ def _settings(config, source):
       'labels': {key: everything[key] for key in labels},
       'classifier': classifier | {
           'crop_size': data['crop_size'], 'augmentation': data['augmentation'],
-          'data': json.loads(json.dumps(dict(source.builder.info.metadata)))}}
+          'data': dict(source.builder.info.metadata)}}
 
 
 def _read(path):
@@ -240,9 +239,9 @@ def _calibrate(config, source, judge):
   """Returns what `labelling.calibrate` finds on a sample of the images."""
   total = source.num_examples('train')
   count = min(config.labels.calibration_images, total)
-  chosen = set(np.random.default_rng(config.seed).permutation(total)[:count])
-  sample = lambda: (example for index, example in enumerate(_examples(source))
-                    if index in chosen)
+  chosen = np.zeros(total, bool)
+  chosen[np.random.default_rng(config.seed).permutation(total)[:count]] = True
+  sample = lambda: _examples(source, chosen=chosen)
   calibration = labelling.calibrate(
       judge(sample()), config.labels.to_dict(), config.refinement.to_dict(),
       num_classes=config.model.num_classes, seed=config.seed, total=count,
@@ -259,22 +258,24 @@ def _write_labels(config, source, judge, calibration, folder, done, writing):
                    initial=len(done), total=source.num_examples('train'),
                    unit='image', dynamic_ncols=True):
     if writing:  # The first host writes for all.
-      _, both = labelling.make_labels(
-          item, config.labels.to_dict(), config.refinement.to_dict(),
-          thresholds)
-      labelling.write_label(folder, item, both[_final(config)])
+      labelling.write_label(folder, item, labelling.make_label(
+          item, _final(config), config.labels.to_dict(),
+          config.refinement.to_dict(), thresholds))
 
 
 def _panel_row(config, item, calibration):
   """Returns the pictures of one example, for `panels.draw_panels`."""
-  raw, both = labelling.make_labels(
-      item, config.labels.to_dict(), config.refinement.to_dict(),
-      labelling.thresholds_of(calibration))
+  labels, refinement = config.labels.to_dict(), config.refinement.to_dict()
+  thresholds = labelling.thresholds_of(calibration)
+  raw, refined = (
+      labelling.make_label(item, stage, labels, refinement, thresholds)
+      for stage in labelling.STAGES)
+  scores = labelling.stage_scores(item, 'raw', labels, refinement)
   example = item.example
   return {'image': example['image'], 'scribble': example['scribble'],
           'heat_map': pictures.heat_map(
-              example['image'], raw[..., 1:].max(-1, initial=0)),
-          'raw_pseudo_label': both['raw'], 'pseudo_label': both['refined'],
+              example['image'], scores[..., 1:].max(-1, initial=0)),
+          'raw_pseudo_label': raw, 'pseudo_label': refined,
           'ground_truth': example['ground_truth']}
 
 
