@@ -51,12 +51,10 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
     """LoRM of METHOD 2 on the last features."""
     foreground = lorm.foreground_mask(
         pseudo_label, features.shape[1:3], method['lorm_foreground'])
-    rectified = model.apply(
+    return model.apply(
         {'params': variables['params']}, features, foreground,
-        method='rectify')
-    return lorm.lorm_loss(
-        features, rectified, foreground,
-        background=method['lorm_background'], normaliser=method['normaliser'])
+        background=method['lorm_background'],
+        normaliser=method['normaliser'], method='lorm_loss')
 
   compute = {
       'scribble': lambda: losses.partial_cross_entropy(

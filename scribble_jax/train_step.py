@@ -39,8 +39,9 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
   def train_step(state, batch, rng):
     """Returns the state after one more update, and its metrics."""
     rng = jax.random.fold_in(rng, state.step)
-    (total, (terms, batch_stats)), grads = jax.value_and_grad(
-        loss_fn, has_aux=True)(state.params, state.batch_stats, batch, rng)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # For LoRM.
+      (total, (terms, batch_stats)), grads = jax.value_and_grad(
+          loss_fn, has_aux=True)(state.params, state.batch_stats, batch, rng)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     metrics = {f'loss/{name}': value for name, value in terms.items()}
     metrics |= {

@@ -1,11 +1,16 @@
 """LoRM, its mask and its loss against PyTorch in float64 and by hand."""
 
+import functools
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
+from scribble_jax import sharding
 from scribble_jax.models import lorm
 from tests.oracles import torch_losses
 
@@ -55,10 +60,6 @@ def oracle_features(features):
   return leaf.contiguous().requires_grad_()
 
 
-def channels_last(x):
-  return x.detach().permute(0, 2, 3, 1).numpy()
-
-
 def oracle_gradients(module, leaf):
   """The gradients of a backward pass in the product's layout."""
   gradients = {'gamma': module.gamma.grad.numpy()[0]}
@@ -67,11 +68,18 @@ def oracle_gradients(module, leaf):
     gradients[name] = {
         'kernel': convolution.weight.grad.numpy()[:, :, 0, 0].T,
         'bias': convolution.bias.grad.numpy()}
-  return gradients, channels_last(leaf.grad)
+  return gradients, leaf.grad.permute(0, 2, 3, 1).numpy()
 
 
-def apply(params, features, foreground):
-  return jax.jit(lorm.LoRM().apply)({'params': params}, features, foreground)
+def loss_of(params, features, foreground, background='official',
+            normaliser='official', dtype=jnp.float32):
+  return lorm.LoRM(dtype).apply(
+      {'params': params}, features, foreground, background, normaliser)
+
+
+def value_and_gradients(*args, **kwargs):
+  return jax.jit(jax.value_and_grad(
+      functools.partial(loss_of, **kwargs), argnums=(0, 1)))(*args)
 
 
 def assert_close(actual, expected, tolerance=1e-5):
@@ -81,77 +89,103 @@ def assert_close(actual, expected, tolerance=1e-5):
       error / np.linalg.norm(expected))
 
 
-# 35, 143 and 306 positions: no multiple of a power of two.
-@pytest.mark.parametrize('size', [(5, 7), (13, 11), (18, 17)])
-def test_rectified_features_agree_with_pytorch(size):
-  features, foreground = random_case(size)
-  params = random_params()
-  rectified = apply(params, features, foreground)
-  assert rectified.dtype == jnp.float32
-  expected = channels_last(
-      make_oracle(params)(oracle_features(features),
-                          torch.tensor(foreground)))
-  assert_close(rectified, expected)
-  np.testing.assert_array_equal(rectified[~foreground], 0)
-  assert np.all(np.any(expected[foreground], axis=-1))
+def test_aggregation_agrees_with_pytorch():
+  rng = np.random.default_rng(0)
+  unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+  queries, keys = (unit(rng.normal(size=(rows, CHANNELS))).astype(np.float32)
+                   for rows in (5, 143))
+  values = rng.normal(size=(143, CHANNELS)).astype(np.float32)
+  weights = torch.softmax(torch.tensor(
+      queries.astype(np.float64) @ keys.T.astype(np.float64)), dim=-1)
+  expected = weights @ torch.tensor(values, dtype=torch.float64)
+  assert_close(lorm.aggregate(queries, keys, values), expected.numpy(), 1e-6)
 
 
-@pytest.mark.parametrize('size', [(5, 7), (13, 11), (18, 17)])
+# 35, 143, 306 and 992 positions: no multiple of a block, and among the four
+# masks are counts that take blocks of each size, whole ones and parts.
+@pytest.mark.parametrize('size', [(5, 7), (13, 11), (18, 17), (32, 31)])
 @pytest.mark.parametrize(('background', 'normaliser'), SWITCHES)
 def test_loss_and_gradients_agree_with_pytorch(size, background, normaliser):
   features, foreground = random_case(size)
   params = random_params()
-
-  def loss(params, features):
-    rectified = lorm.LoRM().apply({'params': params}, features, foreground)
-    return lorm.lorm_loss(features, rectified, foreground,
-                          background=background, normaliser=normaliser)
-
-  value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(
-      params, features)
+  value, gradients = value_and_gradients(
+      params, features, foreground, background=background,
+      normaliser=normaliser)
 
   module, leaf = make_oracle(params), oracle_features(features)
   mask = torch.tensor(foreground)
   expected = torch_losses.lorm_loss(
       leaf, module(leaf, mask), mask, background, normaliser)
   expected.backward()
-  assert value.shape == ()
+  assert value.shape == () and value.dtype == jnp.float32
   np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
+  np.testing.assert_allclose(  # Not differentiated.
+      loss_of(params, features, foreground, background, normaliser), value,
+      rtol=1e-6)
   jax.tree.map(assert_close, gradients, oracle_gradients(module, leaf))
 
 
-def test_gradients_of_any_function_of_the_rectified_features():
+def test_gradients_carry_the_weight_of_the_loss():
   features, foreground = random_case((13, 11))
   params = random_params()
-  cotangent = np.random.default_rng(2).normal(size=features.shape)
-  cotangent = cotangent.astype(np.float32)
+  _, gradients = value_and_gradients(params, features, foreground)
+  weighted = jax.grad(lambda *args: 0.3 * loss_of(*args), argnums=(0, 1))(
+      params, features, foreground)
+  jax.tree.map(lambda actual, expected: assert_close(
+      actual, 0.3 * np.asarray(expected), 1e-6), weighted, gradients)
 
-  def weighted_sum(params, features):
-    rectified = lorm.LoRM().apply({'params': params}, features, foreground)
-    return jnp.sum(rectified * cotangent)
 
-  gradients = jax.jit(jax.grad(weighted_sum, argnums=(0, 1)))(
-      params, features)
+def largest_arrays(function, *args):
+  """Sizes of all arrays in the compiled program, in elements, descending."""
+  text = jax.jit(function).lower(*args).compile().as_text()
+  shapes = set(re.findall(r'f32\[([0-9,]+)\]', text))
+  return sorted((math.prod(map(int, shape.split(','))) for shape in shapes),
+                reverse=True)
 
-  module, leaf = make_oracle(params), oracle_features(features)
-  rectified = module(leaf, torch.tensor(foreground))
-  rectified.backward(
-      torch.tensor(cotangent, dtype=torch.float64).permute(0, 3, 1, 2))
-  jax.tree.map(assert_close, gradients, oracle_gradients(module, leaf))
+
+def test_no_array_of_all_pairs_exists():
+  side, batch = 48, 3  # 2,304 positions: 5.3 million pairs an image.
+  features = jnp.ones([batch, side, side, CHANNELS])
+  foreground = jnp.ones([batch, side, side], bool)
+  gradient = jax.value_and_grad(loss_of, argnums=(0, 1))
+  largest = largest_arrays(gradient, random_params(), features, foreground)[0]
+  assert largest <= max(lorm.BLOCK_ROWS) * side**2
+  # The oracle of this test: it does find an array of pairs.
+  pairs = lambda x: jnp.exp(x @ x.T)
+  assert largest_arrays(pairs, jnp.ones([side**2, CHANNELS]))[0] == side**4
+
+
+def test_devices_add_no_collective_but_one():
+  features, foreground = random_case((13, 11))
+  params = random_params()
+  expected = value_and_gradients(params, features, foreground)
+  for count in (2, 4):
+    mesh = sharding.make_mesh(jax.devices()[:count])
+    replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+    with jax.set_mesh(mesh):
+      compiled = jax.jit(
+          jax.value_and_grad(loss_of, argnums=(0, 1)),
+          in_shardings=(replicated, by_batch, by_batch)).lower(
+              params, features, foreground).compile()
+    text = compiled.as_text()
+    found = {name: text.count(f' {name}(') + text.count(f' {name}-start(')
+             for name in ('all-reduce', 'all-gather', 'all-to-all',
+                          'collective-permute', 'reduce-scatter')}
+    # The sums; a gradient of parameters takes one whatever the formulation.
+    assert found == dict.fromkeys(found, 0) | {'all-reduce': 1}
+    actual = compiled(*jax.device_put(
+        (params, features, foreground), (replicated, by_batch, by_batch)))
+    jax.tree.map(lambda a, b: assert_close(a, np.asarray(b), 1e-6),
+                 actual, expected)
 
 
 @pytest.mark.parametrize(('background', 'normaliser'), SWITCHES)
 def test_empty_foreground_is_finite(background, normaliser):
   features, _ = random_case((5, 7))
   foreground = np.zeros(features.shape[:3], bool)
-
-  def loss(params, features):
-    rectified = lorm.LoRM().apply({'params': params}, features, foreground)
-    return lorm.lorm_loss(features, rectified, foreground,
-                          background=background, normaliser=normaliser)
-
-  value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(
-      random_params(), features)
+  value, gradients = value_and_gradients(
+      random_params(), features, foreground, background=background,
+      normaliser=normaliser)
   count = {'official': np.sum(features != 0), 'corrected': features.size}
   expected = np.sum(np.square(features)) / count[normaliser]
   if background == 'corrected':
@@ -169,34 +203,34 @@ def test_zero_feature_vectors_are_finite():
   for name in ('query_conv', 'key_conv'):
     params[name]['bias'][:] = 0
 
-  def loss(params, features):
-    rectified = lorm.LoRM().apply({'params': params}, features, foreground)
-    return lorm.lorm_loss(features, rectified, foreground), rectified
-
-  gradients, rectified = jax.grad(loss, argnums=(0, 1), has_aux=True)(
-      params, features)
-  # A zero query is as similar to every position: it takes the plain mean.
-  assert_close(rectified[3, 2, 0],
-               params['gamma'] * np.mean(features[3], axis=(0, 1)))
+  _, gradients = value_and_gradients(params, features, foreground)
   jax.tree.map(lambda x: np.testing.assert_array_equal(np.isfinite(x), True),
                gradients)
 
 
-def test_bfloat16_products_stay_close_and_give_float32():
-  features, foreground = random_case((5, 7))
+def test_bfloat16_products_stay_close():
+  features, foreground = random_case((13, 11))
   params = random_params()
-  rectified = lorm.LoRM(dtype=jnp.bfloat16).apply(
-      {'params': params}, jnp.asarray(features, jnp.bfloat16), foreground)
-  assert rectified.dtype == jnp.float32
-  assert_close(rectified, np.asarray(apply(params, features, foreground)),
-               tolerance=0.02)
+  exact, exact_gradients = value_and_gradients(params, features, foreground)
+  value, gradients = value_and_gradients(
+      params, jnp.asarray(features, jnp.bfloat16), foreground,
+      dtype=jnp.bfloat16)
+  assert value.dtype == jnp.float32
+  assert gradients[1].dtype == jnp.bfloat16
+  np.testing.assert_allclose(value, exact, rtol=0.02)
+  assert_close(np.asarray(gradients[1], np.float32),
+               np.asarray(exact_gradients[1]), 0.02)
+  for name in ('query_conv', 'key_conv'):
+    assert_close(gradients[0][name]['kernel'],
+                 np.asarray(exact_gradients[0][name]['kernel']), 0.05)
 
 
 def test_initial_parameters():
   channels = 256
   features = jnp.ones([1, 2, 2, channels])
   params = lorm.LoRM().init(
-      jax.random.key(0), features, jnp.ones([1, 2, 2], bool))['params']
+      jax.random.key(0), features, jnp.ones([1, 2, 2], bool), 'official',
+      'official')['params']
   assert set(params) == {'query_conv', 'key_conv', 'gamma'}
   assert params['gamma'].shape == () and params['gamma'] == 1
   for name in ('query_conv', 'key_conv'):
@@ -211,41 +245,37 @@ def test_initial_parameters():
   assert np.any(params['query_conv']['kernel'] != params['key_conv']['kernel'])
 
 
+def uniform_params(channels, gamma):
+  """Queries and keys of 0: every position is as similar to every other."""
+  zeros = {'kernel': jnp.zeros([channels, channels]),
+           'bias': jnp.zeros([channels])}
+  return {'query_conv': zeros, 'key_conv': zeros, 'gamma': jnp.float32(gamma)}
+
+
 @pytest.mark.parametrize(('background', 'normaliser', 'expected'), [
-    ('official', 'official', 9 / 3),
-    ('official', 'corrected', 9 / 6),
-    ('corrected', 'official', 5 / 2),
-    ('corrected', 'corrected', 5 / 3),
+    ('official', 'official', 8 / 2),
+    ('official', 'corrected', 8 / 6),
+    ('corrected', 'official', 4 / 1),
+    ('corrected', 'corrected', 4 / 3),
 ])
 def test_loss_by_hand(background, normaliser, expected):
+  # The mean, [1.5, 1, 0.5], times 2 rectifies the first to [3, 2, 1].
   features = jnp.array([[[[3.0, 0.0, 1.0], [0.0, 2.0, 0.0]]]])
-  rectified = jnp.array([[[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]])
   foreground = jnp.array([[[True, False]]])
-  loss = lorm.lorm_loss(features, rectified, foreground,
-                        background=background, normaliser=normaliser)
+  loss = loss_of(uniform_params(3, 2.0), features, foreground, background,
+                 normaliser)
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
-
-
-def test_loss_is_official_by_default():
-  features = jnp.array([[[[3.0, 0.0, 1.0], [0.0, 2.0, 0.0]]]])
-  rectified = jnp.array([[[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]])
-  loss = lorm.lorm_loss(features, rectified, jnp.array([[[True, False]]]))
-  np.testing.assert_allclose(loss, 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(('background', 'normaliser'), SWITCHES)
 def test_loss_of_perfectly_rectified_features_is_zero(
     background, normaliser):
-  features, foreground = random_case((5, 7))
-
-  def loss(features, rectified):
-    return lorm.lorm_loss(features, rectified, foreground,
-                          background=background, normaliser=normaliser)
-
-  value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(
-      features, features)
+  features = jnp.full([2, 5, 7, 3], 2.0)  # Sums of 2 are exact.
+  value, gradients = value_and_gradients(
+      uniform_params(3, 1.0), features, jnp.ones([2, 5, 7], bool),
+      background=background, normaliser=normaliser)
   assert value == 0
-  np.testing.assert_array_equal(np.stack(gradients), 0)
+  jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), gradients)
 
 
 def blobs(shape, seed):

@@ -136,9 +136,10 @@ class SegmentationNetwork(nn.Module):
     low_level, features = self.backbone(images, train)
     logits = self.decoder(low_level, features, train)
     if self.is_initializing():  # So that `init` makes LoRM's parameters too.
-      self.rectify(features, jnp.zeros(features.shape[:3], bool))
+      self.lorm_loss(features, jnp.zeros(features.shape[:3], bool),
+                     background='official', normaliser='official')
     return logits, features
 
-  def rectify(self, features, foreground):
-    """[B, h, w, K] and bool [B, h, w] -> rectified [B, h, w, K] (LoRM)."""
-    return self.lorm(features, foreground)
+  def lorm_loss(self, features, foreground, background, normaliser):
+    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: a scalar."""
+    return self.lorm(features, foreground, background, normaliser)

@@ -1,7 +1,15 @@
 """LoRM: similarity-weighted rectification of foreground features (METHOD 2).
 
-Shape letters: B batch, h w feature map, N = h * w tokens, K channels.
+No array of all pairs of positions exists, forward or backward. The foreground
+is rectified a block of rows at a time, against all positions of its image, and
+a block's gradient is taken while the block is there. So background rows cost
+nothing and memory does not grow with the batch.
+
+Shape letters: B batch, h w feature map, N = h * w tokens, K channels, R rows
+of a block.
 """
+
+import functools
 
 import flax.linen as nn
 import jax
@@ -12,6 +20,9 @@ from scribble_jax import resize
 from scribble_jax.models.resnet import kaiming_fan_out
 
 _EPSILON = 1e-8  # Smallest norm of a cosine, as in PyTorch.
+# Rows of a block, largest first: as many of each as fit into an image's
+# foreground; the last size takes the rest.
+BLOCK_ROWS = (512, 256, 128)
 
 
 def _unit(x):
@@ -20,56 +31,235 @@ def _unit(x):
   return x / norm
 
 
-@jax.jit
-def aggregate(queries, keys, values, foreground):
-  """Replaces each foreground token by a mean over all, weighted by similarity.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(a, b, dtype):
+  """float32 a @ b, and its gradients, of factors rounded to `dtype`."""
+  return jnp.matmul(a.astype(dtype), b.astype(dtype),
+                    preferred_element_type=jnp.float32)
+
+
+def _product_forward(a, b, dtype):
+  return _product(a, b, dtype), (a, b)
+
+
+def _product_backward(dtype, factors, gradient):
+  a, b = factors
+  return (_product(gradient, b.T, dtype), _product(a.T, gradient, dtype))
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _project(projection, x, dtype):
+  """A 1x1 convolution of [R, K] to unit length."""
+  return _unit(_product(x, projection['kernel'], dtype)
+               + projection['bias'][None])
+
+
+@functools.partial(jax.jit, static_argnames='dtype')
+def aggregate(queries, keys, values, dtype=jnp.float32):
+  """Means of the values, weighted by similarity.
 
   Args:
-    queries: [B, N, K] float, of any length: only directions count.
-    keys: [B, N, K] float.
-    values: [B, N, K] float.
-    foreground: [B, N] bool.
+    queries: [R, K] float32 of unit length.
+    keys: [N, K] float32 of unit length.
+    values: [N, K] float32.
+    dtype: Of the matrix products' factors; sums are float32.
 
   Returns:
-    [B, N, K] float32: softmax_j(cos(queries_i, keys_j)) values_j where
-    foreground_i, else 0.
+    [R, K] float32: softmax_j(cos(queries_i, keys_j)) values_j.
   """
-  queries, keys = (_unit(x.astype(jnp.float32)) for x in (queries, keys))
-  similarity = jnp.einsum('bic,bjc->bij', queries, keys)
-  weights = jax.nn.softmax(similarity, axis=-1)
-  weights = jnp.where(foreground[..., None], weights, 0.0)
-  return jnp.einsum('bij,bjc->bic', weights, values.astype(jnp.float32))
+  # A cosine is at most 1: no maximum is needed to keep exp in range.
+  weights = jnp.exp(_product(queries, keys.T, dtype))
+  return (_product(weights, values, dtype)
+          / jnp.sum(weights, axis=-1, keepdims=True))
+
+
+def _squares(tokens, rectified, counted, normaliser):
+  """Returns the sum over the counted rows, and how much it is divided by."""
+  squares = jnp.square(tokens - rectified)
+  squares = jnp.where(counted[:, None], squares, 0.0)
+  if normaliser == 'official':  # METHOD 8e.
+    count = jnp.sum(squares != 0)
+  else:
+    count = jnp.sum(counted) * squares.shape[-1]
+  return jnp.sum(squares), count.astype(jnp.float32)
+
+
+def _add(tree, other):
+  return jax.tree.map(jnp.add, tree, other)
+
+
+def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
+  """Returns one image's squares, their count and the squares' gradients.
+
+  Args:
+    params: As of `lorm_loss`.
+    tokens: [N, K] float32.
+    foreground: [N] bool.
+    background: As of `lorm_loss`, like the others.
+
+  Returns:
+    (sum, count, gradient of params), gradient of tokens.
+  """
+  key_params, row_params = params['key_conv'], {
+      name: params[name] for name in ('query_conv', 'gamma')}
+  keys, pull_keys = jax.vjp(
+      lambda *args: _project(*args, dtype), key_params, tokens)
+
+  def block_sum(params, rows, keys, tokens, valid):
+    rectified = params['gamma'] * aggregate(
+        _project(params['query_conv'], rows, dtype), keys, tokens, dtype)
+    return _squares(rows, rectified, valid, normaliser)
+
+  sizes = [size for size in BLOCK_ROWS if size <= len(tokens)]
+  sizes = sizes or BLOCK_ROWS[-1:]
+  num_rows = jnp.sum(foreground)
+  foreground_first = jnp.pad(
+      jnp.argsort(~foreground, stable=True), (0, sizes[-1]))
+
+  def add_block(size, carry):
+    start, sums, gradients, d_tokens = carry
+    indices = jax.lax.dynamic_slice_in_dim(foreground_first, start, size)
+    valid = start + jnp.arange(size) < num_rows
+    square_sum, pull, count = jax.vjp(
+        functools.partial(block_sum, valid=valid),
+        row_params, tokens[indices], keys, tokens, has_aux=True)
+    d_params, d_rows, d_keys, d_values = pull(jnp.ones_like(square_sum))
+    # The padding's rows are some background tokens, with gradient 0.
+    d_tokens = (d_tokens + d_values).at[indices].add(d_rows)
+    return (start + size, _add(sums, (square_sum, count)),
+            _add(gradients, (d_params, d_keys)), d_tokens)
+
+  pulled = tokens if background == 'official' else jnp.zeros_like(tokens)
+  pulled = jnp.where(foreground[:, None], 0.0, pulled)
+  sums = _squares(pulled, 0.0, ~foreground & (background == 'official'),
+                  normaliser)
+  gradients = jax.tree.map(jnp.zeros_like, (row_params, keys))
+  carry = jnp.int32(0), sums, gradients, 2 * pulled
+  for size in sizes:
+    needed = size if size != sizes[-1] else 1  # Rows left for one more block.
+    carry = jax.lax.while_loop(
+        lambda carry, needed=needed: carry[0] + needed <= num_rows,
+        functools.partial(add_block, size), carry)
+  _, sums, (d_row_params, d_keys), d_tokens = carry
+  d_key_params, d_tokens_of_keys = pull_keys(d_keys)
+  d_params = d_row_params | {'key_conv': d_key_params}
+  return (*sums, d_params), d_tokens + d_tokens_of_keys
+
+
+def _batch_sums(params, features, foreground, axis_name=None, **switches):
+  """Sums `_image_sums` over a batch, image after image.
+
+  Args:
+    params: As of `lorm_loss`.
+    features: [B, h, w, K].
+    foreground: [B, h, w] bool.
+    axis_name: Mesh axis of the devices that hold the batch's other images.
+    **switches: As of `_image_sums`.
+
+  Returns:
+    (sum, count, gradient of params), gradient of features.
+  """
+  channels = features.shape[-1]
+
+  def add_image(total, image):
+    tokens, foreground = image
+    sums, d_tokens = _image_sums(
+        params, tokens.reshape(-1, channels).astype(jnp.float32),
+        foreground.reshape(-1), **switches)
+    d_tokens = d_tokens.reshape(tokens.shape)
+    return _add(total, sums), d_tokens.astype(features.dtype)
+
+  zeros = jnp.float32(0), jnp.float32(0), jax.tree.map(jnp.zeros_like, params)
+  total, d_features = jax.lax.scan(add_image, zeros, (features, foreground))
+  if axis_name:
+    total = jax.lax.psum(total, axis_name)
+  return total, d_features
+
+
+def _loss_and_gradients(params, features, foreground, **switches):
+  """Returns the loss and its gradients by params and features."""
+  mesh = jax.sharding.get_abstract_mesh()
+  sums = functools.partial(_batch_sums, **switches)
+  if not mesh.empty:  # Each device loops over its own images.
+    batch, replicated = jax.P('data'), jax.P()
+    sums = jax.shard_map(
+        functools.partial(sums, axis_name='data'), check_vma=False,
+        in_specs=(replicated, batch, batch), out_specs=(replicated, batch))
+  (total, count, d_params), d_features = sums(params, features, foreground)
+  count = jnp.maximum(count, 1.0)
+  return total / count, jax.tree.map(
+      lambda x: (x / count).astype(x.dtype), (d_params, d_features))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def lorm_loss(params, features, foreground, background, normaliser, dtype):
+  """Mean squared distance between features and rectified features.
+
+  Under a mesh (`jax.set_mesh`) every device works on its share of the batch,
+  and what it has summed is added up over the axis 'data'.
+
+  Args:
+    params: {'query_conv', 'key_conv': {'kernel' [K, K], 'bias' [K]},
+      'gamma' []}, float32.
+    features: [B, h, w, K].
+    foreground: [B, h, w] bool, from `foreground_mask`.
+    background: METHOD 8c: 'official', background positions count, so their
+      features are pulled to zero; 'corrected', only the foreground counts.
+    normaliser: METHOD 8e: 'official', the number of squares that are not 0;
+      'corrected', the number of elements of the positions that count.
+    dtype: Of the matrix products' factors; sums are float32.
+
+  Returns:
+    Scalar float32 over the whole batch. Gradients reach the features both as
+    they are and as they are rectified.
+  """
+  return _loss_and_gradients(
+      params, features, foreground, background=background,
+      normaliser=normaliser, dtype=dtype)[0]
+
+
+def _lorm_loss_forward(params, features, foreground, *switches):
+  return _loss_and_gradients(params, features, foreground, **dict(
+      zip(('background', 'normaliser', 'dtype'), switches, strict=True)))
+
+
+def _lorm_loss_backward(*args):
+  *_, gradients, scale = args
+  return (*jax.tree.map(
+      lambda x: (scale * x).astype(x.dtype), gradients), None)
+
+
+lorm_loss.defvjp(_lorm_loss_forward, _lorm_loss_backward)
+
+
+class _Projection(nn.Module):
+  """The parameters of a 1x1 convolution."""
+
+  @nn.compact
+  def __call__(self, channels):
+    return {
+        'kernel': self.param('kernel', kaiming_fan_out, (channels, channels)),
+        'bias': self.param('bias', nn.initializers.zeros, (channels,))}
 
 
 class LoRM(nn.Module):
   """The local rectification module: two projections and a learned scale.
 
   Attributes:
-    dtype: Compute type of the projections. The aggregation takes float32, in
-      the backend's default precision.
+    dtype: Compute type of the matrix products.
   """
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, features, foreground):
-    """Returns the rectified features.
-
-    Args:
-      features: [B, h, w, K] last backbone features.
-      foreground: [B, h, w] bool, from `foreground_mask`.
-
-    Returns:
-      [B, h, w, K] float32, 0 outside the foreground.
-    """
-    batch, height, width, channels = features.shape
-    tokens = features.reshape(batch, height * width, channels)
-    project = lambda name: nn.Dense(
-        channels, dtype=self.dtype, kernel_init=kaiming_fan_out, name=name)
-    gamma = self.param('gamma', nn.initializers.ones, ())
-    rectified = gamma * aggregate(
-        project('query_conv')(tokens), project('key_conv')(tokens), tokens,
-        foreground.reshape(batch, height * width))
-    return rectified.reshape(features.shape)
+  def __call__(self, features, foreground, background, normaliser):
+    """Returns `lorm_loss` of these parameters."""
+    params = {name: _Projection(name=name)(features.shape[-1])
+              for name in ('query_conv', 'key_conv')}
+    params['gamma'] = self.param('gamma', nn.initializers.ones, ())
+    return lorm_loss(params, features, foreground, background, normaliser,
+                     self.dtype)
 
 
 def foreground_mask(pseudo_label, size, mode='official'):
@@ -90,27 +280,3 @@ def foreground_mask(pseudo_label, size, mode='official'):
     return classes[:, rows][:, :, columns] > 0
   classes = classes[..., None].astype(jnp.float32)
   return resize.resize_corners_aligned(classes, size)[..., 0] > 0
-
-
-def lorm_loss(features, rectified, foreground, *, background='official',
-              normaliser='official'):
-  """Mean squared distance between features and rectified features.
-
-  Args:
-    features: [B, h, w, K].
-    rectified: [B, h, w, K], the result of `LoRM`.
-    foreground: [B, h, w] bool, the mask that `rectified` was made with.
-    background: METHOD 8c: 'official', background positions count, so their
-      features are pulled to zero; 'corrected', only the foreground counts.
-    normaliser: METHOD 8e: 'official', the number of squares that are not 0;
-      'corrected', the number of elements of the positions that count.
-
-  Returns:
-    Scalar float32 over the whole batch; gradients reach both features.
-  """
-  squares = jnp.square(features.astype(jnp.float32) - rectified)
-  counted = jnp.broadcast_to(
-      foreground[..., None] | (background == 'official'), squares.shape)
-  if normaliser == 'official':
-    counted &= squares != 0
-  return losses.masked_mean(squares, counted)
