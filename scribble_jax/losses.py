@@ -1,56 +1,118 @@
 """The segmentation losses (METHOD 2): pure functions, arrays to scalars.
 
-Shape letters: B batch, H W image, C classes. Logits have the labels' size
-already (scribble_jax.resize). All arithmetic is float32. A mean over nothing
-is 0 with a zero gradient, never NaN.
+A pixel loss says what each pixel's prediction costs and which pixels count;
+`means_over_pixels` upsamples the logits and averages any number of them with
+one softmax. All arithmetic is float32. A mean over nothing is 0 with a zero
+gradient, never NaN.
+
+Shape letters: B batch, H W image, C classes.
 """
 
 import jax
 import jax.numpy as jnp
 
+from scribble_jax import resize
+
 IGNORE_LABEL = 255
+_STRIP_ROWS = 32  # Pixels; more take more memory and save no time.
 
 
 def masked_mean(values, mask):
   """Mean of `values` where `mask` holds; 0 where it never does."""
-  total = jnp.sum(jnp.where(mask, values, 0.0))
-  return total / jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1.0)
+  return _mean(*_masked_sum(values, mask))
 
 
-def partial_cross_entropy(logits, labels):
-  """Cross-entropy over the labelled pixels, CE(scribble) in METHOD 2.
+def _masked_sum(values, mask):
+  return (jnp.sum(jnp.where(mask, values, 0.0)),
+          jnp.sum(mask, dtype=jnp.float32))
+
+
+def _mean(total, count):
+  return total / jnp.maximum(count, 1.0)
+
+
+def means_over_pixels(logits, maps, pixel_losses):
+  """Averages losses over the pixels of a batch.
+
+  The logits are upsampled a strip of rows at a time, and once more for the
+  gradient, so that they never exist at full size.
 
   Args:
-    logits: [B, H, W, C] float scores.
-    labels: [B, H, W] integer classes; IGNORE_LABEL marks an unlabelled pixel.
+    logits: [B, h, w, C] float scores.
+    maps: {name: [B, H, W]} of labels and weights. Logits are resized to
+      (H, W), bilinearly, corners aligned.
+    pixel_losses: {name: `(log_probs, maps) -> (values, counted)`}, such as the
+      functions below: of a strip's float32 [B, rows, W, C] and {name:
+      [B, rows, W]}, the loss and whether it counts, both [B, rows, W].
 
   Returns:
-    Scalar mean over the labelled pixels of the whole batch.
+    {name: scalar mean over all pixels that count}.
   """
-  return smoothed_cross_entropy(logits, labels, 0.0)
+  height, width = jax.tree.leaves(maps)[0].shape[1:]
+  num_strips = -(-height // _STRIP_ROWS)
+  rows = -(-height // num_strips)
+  padding = num_strips * rows - height
+
+  def strips(x, axis):
+    x = jnp.pad(x, [(0, padding if i == axis else 0) for i in range(x.ndim)])
+    x = x.reshape(*x.shape[:axis], num_strips, rows, *x.shape[axis + 1:])
+    return jnp.moveaxis(x, axis, 0)
+
+  @jax.checkpoint
+  def strip_sums(logits, matrix, inside, maps):
+    """Returns {name: (sum, count)}."""
+    log_probs = jax.nn.log_softmax(resize.interpolate(
+        logits, matrix, resize.interpolation_matrix(logits.shape[2], width)))
+    sums = {}
+    for name, pixel_loss in pixel_losses.items():
+      values, counted = pixel_loss(log_probs, maps)
+      sums[name] = _masked_sum(values, counted & inside[None, :, None])
+    return sums
+
+  def add_strip(sums, strip):
+    return jax.tree.map(jnp.add, sums, strip_sums(logits, *strip)), None
+
+  zero = jnp.float32(0), jnp.float32(0)
+  sums, _ = jax.lax.scan(
+      add_strip, dict.fromkeys(pixel_losses, zero),
+      (strips(resize.interpolation_matrix(logits.shape[1], height), 0),
+       strips(jnp.ones(height, bool), 0),
+       {name: strips(x, 1) for name, x in maps.items()}))
+  return {name: _mean(*pair) for name, pair in sums.items()}
 
 
-def smoothed_cross_entropy(logits, labels, smoothing):
+def partial_cross_entropy(log_probs, labels):
+  """Cross-entropy of the labelled pixels, CE(scribble) in METHOD 2.
+
+  Args:
+    log_probs: [..., C] float32.
+    labels: [...] integer classes; IGNORE_LABEL marks an unlabelled pixel.
+
+  Returns:
+    values, counted: [...] the pixels' losses, and which are labelled.
+  """
+  return smoothed_cross_entropy(log_probs, labels, 0.0)
+
+
+def smoothed_cross_entropy(log_probs, labels, smoothing):
   """Cross-entropy with label smoothing, CE_0.1(pseudo) in METHOD 2.
 
   Args:
-    logits: [B, H, W, C] float scores.
-    labels: [B, H, W] integer classes; IGNORE_LABEL marks pixels left out.
+    log_probs: [..., C] float32.
+    labels: [...] integer classes; IGNORE_LABEL marks pixels left out.
     smoothing: Share of the target spread evenly over all C classes.
 
   Returns:
-    Scalar mean over the labelled pixels of the whole batch.
+    values, counted: [...] the pixels' losses, and which are labelled.
   """
-  log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
-  labels = labels.astype(jnp.int32)
-  labelled = labels != IGNORE_LABEL
-  in_range = jnp.where(labelled, labels, 0)  # Class 255 does not exist.
-  target_log_probs = jnp.take_along_axis(
-      log_probs, in_range[..., None], axis=-1)[..., 0]
-  loss = -(1 - smoothing) * target_log_probs
+  classes = jnp.arange(log_probs.shape[-1]).reshape(
+      (1,) * labels.ndim + (-1,))
+  # A comparison fuses with the softmax, in both directions; a gather doesn't.
+  loss = -(1 - smoothing) * jnp.sum(
+      jnp.where(labels[..., None] == classes, log_probs, 0.0), axis=-1)
   if smoothing:
     loss -= smoothing * jnp.mean(log_probs, axis=-1)
-  return masked_mean(loss, labelled)
+  return loss, labels != IGNORE_LABEL
 
 
 def multi_label_soft_margin(logits, targets, known):
@@ -70,21 +132,20 @@ def multi_label_soft_margin(logits, targets, known):
   return masked_mean(loss, known)
 
 
-def distance_entropy(logits, distance_map, normaliser='official'):
+def distance_entropy(log_probs, distance_map, normaliser):
   """Prediction entropy weighted by a distance map, DEL in METHOD 2.
 
   Args:
-    logits: [B, H, W, C] float scores.
-    distance_map: [B, H, W] weights in [0, 1].
+    log_probs: [..., C] float32.
+    distance_map: [...] weights in [0, 1].
     normaliser: What the sum is divided by (METHOD 8e): 'official', the number
       of pixels whose weighted entropy is not 0; 'corrected', the number of
       pixels whose weight is not 0.
 
   Returns:
-    Scalar mean over the whole batch.
+    values, counted: [...] the pixels' losses, and which are counted.
   """
-  log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
   entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
   weighted = distance_map * entropy
   counted = {'official': weighted, 'corrected': distance_map}[normaliser]
-  return masked_mean(weighted, counted != 0)
+  return weighted, counted != 0

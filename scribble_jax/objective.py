@@ -1,10 +1,11 @@
 """What stage 2 learns: METHOD 1's sum of losses over one batch."""
 
+import functools
+
 import jax.numpy as jnp
 
 from scribble_jax import losses
 from scribble_jax import models
-from scribble_jax import resize
 from scribble_jax.models import lorm
 
 # The terms of METHOD 1's sum, and what of the batch each of them learns from.
@@ -37,34 +38,41 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
   """
   (logits, features), batch_stats = models.apply_in_training(
       model, variables, batch['image'], rng)
-  logits = resize.resize_corners_aligned(logits, batch['scribble'].shape[1:])
-  pseudo_label = batch['pseudo_label'].astype(jnp.int32)
-  if method['pseudo_ignore'] == 'official':  # Ignored becomes background.
-    pseudo_label = jnp.where(
-        pseudo_label == losses.IGNORE_LABEL, 0, pseudo_label)
-
-  def distance_entropy(name):
-    return losses.distance_entropy(
-        logits, batch[name].astype(jnp.float32) / 255.0, method['normaliser'])
-
-  def lorm_loss():
-    """LoRM of METHOD 2 on the last features."""
+  maps = {name: x for name, x in batch.items() if name != 'image'}
+  terms = losses.means_over_pixels(logits, maps, {
+      name: pixel_loss for name, pixel_loss in _pixel_losses(method).items()
+      if name in enabled})
+  if 'lorm' in enabled:
     foreground = lorm.foreground_mask(
-        pseudo_label, features.shape[1:3], method['lorm_foreground'])
-    return model.apply(
+        batch['pseudo_label'], features.shape[1:3], method['lorm_foreground'])
+    terms['lorm'] = model.apply(
         {'params': variables['params']}, features, foreground,
         background=method['lorm_background'],
         normaliser=method['normaliser'], method='lorm_loss')
+  return terms, batch_stats
 
-  compute = {
-      'scribble': lambda: losses.partial_cross_entropy(
-          logits, batch['scribble']),
-      'pseudo_label': lambda: losses.smoothed_cross_entropy(
-          logits, pseudo_label, SMOOTHING),
-      'lorm': lorm_loss,
-      'distance_entropy_scribble': lambda: distance_entropy(
-          'scribble_distance'),
-      'distance_entropy_pseudo_label': lambda: distance_entropy(
-          'pseudo_label_distance'),
+
+def _pixel_losses(method):
+  """Returns all terms but LoRM as functions of `losses.means_over_pixels`."""
+  def scribble(log_probs, maps):
+    return losses.partial_cross_entropy(log_probs, maps['scribble'])
+
+  def pseudo_label(log_probs, maps):
+    labels = maps['pseudo_label']
+    if method['pseudo_ignore'] == 'official':  # Ignored becomes background.
+      labels = jnp.where(labels == losses.IGNORE_LABEL, 0, labels)
+    return losses.smoothed_cross_entropy(log_probs, labels, SMOOTHING)
+
+  def distance_entropy(name, log_probs, maps):
+    return losses.distance_entropy(
+        log_probs, maps[name].astype(jnp.float32) / 255.0,
+        method['normaliser'])
+
+  return {
+      'scribble': scribble,
+      'pseudo_label': pseudo_label,
+      'distance_entropy_scribble': functools.partial(
+          distance_entropy, 'scribble_distance'),
+      'distance_entropy_pseudo_label': functools.partial(
+          distance_entropy, 'pseudo_label_distance'),
   }
-  return {name: compute[name]() for name in enabled}, batch_stats

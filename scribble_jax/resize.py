@@ -7,8 +7,16 @@ import numpy as np
 
 
 @functools.lru_cache(maxsize=64)
-def _interpolation_matrix(source, target):
-  """Returns [target, source] float32 weights; each row sums to 1."""
+def interpolation_matrix(source, target):
+  """Returns the weights of a corner-aligned bilinear resize along one axis.
+
+  Args:
+    source: Number of values, in pixels.
+    target: Number of results.
+
+  Returns:
+    [target, source] float32; each row sums to 1.
+  """
   # (index * numerator) / denominator is exact where a sample meets a pixel,
   # which LoRM's foreground test (> 0) relies on.
   positions = np.arange(target) * (source - 1) / max(target - 1, 1)
@@ -35,8 +43,21 @@ def resize_corners_aligned(x, size):
   """
   if x.shape[1:3] == tuple(size):
     return x.astype(jnp.float32)
-  rows = _interpolation_matrix(x.shape[1], size[0])
-  columns = _interpolation_matrix(x.shape[2], size[1])
+  return interpolate(x, interpolation_matrix(x.shape[1], size[0]),
+                     interpolation_matrix(x.shape[2], size[1]))
+
+
+def interpolate(x, rows, columns):
+  """Applies one matrix along each axis of an image.
+
+  Args:
+    x: [B, h, w, C] floating-point array.
+    rows: [H, h] weights.
+    columns: [W, w] weights.
+
+  Returns:
+    [B, H, W, C] float32.
+  """
   x = jnp.einsum('Yy,byxc->bYxc', rows, x.astype(jnp.float32),
                  precision='highest')
   return jnp.einsum('Xx,byxc->byXc', columns, x, precision='highest')

@@ -1,6 +1,8 @@
 """Losses and their gradients against PyTorch in float64 and by hand."""
 
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,14 @@ def random_case(seed=0, shape=(3, 7, 6, 5), scale=3.0):
   return logits, labels, distance_map
 
 
-def value_and_gradient(loss, logits, *args):
+def mean(pixel_loss, logits, *args, **kwargs):
+  """The mean over logits that have the labels' size already."""
+  return losses.masked_mean(
+      *pixel_loss(jax.nn.log_softmax(logits), *args, **kwargs))
+
+
+def value_and_gradient(pixel_loss, logits, *args):
+  loss = functools.partial(mean, pixel_loss)
   value, gradient = jax.jit(jax.value_and_grad(loss))(logits, *args)
   assert value.shape == () and value.dtype == jnp.float32
   return float(value), np.asarray(gradient)
@@ -111,7 +120,7 @@ def test_cross_entropies_agree_with_pytorch_when_saturated():
 def test_partial_cross_entropy_by_hand():
   logits = jnp.log(jnp.array([[[[1.0, 3.0], [1.0, 1.0], [9.0, 1.0]]]]))
   labels = jnp.array([[[0, 1, losses.IGNORE_LABEL]]])
-  loss = losses.partial_cross_entropy(logits, labels)
+  loss = mean(losses.partial_cross_entropy, logits, labels)
   np.testing.assert_allclose(loss, (np.log(4) + np.log(2)) / 2, rtol=1e-6)
 
 
@@ -119,7 +128,7 @@ def test_partial_cross_entropy_averages_over_the_batch_not_per_image():
   logits = jnp.log(jnp.array([[[[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]],
                               [[[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]]]))
   labels = jnp.array([[[0, 0, 0]], [[0, 255, 255]]])
-  loss = losses.partial_cross_entropy(logits, labels)
+  loss = mean(losses.partial_cross_entropy, logits, labels)
   np.testing.assert_allclose(
       loss, (3 * np.log(4) + np.log(2)) / 4, rtol=1e-6)
 
@@ -127,7 +136,7 @@ def test_partial_cross_entropy_averages_over_the_batch_not_per_image():
 def test_smoothed_cross_entropy_by_hand():
   logits = jnp.log(jnp.array([[[[1.0, 3.0], [9.0, 1.0]]]]))
   labels = jnp.array([[[0, losses.IGNORE_LABEL]]])
-  loss = losses.smoothed_cross_entropy(logits, labels, 0.1)
+  loss = mean(losses.smoothed_cross_entropy, logits, labels, 0.1)
   expected = -(0.95 * np.log(1 / 4) + 0.05 * np.log(3 / 4))
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
@@ -135,8 +144,8 @@ def test_smoothed_cross_entropy_by_hand():
 @pytest.mark.parametrize('normaliser', ['official', 'corrected'])
 def test_distance_entropy_of_a_uniform_prediction_by_hand(normaliser):
   distance_map = jnp.array([[[1.0, 0.5, 0.0]]])
-  loss = losses.distance_entropy(
-      jnp.zeros([1, 1, 3, 4]), distance_map, normaliser=normaliser)
+  loss = mean(losses.distance_entropy, jnp.zeros([1, 1, 3, 4]), distance_map,
+              normaliser)
   np.testing.assert_allclose(loss, (1.0 + 0.5) / 2 * np.log(4), rtol=1e-6)
 
 
@@ -146,14 +155,8 @@ def test_distance_entropy_counts_a_saturated_pixel_only_if_corrected(
     normaliser, count):
   logits = jnp.array([[[[0.0, 0.0], [200.0, -200.0], [0.0, 0.0]]]])
   distance_map = jnp.array([[[0.5, 1.0, 0.0]]])
-  loss = losses.distance_entropy(logits, distance_map, normaliser=normaliser)
+  loss = mean(losses.distance_entropy, logits, distance_map, normaliser)
   np.testing.assert_allclose(loss, 0.5 * np.log(2) / count, rtol=1e-6)
-
-
-def test_distance_entropy_divides_as_official_by_default():
-  logits = jnp.array([[[[0.0, 0.0], [200.0, -200.0]]]])
-  loss = losses.distance_entropy(logits, jnp.ones([1, 1, 2]))
-  np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize('scale', [1.0, 200.0])
@@ -187,11 +190,51 @@ def test_ignored_pixels_change_neither_cross_entropy():
   changed = np.where(
       (labels == losses.IGNORE_LABEL)[..., None], -logits, logits)
   assert np.any(changed != logits)
-  assert (losses.partial_cross_entropy(logits, labels)
-          == losses.partial_cross_entropy(changed, labels))
-  assert (losses.smoothed_cross_entropy(logits, labels, 0.1)
-          == losses.smoothed_cross_entropy(changed, labels, 0.1))
+  for pixel_loss in (losses.partial_cross_entropy, functools.partial(
+      losses.smoothed_cross_entropy, smoothing=0.1)):
+    assert (mean(pixel_loss, logits, labels)
+            == mean(pixel_loss, changed, labels))
 
 
 def test_the_ignore_label_is_255():
   assert losses.IGNORE_LABEL == 255
+
+
+# Strips of equal height, strips that do not divide it, less than one strip.
+@pytest.mark.parametrize('size', [(64, 20), (75, 33), (9, 13)])
+def test_means_over_pixels_agree_with_pytorch(size):
+  logits, _, _ = random_case(shape=(2, 7, 6, 5))
+  _, labels, distance_map = random_case(shape=(2, *size, 5))
+  pixel_losses = {
+      'cross_entropy': lambda log_probs, maps: losses.smoothed_cross_entropy(
+          log_probs, maps['labels'], 0.1),
+      'entropy': lambda log_probs, maps: losses.distance_entropy(
+          log_probs, maps['distance_map'], 'official')}
+  maps = {'labels': labels, 'distance_map': distance_map}
+
+  def loss(logits):
+    means = losses.means_over_pixels(logits, maps, pixel_losses)
+    return means['cross_entropy'] + 0.5 * means['entropy']
+
+  def expected(logits, labels):
+    return (torch_losses.smoothed_cross_entropy(logits, labels)
+            + 0.5 * torch_losses.distance_entropy(
+                logits, torch.tensor(distance_map, dtype=torch.float64)))
+
+  assert_agrees(jax.jit(jax.value_and_grad(loss))(logits),
+                oracle(expected, logits, labels))
+
+
+def test_logits_never_exist_at_full_size():
+  maps = {'labels': jnp.zeros([2, 256, 256], jnp.uint8)}
+
+  def loss(logits):
+    return losses.means_over_pixels(logits, maps, {
+        'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
+            log_probs, maps['labels'])})['scribble']
+
+  compiled = jax.jit(jax.value_and_grad(loss)).lower(
+      jnp.zeros([2, 64, 64, 5])).compile()
+  shapes = re.findall(r'f32\[([0-9,]+)\]', compiled.as_text())
+  assert max(math.prod(map(int, shape.split(','))) for shape in shapes) <= (
+      2 * 256 * 256 * 5 / 4)

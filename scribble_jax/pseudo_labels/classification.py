@@ -43,11 +43,13 @@ def loss_terms(model, variables, batch, rng, *, enabled):
     return losses.multi_label_soft_margin(
         jnp.mean(activations, axis=(1, 2)), shown, shown | ~in_image)
 
-  compute = {
-      'classification': classification,
-      'scribble': lambda: losses.partial_cross_entropy(
-          resize.resize_corners_aligned(logits, scribble.shape[1:]), scribble),
-  }
+  def segmentation():
+    """The strokes' cross-entropy."""
+    return losses.means_over_pixels(logits, {'scribble': scribble}, {
+        'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
+            log_probs, maps['scribble'])})['scribble']
+
+  compute = {'classification': classification, 'scribble': segmentation}
   return {name: compute[name]() for name in enabled}, batch_stats
 
 
