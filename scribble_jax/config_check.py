@@ -18,7 +18,7 @@ _RUN_KEYS = {
     'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
     'keep_checkpoints', 'num_panels'}
 _MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
-               'dropout', 'dtype'}
+               'dropout', 'dtype', 'remat'}
 _SHARED_KEYS = {
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'stage1', 'classes',
@@ -212,7 +212,7 @@ _MAY_DIFFER = (
     'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
     'data.root', 'data.records', 'data.stage1', 'data.images', 'data.scribbles',
     'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
-    'data.val_list', 'labels.', 'refinement.', 'stage1.')
+    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat')
 
 
 def compare(config, stored, workdir):

@@ -6,6 +6,7 @@ import functools
 import json
 import pathlib
 import tempfile
+import time
 from typing import Any
 
 from absl import logging
@@ -121,7 +122,7 @@ def run(config, workdir, task, source, backbone):
     UserError: The workdir holds another run, or a loss is not finite.
   """
   mesh = sharding.make_mesh()
-  state, train_step = _make_state_and_step(config, task, mesh, backbone)
+  state, compile_step = _make_state_and_step(config, task, mesh, backbone)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
@@ -132,14 +133,14 @@ def run(config, workdir, task, source, backbone):
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=jax.process_index() != 0)
-    updates = _updates(config, task, source, mesh, state, train_step)
+    updates = _updates(config, task, source, mesh, state, compile_step)
     with metric_writers.ensure_flushes(writer):
       state = _loop(config, task, state, updates, manager, writer, must_stop)
       return _outcome(config, task, state, manager, writer)
 
 
 def _make_state_and_step(config, task, mesh, backbone):
-  """Returns the initial state, laid out over the mesh, and the train step."""
+  """Returns the first state, laid out over the mesh, and the step's compiler."""
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
@@ -153,7 +154,21 @@ def _make_state_and_step(config, task, mesh, backbone):
       out_shardings=sharding.replicated(mesh))(init_rng, backbone)
   train_step = make_train_step(
       task.loss_terms, tx, schedule, task.loss_weights, mesh)
-  return state, lambda state, batch: train_step(state, batch, step_rng)
+  return state, functools.partial(_compile_step, train_step, step_rng)
+
+
+def _compile_step(train_step, rng, state, batch):
+  """Returns a compiled `(state, batch) -> (state, metrics)`; says its price."""
+  start = time.monotonic()
+  compiled = train_step.lower(state, batch, rng).compile()
+  seconds = time.monotonic() - start
+  memory = compiled.memory_analysis()
+  logging.warning(
+      'Compiled the train step in %.0f s (less on the next start); it takes '
+      '%.2f GB of memory a device, and %.2f GB for the state and a batch.',
+      seconds, memory.temp_size_in_bytes / 1e9,
+      memory.argument_size_in_bytes / 1e9)
+  return lambda state, batch: compiled(state, batch, rng)
 
 
 def _keep_config(workdir, config, resuming):
@@ -169,7 +184,7 @@ def _keep_config(workdir, config, resuming):
     results.write_json(path, json.loads(config.to_json()))
 
 
-def _updates(config, task, source, mesh, state, train_step):
+def _updates(config, task, source, mesh, state, compile_step):
   """Yields (step, state, scalars) of the remaining updates.
 
   `step` counts completed updates, as in state.step and checkpoint names.
@@ -180,10 +195,16 @@ def _updates(config, task, source, mesh, state, train_step):
       batch_size=config.batch_size, seed=config.seed, start_step=start_step,
       process_index=jax.process_index(), process_count=jax.process_count())
   steps = range(start_step + 1, config.num_steps + 1)
-  for step, batch in zip(steps, batches, strict=False):
+  train_step = None
+  for step in steps:
     with jax.profiler.StepTraceAnnotation('train', step_num=step):
-      state, scalars = train_step(state, sharding.shard_batch(batch, mesh))
-    yield step, state, scalars
+      start = time.monotonic()
+      batch = next(batches)
+      waited = time.monotonic() - start
+      batch = sharding.shard_batch(batch, mesh)
+      train_step = train_step or compile_step(state, batch)
+      state, scalars = train_step(state, batch)
+    yield step, state, scalars | {'input_wait_seconds': waited}
 
 
 def _loop(config, task, state, updates, manager, writer, must_stop):

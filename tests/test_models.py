@@ -97,7 +97,7 @@ def test_convolutions_start_from_fan_out():
       np.std(kernel), np.sqrt(2 / (3 * 3 * 64)), rtol=0.03)
 
 
-@pytest.mark.parametrize('key', ['backbone', 'head', 'dtype'])
+@pytest.mark.parametrize('key', ['backbone', 'head', 'dtype', 'remat'])
 def test_unknown_name_is_an_error_that_lists_the_choices(key):
   with pytest.raises(errors.UserError, match=rf'model\.{key}.*Choose one of'):
     models.build(model_config(**{key: 'vgg'}))

@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
@@ -144,10 +145,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
 
     def broken(state, batch, rng):
       state, metrics = step(state, batch, rng)
-      if state.step == 4:
-        metrics['loss/lorm'] *= np.nan
+      metrics['loss/lorm'] *= jnp.where(state.step == 4, jnp.nan, 1.0)
       return state, metrics
-    return broken
+    return jax.jit(broken)
 
   monkeypatch.setattr(loop, 'make_train_step', make_broken)
   with pytest.raises(UserError, match='Step 4: loss/lorm is nan'):

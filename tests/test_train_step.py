@@ -42,9 +42,10 @@ def random_batch(size, seed=0):
   }
 
 
-def loss_terms(enabled):
+def loss_terms(enabled, model=None):
   return functools.partial(
-      objective.loss_terms, network(), method=OFFICIAL, enabled=tuple(enabled))
+      objective.loss_terms, model or network(), method=OFFICIAL,
+      enabled=tuple(enabled))
 
 
 @functools.cache
@@ -157,3 +158,23 @@ def test_normaliser_counts_positions_instead_of_nonzero_values():
   official, corrected = terms(batch), terms(batch, normaliser='corrected')
   # ReLU features are exactly 0 in places, where background squares vanish.
   assert official['lorm'] > corrected['lorm']
+
+
+def test_rematerialisation_changes_no_number():
+  batch, rng = random_batch(4), jax.random.key(1)
+  results, programs = [], []
+  for model in (network(), network().clone(remat=True)):
+    def loss(params, model=model):
+      terms, batch_stats = loss_terms(ALL_TERMS, model)(
+          initial_variables() | {'params': params}, batch, rng)
+      return sum(terms.values()), batch_stats
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    params = initial_variables()['params']
+    programs.append(str(jax.make_jaxpr(gradient)(params)))
+    results.append(jax.jit(gradient)(params))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-4, atol=1e-5 * np.max(np.abs(a))), *results)
+  # 8 blocks; each convolution of theirs is there once more.
+  convolutions = [text.count('conv_general_dilated[') for text in programs]
+  assert convolutions[1] >= convolutions[0] + 8

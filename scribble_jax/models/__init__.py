@@ -14,8 +14,8 @@ def build(config):
 
   Args:
     config: `num_classes`, `backbone` ('resnet18', '34', '50', '101'), `head`
-      ('deeplabv2' or 'deeplabv3plus'), `width`, `head_width`, `dropout` and
-      `dtype` ('float32' or 'bfloat16').
+      ('deeplabv2' or 'deeplabv3plus'), `width`, `head_width`, `dropout`,
+      `dtype` ('float32' or 'bfloat16') and `remat` ('none' or 'blocks').
 
   Raises:
     UserError: A name that does not exist.
@@ -63,6 +63,7 @@ def apply_in_training(model, variables, images, rng):
 _HEADS = {head: head for head in deeplab.DILATIONS}
 _STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
 _BACKBONES = {f'resnet{depth}': depth for depth in resnet.DEPTHS}
+_REMATS = {'none': False, 'blocks': True}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -74,7 +75,8 @@ def _common(config):
       'width': config.width,
       'head_width': config.head_width,
       'dropout': config.dropout,
-      'dtype': _choose('dtype', config.dtype, _DTYPES)}
+      'dtype': _choose('dtype', config.dtype, _DTYPES),
+      'remat': _choose('remat', config.remat, _REMATS)}
 
 
 def _choose(key, value, choices):

@@ -21,6 +21,7 @@ class ClassificationNetwork(nn.Module):
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
+    remat: Of the ResNet.
   """
   num_classes: int
   depth: int
@@ -30,11 +31,12 @@ class ClassificationNetwork(nn.Module):
   head_width: int
   dropout: float
   dtype: jnp.dtype = jnp.float32
+  remat: bool = False
 
   def setup(self):
     """Names the parts as in `deeplab.SegmentationNetwork`."""
     self.backbone = ResNet(
-        self.depth, self.width, self.dtype, self.output_stride)
+        self.depth, self.width, self.dtype, self.output_stride, self.remat)
     self.classifier = conv(
         self.num_classes - 1, 1, dtype=jnp.float32, name='classifier')
     if self.head is not None:

@@ -106,6 +106,7 @@ class SegmentationNetwork(nn.Module):
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
+    remat: Of the ResNet.
   """
   num_classes: int
   depth: int
@@ -114,9 +115,11 @@ class SegmentationNetwork(nn.Module):
   head_width: int
   dropout: float
   dtype: jnp.dtype = jnp.float32
+  remat: bool = False
 
   def setup(self):
-    self.backbone = ResNet(self.depth, self.width, self.dtype)
+    self.backbone = ResNet(
+        self.depth, self.width, self.dtype, remat=self.remat)
     self.decoder = make_head(
         self.head, self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)

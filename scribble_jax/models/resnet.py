@@ -102,17 +102,22 @@ class ResNet(nn.Module):
       times 4 for bottlenecks.
     dtype: Compute type.
     output_stride: Of layer4 in pixels, 8 as METHOD 4 has it, or 16.
+    remat: Whether the backward pass computes each block anew instead of
+      keeping what is inside.
   """
   depth: int
   width: int
   dtype: jnp.dtype = jnp.float32
   output_stride: int = 8
+  remat: bool = False
 
   @nn.compact
   def __call__(self, images, train):
     """Normalised [B, H, W, 3] -> layer1 (stride 4), layer4."""
     kind, counts = DEPTHS[self.depth]
-    block = functools.partial(Block, kind, dtype=self.dtype)
+    block_class = (nn.remat(Block, static_argnums=2)  # `train` of __call__.
+                   if self.remat and train else Block)
+    block = functools.partial(block_class, kind, dtype=self.dtype)
     x = conv(self.width, 7, stride=2, dtype=self.dtype, name='conv1')(
         images.astype(self.dtype))
     x = nn.relu(BatchNorm(self.dtype, name='bn1')(x, train))

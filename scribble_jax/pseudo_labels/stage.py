@@ -181,6 +181,7 @@ def _settings(config, source):
                     'num_panels')
   everything = json.loads(config.to_json())
   data = everything.pop('data')  # Files count by what they hold.
+  everything['model'].pop('remat')  # Memory, not labels, depends on it.
   classifier = {key: value for key, value in everything.items()
                 if key not in (*labels, *without_effect)}
   return {

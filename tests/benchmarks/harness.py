@@ -206,6 +206,8 @@ def report(args, rows, **figures):
 
 
 def _shown(value):
+  if value is None:
+    return '-'
   if isinstance(value, float):
     return f'{value:.3g}' if abs(value) < 100 else f'{value:.0f}'
   return str(value)

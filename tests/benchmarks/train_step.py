@@ -1,0 +1,308 @@
+"""One update of the whole method: time and memory beside PyTorch.
+
+    python tests/benchmarks/train_step.py [--device cpu|gpu|tpu] [--smoke]
+    python tests/benchmarks/train_step.py --memory [--topology v5e:2x2]
+
+Needs jax, flax, optax, torch and safetensors. `--memory` compiles only: for
+the device there is or, with libtpu installed, for a TPU that is not.
+"""
+
+import functools
+import os
+import pathlib
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path[0] = str(pathlib.Path(__file__).parents[2])
+
+from scribble_jax import objective  # noqa: E402
+from scribble_jax import optimizer  # noqa: E402
+from scribble_jax import pretrained  # noqa: E402
+from scribble_jax import sharding  # noqa: E402
+from scribble_jax import train_state  # noqa: E402
+from scribble_jax.models import deeplab  # noqa: E402
+from scribble_jax.models import resnet  # noqa: E402
+from scribble_jax.train_step import make_train_step  # noqa: E402
+from tests.benchmarks import harness  # noqa: E402
+from tests.oracles import torch_losses  # noqa: E402
+from tests.oracles import torch_networks  # noqa: E402
+from tests.oracles import torch_protocol  # noqa: E402
+
+METHOD = dict.fromkeys(
+    ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
+    'official')
+SGD = {'lr': 1e-3, 'warmup_steps': 0, 'momentum': 0.9, 'weight_decay': 5e-4}
+CLASSES = 21
+FOREGROUND = 0.3  # Share of the pixels, as in VOC (METHOD 9).
+MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
+         'pseudo_label_distance')
+
+
+def main():
+  args = harness.parse_args('train_step', __doc__.splitlines()[0],
+                            _add_arguments)
+  on_cpu = args.device == 'cpu'
+  args.dtype = args.dtype or ('float32' if on_cpu and not args.memory
+                              else 'bfloat16')
+  args.batch_size = args.batch_size or (2 if on_cpu else 16)
+  args.size = {'crop': 465, 'width': 64, 'head_width': 256}
+  if args.smoke:
+    args.depth, args.size = 18, {'crop': 65, 'width': 8, 'head_width': 16}
+  if args.memory:
+    _report_memory(args)
+  else:
+    _report_time(args)
+
+
+def _add_arguments(parser):
+  parser.add_argument('--depth', type=int, default=50)
+  parser.add_argument('--head', choices=list(deeplab.DILATIONS),
+                      default='deeplabv3plus')
+  parser.add_argument('--batch_size', type=int,
+                      help='2 on a CPU, 16 elsewhere unless given')
+  parser.add_argument('--dtype', choices=['float32', 'bfloat16'],
+                      help='float32 on a CPU, bfloat16 elsewhere unless given')
+  parser.add_argument('--memory', action='store_true',
+                      help='compile at several batch sizes, run nothing')
+  parser.add_argument('--batch_sizes', type=int, nargs='+',
+                      default=[2, 4, 8, 16], help='of --memory')
+  parser.add_argument('--topology',
+                      help='compile for one chip of this TPU, such as v5e:2x2')
+
+
+def _report_time(args):
+  device = harness.torch_device(args.device)
+  batch = _batch(args.batch_size, args.size['crop'])
+  start = time.perf_counter()
+  contestants, compiled, state = _ours(args, batch)
+  compile_seconds = time.perf_counter() - start
+  weights = {name: torch.tensor(value)
+             for name, value in pretrained.to_pytorch(state.variables).items()}
+  contestants['PyTorch'] = _torch_step(
+      args, batch, weights, device, autocast=args.dtype == 'bfloat16')
+  flops = _plain_flops(args)
+  if device.type == 'cuda':
+    contestants['PyTorch tuned'] = _torch_step(
+        args, batch, weights, device, autocast=True, tuned=True)
+  first_losses = {name: float(run()) for name, run in contestants.items()}
+  timings = harness.take_turns(contestants, args.repeats)
+  ceilings = {} if args.smoke else harness.ceilings(args.device)
+  ours = timings['ours'].median
+  rows = []
+  for name, timing in timings.items():
+    program = 'jax' if 'ours' in name else 'torch'
+    work = flops['lean' if 'ours' in name else 'plain']
+    ceiling = ceilings.get(f'{program} {args.dtype}')
+    rows.append({
+        'program': name, 's a step': timing.median,
+        'images/s': args.batch_size / timing.median,
+        'its time / ours': timing.median / ours,
+        'first loss': first_losses[name],
+        'TFLOP': work / 1e12,
+        'share of the matrix ceiling': (
+            work / timing.median / ceiling if ceiling else None)})
+  memory = compiled.memory_analysis()
+  harness.report(
+      args, rows, network=f'ResNet-{args.depth} {args.head}', **args.size,
+      batch_size=args.batch_size, dtype=args.dtype,
+      compile_seconds=compile_seconds,
+      temp_gigabytes=memory.temp_size_in_bytes / 1e9,
+      argument_gigabytes=memory.argument_size_in_bytes / 1e9,
+      ceilings=ceilings, peak_bytes=harness.peak_bytes(args.device))
+
+
+def _batch(batch_size, crop):
+  """A batch as the pipeline makes them; blobs of one class in each image."""
+  rng = np.random.default_rng(0)
+  shape = (batch_size, crop, crop)
+  image = rng.integers(0, 256, (batch_size, 9, 9, 3))
+  image = np.kron(image, np.ones([1, crop // 9 + 1, crop // 9 + 1, 1]))
+  image = image[:, :crop, :crop] + rng.normal(0, 10, (*shape, 3))
+  pseudo_label = np.zeros(shape, np.uint8)
+  for i, mask in enumerate(pseudo_label):
+    share = FOREGROUND * (1 + 0.8 * np.linspace(-1, 1, batch_size)[i])
+    side = round(crop * share**0.5)
+    mask[:side, :side] = 1 + i % (CLASSES - 1)
+  scribble = np.where(rng.random(shape) < 0.03, pseudo_label, 255)
+  maps = {'scribble': scribble, 'pseudo_label': pseudo_label}
+  for name in maps.copy():
+    maps[f'{name}_distance'] = rng.integers(0, 256, shape)
+  return {name: x.astype(np.uint8) for name, x in maps.items()} | {
+      'image': np.clip(image, 0, 255).astype(np.uint8)}
+
+
+def _make_step(args, remat, mesh):
+  """Returns the compiled-to-be step and the state's initialiser."""
+  model = deeplab.SegmentationNetwork(
+      CLASSES, args.depth, args.head, args.size['width'],
+      args.size['head_width'], dropout=0.0, dtype=jnp.dtype(args.dtype),
+      remat=remat)
+  tx = optimizer.make_optimizer(1_000, **SGD)
+  step = make_train_step(
+      functools.partial(objective.loss_terms, model, method=METHOD,
+                        enabled=tuple(objective.TERMS)),
+      tx, optax.constant_schedule(SGD['lr']),
+      dict.fromkeys(objective.TERMS, 1.0), mesh)
+  create = functools.partial(
+      train_state.create, model, tx,
+      image_shape=(args.size['crop'], args.size['crop'], 3))
+  return step, create
+
+
+def _ours(args, batch):
+  """Returns {name: one update}, the first one's program, and its state."""
+  mesh = sharding.make_mesh(jax.devices()[:1])
+  batch = sharding.shard_batch(batch, mesh)
+  rng = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+  contestants, programs, state = {}, {}, None
+  for remat in (False, True):
+    step, create = _make_step(args, remat, mesh)
+    if state is None:
+      state = jax.jit(create, out_shardings=sharding.replicated(mesh))(
+          jax.random.key(0))
+    name = 'ours, remat' if remat else 'ours'
+    programs[name] = step.lower(state, batch, rng).compile()
+    contestants[name] = _update(programs[name], state, batch, rng)
+    if args.device == 'cpu':  # XLA undoes it there.
+      break
+  return contestants, programs['ours'], jax.device_get(state)
+
+
+def _update(program, state, batch, rng):
+  """Returns a function that goes on from its last state; returns the loss."""
+  holder = [jax.tree.map(jnp.copy, state)]  # The program consumes it.
+
+  def run():
+    holder[0], metrics = program(holder[0], batch, rng)
+    jax.block_until_ready(holder[0])
+    return metrics['loss/total']
+  return run
+
+
+def _torch_step(args, batch, weights, device, autocast, tuned=False):
+  """Returns a function that does one update in PyTorch; returns the loss."""
+  network = torch_networks.DeepLab(
+      args.depth, args.head, CLASSES, args.size['width'],
+      args.size['head_width'])
+  network.load_state_dict(weights)
+  for module in network.modules():
+    if isinstance(module, torch.nn.Dropout):
+      module.p = 0.0
+  network = network.to(device).train()
+  if tuned:
+    network = network.to(memory_format=torch.channels_last)
+  sgd = torch.optim.SGD(
+      network.parameters(), lr=SGD['lr'], momentum=SGD['momentum'],
+      weight_decay=SGD['weight_decay'])
+  loss_of = functools.partial(_torch_loss, network)
+  if tuned:
+    loss_of = torch.compile(loss_of)
+  batch = {name: torch.tensor(x, device=device) for name, x in batch.items()}
+
+  def run():
+    images = torch_protocol.normalise(
+        batch['image'].permute(0, 3, 1, 2).float())
+    if tuned:
+      images = images.contiguous(memory_format=torch.channels_last)
+    sgd.zero_grad()
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+      loss = loss_of(images, batch)
+    loss.backward()
+    sgd.step()
+    return loss.detach()
+  return harness.torch_blocking(run, device)
+
+
+def _torch_loss(network, images, batch):
+  """METHOD 1's sum as PyTorch users write it: one resize, one softmax."""
+  logits, features = network(images)
+  logits = torch_losses.resize(logits.float(), images.shape[2:])
+  scribble, pseudo_label = (
+      batch[name].long() for name in ('scribble', 'pseudo_label'))
+  pseudo_label = torch.where(pseudo_label == 255, 0, pseudo_label)
+  loss = F.cross_entropy(logits, scribble, ignore_index=255)
+  loss = loss + F.cross_entropy(
+      logits, pseudo_label, ignore_index=255,
+      label_smoothing=objective.SMOOTHING)
+  log_probs = torch.log_softmax(logits, dim=1)
+  entropy = -(log_probs.exp() * log_probs).sum(dim=1)
+  for name in ('scribble_distance', 'pseudo_label_distance'):
+    weighted = batch[name].float() / 255 * entropy
+    loss = loss + weighted.sum() / (weighted != 0).sum().clamp(min=1)
+  foreground = torch_losses.resize(
+      pseudo_label[:, None].float(), features.shape[2:])[:, 0] > 0
+  rectified = network.lorm(features, foreground)
+  squares = (features.float() - rectified.float()).square()
+  return loss + squares.sum() / (squares != 0).sum().clamp(min=1)
+
+
+def _plain_flops(args):
+  """Counts what a step asks for, by PyTorch's counter on tensors of no memory.
+
+  Returns:
+    {'plain', 'lean': FLOP}; lean leaves out what `lorm.lorm_loss` does.
+  """
+  crop, count = args.size['crop'], args.batch_size
+  with torch.device('meta'):
+    network = torch_networks.DeepLab(
+        args.depth, args.head, CLASSES, args.size['width'],
+        args.size['head_width'])
+    images = torch.zeros(count, 3, crop, crop)
+    batch = {name: torch.zeros(count, crop, crop, dtype=torch.uint8)
+             for name in MASKS}
+    with FlopCounterMode(display=False) as counter:
+      _torch_loss(network.train(), images, batch).backward()
+  plain = counter.get_total_flops()
+  tokens = resnet.feature_size(crop) ** 2
+  channels = args.size['width'] * 8 * (4 if args.depth >= 50 else 1)
+  per_image = 6 * tokens * channels**2 + 12 * tokens**2 * channels
+  per_image += 6 * tokens * channels**2
+  lean = 6 * tokens * channels**2 + FOREGROUND * tokens * (
+      6 * channels**2 + 12 * tokens * channels)
+  return {'plain': plain, 'lean': plain + count * (lean - per_image)}
+
+
+def _report_memory(args):
+  """Compiles the step at several batch sizes, with and without remat."""
+  if args.topology:
+    os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # No TPU VM: no metadata.
+    from jax.experimental import topologies
+    devices = topologies.get_topology_desc(
+        platform='tpu', topology_name=args.topology).devices[:1]
+  else:
+    devices = jax.devices()[:1]
+  mesh = sharding.make_mesh(list(devices))
+  shape = jax.ShapeDtypeStruct
+  rows = []
+  for batch_size in args.batch_sizes:
+    crops = (batch_size, args.size['crop'], args.size['crop'])
+    batch = {name: shape(crops, jnp.uint8) for name in MASKS}
+    batch['image'] = shape((*crops, 3), jnp.uint8)
+    row = {'batch size': batch_size}
+    for name, remat in (('none', False), ('blocks', True)):
+      step, create = _make_step(args, remat, mesh)
+      key = jax.eval_shape(lambda: jax.random.key(0))
+      start = time.perf_counter()
+      memory = step.lower(jax.eval_shape(create, key), batch, key).compile(
+          ).memory_analysis()
+      row |= {f'remat {name}: temp GB': memory.temp_size_in_bytes / 1e9,
+              f'remat {name}: compile s': time.perf_counter() - start,
+              'state and batch GB': memory.argument_size_in_bytes / 1e9}
+    row['blocks / none'] = (row['remat blocks: temp GB']
+                            / row['remat none: temp GB'])
+    rows.append(row)
+  harness.report(args, rows, network=f'ResNet-{args.depth} {args.head}',
+                 **args.size, dtype=args.dtype,
+                 compiled_for=args.topology or args.device)
+
+
+if __name__ == '__main__':
+  main()
