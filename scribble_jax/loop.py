@@ -140,7 +140,7 @@ def run(config, workdir, task, source, backbone):
 
 
 def _make_state_and_step(config, task, mesh, backbone):
-  """Returns the first state, laid out over the mesh, and the step's compiler."""
+  """Returns the first state, laid out over the mesh, and the step."""
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
