@@ -2,7 +2,7 @@
 
 Scaling, rotation, flip, padding and crop compose into one affine map from crop
 pixels to image pixels, so that everything is resampled once. Pixel centres
-have integer coordinates, (x, y), here and in TensorFlow's warp.
+have integer coordinates, (x, y).
 """
 
 import math
@@ -14,10 +14,10 @@ from scribble_jax.normalization import MEAN_PIXEL
 
 BLUR_SIGMA = 1.1  # Pixels: OpenCV's rule for a kernel of 5.
 _BLUR_REACH = 2  # Pixels on either side.
-
-
-def _uniform(key, low, high):
-  return tf.random.stateless_uniform([], key, low, high)
+NUM_DRAWS = 6  # Random numbers that make one augmentation's geometry.
+# Bytes. The warp is compiled for each length that occurs: once or twice for
+# VOC, whose images have much the same size.
+_LENGTHS = 2**np.arange(18, 32)
 
 
 def _matrix(a, b, c, d, e, f):
@@ -28,12 +28,12 @@ def _translation(x, y):
   return _matrix(1.0, 0.0, x, 0.0, 1.0, y)
 
 
-def crop_to_image(key, size, crop_size, *, scale, rotate_probability,
+def crop_to_image(draws, size, crop_size, *, scale, rotate_probability,
                   rotate_degrees, flip_probability):
-  """Draws one augmentation's geometry.
+  """Says where a crop's pixels are in the image.
 
   Args:
-    key: [2] seed.
+    draws: NUM_DRAWS scalar tensors, uniform in [0, 1).
     size: (height, width) of the image in pixels, scalar tensors.
     crop_size: Side of the crop in pixels.
     scale: (lowest, highest) factor of the image's size.
@@ -46,29 +46,28 @@ def crop_to_image(key, size, crop_size, *, scale, rotate_probability,
     canvas: [crop, crop] bool, where the scaled image's frame is in the crop.
       What a rotation turns out of the frame is lost, as in OpenCV.
   """
-  keys = tf.unstack(tf.random.split(key, 6))
+  scale_draw, left_draw, top_draw, flip_draw, rotate_draw, angle_draw = draws
   height, width = (tf.cast(side, tf.float32) for side in size)
-  factor = _uniform(keys[0], *scale)
+  factor = scale[0] + scale_draw * (scale[1] - scale[0])
   scaled_height = tf.maximum(tf.round(height * factor), 1.0)
   scaled_width = tf.maximum(tf.round(width * factor), 1.0)
 
   # Each matrix takes one step back from the crop towards the image.
-  def pad_and_crop(key, scaled):
+  def pad_and_crop(draw, scaled):
     padded = tf.maximum(scaled, crop_size)
     before = tf.floor((padded - scaled) / 2)  # Padding is split evenly.
-    start = tf.floor(_uniform(key, 0.0, 1.0) * (padded - crop_size + 1))
+    start = tf.floor(draw * (padded - crop_size + 1))
     return start - before
 
-  left = pad_and_crop(keys[1], scaled_width)
-  top = pad_and_crop(keys[2], scaled_height)
+  left = pad_and_crop(left_draw, scaled_width)
+  top = pad_and_crop(top_draw, scaled_height)
   uncrop = _translation(left, top)
-  flip = _uniform(keys[3], 0.0, 1.0) < flip_probability
+  flip = flip_draw < flip_probability
   sign = tf.where(flip, -1.0, 1.0)
   unflip = _matrix(sign, 0.0, tf.where(flip, scaled_width - 1, 0.0),
                    0.0, 1.0, 0.0)
-  rotate = _uniform(keys[4], 0.0, 1.0) < rotate_probability
-  angle = _uniform(keys[5], -1.0, 1.0) * rotate_degrees * math.pi / 180
-  angle = tf.where(rotate, angle, 0.0)
+  angle = (2 * angle_draw - 1) * rotate_degrees * math.pi / 180
+  angle = tf.where(rotate_draw < rotate_probability, angle, 0.0)
   center = (scaled_width - 1) / 2, (scaled_height - 1) / 2
   cos, sin = tf.cos(angle), tf.sin(angle)
   unrotate = (_translation(*center)
@@ -84,20 +83,44 @@ def crop_to_image(key, size, crop_size, *, scale, rotate_probability,
   return unscale @ unrotate @ unflip @ uncrop, canvas
 
 
-def warp(maps, matrix, crop_size, fill, interpolation):
-  """Resamples [H, W, C] maps into a [crop_size, crop_size, C] crop.
+def _positions(matrix, first, last):
+  """Returns (x, y), [N, N] each, of the crop's pixels first..last - 1."""
+  pixels = tf.range(first, last, dtype=tf.float32)
+  return [row[0] * pixels + row[1] * pixels[:, None] + row[2]
+          for row in (matrix[0], matrix[1])]
 
-  Args:
-    maps: uint8 or float32.
-    matrix: [3, 3], from crop pixels to image pixels.
-    crop_size: Side of the crop in pixels.
-    fill: Value outside the image.
-    interpolation: 'BILINEAR' or 'NEAREST'.
+
+def _inside(size, x, y):
+  """Whether positions are on the image: pixels reach half a side around."""
+  height, width = tf.unstack(tf.cast(size, tf.float32) - 0.5)
+  return (x >= -0.5) & (x < width) & (y >= -0.5) & (y < height)
+
+
+def _image_at(data, size, x, y):
+  """Samples the image that heads `data` bilinearly: [N, N, 3] float32.
+
+  Its outermost pixels reach to its edge, as in OpenCV's resize. The mean is
+  outside.
   """
-  return tf.raw_ops.ImageProjectiveTransformV3(
-      images=maps[None], transforms=tf.reshape(matrix, [1, 9])[:, :8],
-      output_shape=[crop_size, crop_size], fill_value=fill,
-      interpolation=interpolation, fill_mode='CONSTANT')[0]
+  height, width = tf.unstack(size)
+
+  def neighbours(position, side):
+    low = tf.floor(position)
+    weight = (position - low)[..., None]
+    low = tf.cast(low, tf.int32)
+    clip = lambda pixel: tf.clip_by_value(pixel, 0, side - 1)
+    return (1 - weight, clip(low)), (weight, clip(low + 1))
+
+  def pixels(row, column):
+    index = 3 * (row * width + column)[..., None] + tf.range(3)
+    return tf.cast(tf.gather(data, index), tf.float32)
+
+  values = sum(
+      row_weight * sum(weight * pixels(row, column)
+                       for weight, column in neighbours(x, width))
+      for row_weight, row in neighbours(y, height))
+  return tf.where(_inside(size, x, y)[..., None], values,
+                  MEAN_PIXEL.astype(np.float32))
 
 
 def blur(image):
@@ -105,59 +128,85 @@ def blur(image):
   offsets = np.arange(-_BLUR_REACH, _BLUR_REACH + 1)
   weights = np.exp(-0.5 * (offsets / BLUR_SIGMA) ** 2)
   weights = (weights / weights.sum()).astype(np.float32)
-  kernel = np.broadcast_to(weights[:, None, None, None], [5, 1, 3, 1])
-  image = image[None]
-  for axes in ((0, 1), (1, 0)):  # Down, then across.
-    image = tf.nn.depthwise_conv2d(
-        image, kernel.transpose(*axes, 2, 3), [1, 1, 1, 1], 'VALID')
-  return image[0]
+  height, width = (side - 2 * _BLUR_REACH for side in image.shape[:2])
+  image = sum(weight * image[i:i + height] for i, weight in enumerate(weights))
+  return sum(weight * image[:, i:i + width] for i, weight in enumerate(weights))
 
 
-def augment(example, key, *, crop_size, blur_probability, distance_fill,
-            **geometry):
+# Compiled, this is one loop over the pixels; uncompiled, one an operation,
+# which takes five times as long.
+@tf.function(jit_compile=True)
+def _warp(data, size, draws, *, crop_size, fills, blur_probability, **geometry):
+  """Resamples the image and its maps into a crop.
+
+  Args:
+    data: [L] uint8 from `_joined`.
+    size: [2] int32, (height, width) of the image in pixels.
+    draws: [NUM_DRAWS + 1] uniform in [0, 1), the last one for the blur.
+    crop_size: Side of the crop in pixels.
+    fills: Tuple of int, each map's value outside.
+    blur_probability: Of a Gaussian blur of the image.
+    **geometry: As of `crop_to_image`.
+
+  Returns:
+    [crop, crop, 3] uint8, and one [crop, crop] uint8 a map.
+  """
+  *draws, blur_draw = tf.unstack(draws)
+  matrix, canvas = crop_to_image(
+      draws, tf.unstack(size), crop_size, **geometry)
+
+  def resampled(margin):
+    positions = _positions(matrix, -margin, crop_size + margin)
+    return _image_at(data, size, *positions)
+
+  def finished(image):
+    image = tf.cast(tf.round(image), tf.uint8)
+    return tf.where(canvas[..., None], image, MEAN_PIXEL)
+
+  image = tf.cond(  # Whole branches, for each to become one loop.
+      blur_draw < blur_probability,
+      lambda: finished(blur(resampled(_BLUR_REACH))),
+      lambda: finished(resampled(0)))
+
+  x, y = _positions(matrix, 0, crop_size)
+  canvas &= _inside(size, x, y)
+  column, row = (tf.cast(tf.floor(z + 0.5), tf.int32) for z in (x, y))
+  index = tf.where(canvas, row * size[1] + column, 0)
+  starts = [(3 + i) * size[0] * size[1] for i in range(len(fills))]
+  return image, [
+      tf.where(canvas, tf.gather(data, start + index),
+               tf.constant(fill, tf.uint8))
+      for start, fill in zip(starts, fills, strict=True)]
+
+
+def _joined(arrays):
+  """Lays uint8 arrays end to end, with zeros up to one of `_LENGTHS`."""
+  lines = [tf.reshape(array, [-1]) for array in arrays]
+  size = sum(tf.size(line, tf.int64) for line in lines)
+  length = tf.reduce_min(tf.boolean_mask(_LENGTHS, size <= _LENGTHS))
+  return tf.concat([*lines, tf.zeros([length - size], tf.uint8)], 0)
+
+
+def augment(example, key, *, distance_fill, **settings):
   """Augments one decoded training example.
 
   Args:
     example: 'image' [H, W, 3] uint8 RGB and any number of [H, W] uint8 maps.
     key: [2] seed; the result is a function of it and the example.
-    crop_size: Side of the crop in pixels.
-    blur_probability: Of a Gaussian blur of the image.
     distance_fill: METHOD 8b: 'official', padding has 255 in the distance maps;
       'corrected', 0.
-    **geometry: As of `crop_to_image`.
+    **settings: 'crop_size', 'blur_probability', and as of `crop_to_image`.
 
   Returns:
     The same dict, every entry [crop_size, crop_size, ...] uint8.
   """
-  geometry_key, blur_key = tf.unstack(tf.random.split(key, 2))
-  matrix, canvas = crop_to_image(
-      geometry_key, tf.unstack(tf.shape(example['image'])[:2]), crop_size,
-      **geometry)
-
-  # The image is warped with a margin, for the blur to draw on. Its mean is
-  # taken off first: 0 outside then means the mean, also where both mix.
-  margin = _translation(-float(_BLUR_REACH), -float(_BLUR_REACH))
-  image = tf.cast(example['image'], tf.float32) - MEAN_PIXEL
-  image = warp(image, matrix @ margin, crop_size + 2 * _BLUR_REACH, 0.0,
-               'BILINEAR')
-  image = tf.cond(
-      _uniform(blur_key, 0.0, 1.0) < blur_probability,
-      lambda: blur(image),
-      lambda: image[_BLUR_REACH:-_BLUR_REACH, _BLUR_REACH:-_BLUR_REACH])
-  image = tf.cast(tf.round(tf.clip_by_value(image + MEAN_PIXEL, 0, 255)),
-                  tf.uint8)
-  image = tf.where(canvas[..., None], image, MEAN_PIXEL)
-
   names = [name for name in example if name != 'image']
-  maps = tf.stack([example[name] for name in names], axis=-1)
-  # Labels and distance maps share one fill of 255. Complemented before and
-  # after the warp, a distance map has 0 there instead.
-  complement = tf.constant(
-      [255 if 'distance' in name and distance_fill == 'corrected' else 0
-       for name in names], tf.uint8)
-  maps = tf.bitwise.bitwise_xor(maps, complement)
-  maps = warp(maps, matrix, crop_size, 255.0, 'NEAREST')
-  maps = tf.where(canvas[..., None], maps, tf.constant(255, tf.uint8))
-  maps = tf.bitwise.bitwise_xor(maps, complement)
-  return {'image': image} | dict(
-      zip(names, tf.unstack(maps, axis=-1), strict=True))
+  data = _joined([example[name] for name in ('image', *names)])
+  fills = tuple(
+      0 if 'distance' in name and distance_fill == 'corrected' else 255
+      for name in names)
+  # Not compiled, as XLA would draw other numbers.
+  draws = tf.random.stateless_uniform([NUM_DRAWS + 1], key)
+  image, maps = _warp(data, tf.shape(example['image'])[:2], draws, fills=fills,
+                      **settings)
+  return {'image': image} | dict(zip(names, maps, strict=True))

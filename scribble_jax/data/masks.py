@@ -1,6 +1,7 @@
 """Masks of class indices as PNG files."""
 
-import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -23,11 +24,20 @@ def voc_palette():
 
 
 def encode_grey(values):
-  """[H, W] uint8 -> bytes of a greyscale PNG."""
-  buffer = io.BytesIO()
-  # Level 1 is four times as fast as the default and 10 % larger.
-  Image.fromarray(values).save(buffer, 'PNG', compress_level=1)
-  return buffer.getvalue()
+  """[H, W] uint8 -> bytes of a greyscale PNG.
+
+  Its rows are stored as they are. Pillow would store the differences of
+  neighbours, which takes twice as long to decode.
+  """
+  height, width = values.shape
+  header = struct.pack('>2I5B', width, height, 8, 0, 0, 0, 0)  # 8 bits, grey.
+  rows = np.pad(values, [(0, 0), (1, 0)])  # Each is headed by 0: as it is.
+  return b'\x89PNG\r\n\x1a\n' + b''.join(
+      struct.pack('>I', len(data)) + kind + data
+      + struct.pack('>I', zlib.crc32(kind + data))
+      for kind, data in ((b'IHDR', header),
+                         (b'IDAT', zlib.compress(rows.tobytes())),
+                         (b'IEND', b'')))
 
 
 def write_mask(path, mask):
