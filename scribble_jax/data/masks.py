@@ -27,7 +27,8 @@ def encode_grey(values):
   """[H, W] uint8 -> bytes of a greyscale PNG.
 
   Its rows are stored as they are. Pillow would store the differences of
-  neighbours, which takes twice as long to decode.
+  neighbours, which takes twice as long to make and to read. Level 3 is as fast
+  as 1 and makes files 13 % smaller.
   """
   height, width = values.shape
   header = struct.pack('>2I5B', width, height, 8, 0, 0, 0, 0)  # 8 bits, grey.
@@ -36,7 +37,7 @@ def encode_grey(values):
       struct.pack('>I', len(data)) + kind + data
       + struct.pack('>I', zlib.crc32(kind + data))
       for kind, data in ((b'IHDR', header),
-                         (b'IDAT', zlib.compress(rows.tobytes())),
+                         (b'IDAT', zlib.compress(rows.tobytes(), 3)),
                          (b'IEND', b'')))
 
 
