@@ -1,6 +1,7 @@
 """Masks of class indices as PNG files."""
 
-import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -24,10 +25,20 @@ def voc_palette():
 
 def encode_grey(values):
   """[H, W] uint8 -> bytes of a greyscale PNG."""
-  buffer = io.BytesIO()
-  # Level 1 is four times as fast as the default and 10 % larger.
-  Image.fromarray(values).save(buffer, 'PNG', compress_level=1)
-  return buffer.getvalue()
+  # Pillow tries five filters on each row, which takes 2.5 times as long for no
+  # smaller files. A row's first byte names its filter: 1 stores differences
+  # from the left, which also suit distances.
+  height, width = values.shape
+  rows = np.empty([height, 1 + width], np.uint8)
+  rows[:, 0] = 1
+  rows[:, 1] = values[:, 0]
+  np.subtract(values[:, 1:], values[:, :-1], out=rows[:, 2:])
+  size = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+  return b'\x89PNG\r\n\x1a\n' + b''.join(
+      struct.pack('>I', len(content)) + name + content
+      + struct.pack('>I', zlib.crc32(name + content))
+      for name, content in ((b'IHDR', size), (b'IDAT', zlib.compress(rows, 1)),
+                            (b'IEND', b'')))
 
 
 def write_mask(path, mask):
