@@ -124,11 +124,12 @@ def time_parts(examples):
 def torch_distance(marked):
   """Returns the squared distance to the nearest marked pixel, [H, W] int32."""
   height, width = marked.shape
-  rows, columns = torch.arange(height)[:, None], torch.arange(width)
+  rows = torch.arange(height, dtype=torch.int32)[:, None]
+  columns = torch.arange(width, dtype=torch.int32)
   nearest = torch.full(marked.shape, 2**30, dtype=torch.int32)
-  for row, column in np.argwhere(marked):
-    squared = ((rows - row)**2 + (columns - column)**2).int()
-    torch.minimum(nearest, squared, out=nearest)
+  for row, column in np.argwhere(marked).tolist():
+    torch.minimum(
+        nearest, (rows - row)**2 + (columns - column)**2, out=nearest)
   return nearest.numpy()
 
 
@@ -143,7 +144,7 @@ def torch_maps(scribble, pseudo_label):
   return [(255 - reach[0]).astype(np.uint8), reach[1].astype(np.uint8)]
 
 
-def compare_distance_maps(example, repeats):
+def compare_distance_maps(example):
   """Returns {contestant: Timing} of both maps of one image, bytes compared."""
   maps, _ = sources.load(example, shapes.CLASS_NAMES)
   made = {}
@@ -162,7 +163,7 @@ def compare_distance_maps(example, repeats):
           torch_maps, maps.scribble, maps.pseudo_label)}
   timings = harness.take_turns(
       {name: functools.partial(keep, name, function)
-       for name, function in contestants.items()}, repeats)
+       for name, function in contestants.items()}, repeats=2)
   for name, values in made.items():
     np.testing.assert_array_equal(values, made['ours'], err_msg=name)
   return timings
@@ -180,7 +181,7 @@ def main():
     examples = sources.list_examples(config, True, ('train',))['train']
     parts = time_parts(examples[:200])
     seconds, cpu = time_prepare(config, args.repeats)
-    timings = compare_distance_maps(examples[0], args.repeats)
+    timings = compare_distance_maps(examples[0])
   cpu_an_image = cpu / len(examples)
   parts['records and the rest'] = cpu_an_image - sum(parts.values())
   rows = [{'part': part, 'CPU ms an image': 1e3 * value,
