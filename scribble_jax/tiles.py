@@ -5,7 +5,8 @@ overlap, padding taken off, mirroring back, resizing to the image's size, the
 mean over views. So a row of the image is two weighted rows of a window, and a
 column likewise (`Samples`). One compiled program adds any batch of windows to a
 tile of any image; tiles of one shape cover images of all sizes. Each device
-sums its own windows; the devices' sums meet when the image is asked for.
+sums its own windows; the devices' sums meet when the image is asked for. Until
+then an image takes 4 bytes a pixel and map on each, sides rounded up to tiles.
 """
 
 import functools
