@@ -3,23 +3,24 @@
 An image is resized to several scales, each of which is cut into windows. The
 windows' probabilities are averaged where they overlap, the scales' over all.
 Windows of all scales and of several images share a batch, which is split over
-the devices.
+the devices; what comes of them stays there (tiles.py).
 """
 
 import collections
 import dataclasses
 import functools
+import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from scribble_jax import resize
 from scribble_jax import sharding
+from scribble_jax import tiles
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
-
-_BLOCK_ROWS = 256  # Resized at a time; bounds the memory of large images.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,36 +80,38 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
   batch_size = mesh.size * math.ceil(batch_size / mesh.size)
   window_maps = _make_window_maps(maps, model, protocol.window, mesh)
 
-  def run_batch(variables, queue):
-    """Takes a batch of windows off the queue and adds what comes of them."""
-    batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+  def run_batch(variables, batch):
+    """Adds what comes of a batch of windows to their images."""
     pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
                       np.float32)
-    pixels[:len(batch)] = [window for *_, window in batch]
-    results = jax.device_get(window_maps(
-        variables, sharding.shard_whole_batch(pixels, mesh)))
-    for (view, row, column, _), result in zip(batch, results, strict=False):
-      view.add(row, column, result)
+    for place, (_, window) in enumerate(batch):
+      pixels[place] = window.pixels
+    results = window_maps(variables, sharding.shard_whole_batch(pixels, mesh))
+    for prediction, group in itertools.groupby(
+        enumerate(batch), key=lambda item: item[1][0]):
+      prediction.add(results, {place: (window.rows, window.columns)
+                               for place, (_, window) in group})
+    return results
 
   def predict(variables, images):
-    """Yields Predictions as soon as their windows are back."""
+    """Yields Predictions as soon as their windows are under way."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
-    under_way, queue = collections.deque(), collections.deque()
+    incomplete, batch, before = collections.deque(), [], None
     for image in images:
-      image, channels = (image if isinstance(image, tuple)
-                         else (image, slice(None)))
-      prediction = Prediction(image, protocol, channels)
-      under_way.append(prediction)
-      for view in prediction.views(image, protocol):
-        queue.extend((view, *window) for window in view.windows)
-        del view.windows  # The queue is their only holder.
-        while len(queue) >= batch_size:
-          run_batch(variables, queue)
-      while under_way and under_way[0].complete:
-        yield under_way.popleft()
-    while queue:
-      run_batch(variables, queue)
-    yield from under_way
+      image, channels = image if isinstance(image, tuple) else (image, None)
+      prediction = tiles.Prediction(image.shape[:2], protocol, mesh, channels)
+      incomplete.append(prediction)
+      for window in _windows(image, protocol):
+        batch.append((prediction, window))
+        if len(batch) == batch_size:
+          results = run_batch(variables, batch)
+          jax.block_until_ready(before)  # Or a large image would pile up.
+          before, batch = results, []
+      while incomplete and not (batch and batch[0][0] is incomplete[0]):
+        yield incomplete.popleft()
+    if batch:
+      run_batch(variables, batch)
+    yield from incomplete
 
   return predict
 
@@ -128,84 +131,38 @@ def _make_window_maps(maps, model, window, mesh):
 
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
   return jax.jit(window_maps, in_shardings=(replicated, by_batch),
-                 out_shardings=replicated)
+                 out_shardings=by_batch)
 
 
-class Prediction:
-  """What the network says about one image, once all its windows are back."""
-
-  def __init__(self, image, protocol, channels):
-    self._size = image.shape[:2]
-    self._channels = channels
-    self._sum = None  # Over the views that are complete, [H, W, C].
-    self._views = [(scale, mirrored) for scale in protocol.scales
-                   for mirrored in ((False, True) if protocol.flip
-                                    else (False,))]
-    self._missing = len(self._views)
-
-  def views(self, image, protocol):
-    """Yields the image's views, made one at a time: big images take memory."""
-    long_side = protocol.long_side or max(self._size)
-    for scale, mirrored in self._views:
-      pixels = resize.resize_half_pixel(
-          image, scaled_size(self._size, scale, long_side))
-      yield _View(self, pixels, mirrored, protocol.window, self._channels)
-
-  def add(self, probabilities):
-    """Adds what came of a view, [h, w, C]."""
-    if self._sum is None:
-      self._sum = np.zeros(
-          [*self._size, probabilities.shape[-1]], np.float32)
-    for row in range(0, self._size[0], _BLOCK_ROWS):
-      rows = slice(row, row + _BLOCK_ROWS)
-      self._sum[rows] += resize.resize_half_pixel(
-          probabilities, self._size, rows)
-    self._missing -= 1
-
-  @property
-  def complete(self):
-    return not self._missing
-
-  def probabilities(self):
-    """Returns [H, W, C] float32, the mean over all views."""
-    return self._sum / np.float32(len(self._views))
-
-  def classes(self):
-    """Returns [H, W] uint8, the most probable class of each pixel."""
-    return self._sum.argmax(-1).astype(np.uint8)
+class _Window(NamedTuple):
+  """What the network sees of an image, and what the image takes of it."""
+  pixels: np.ndarray  # [window, window, 3].
+  rows: tiles.Samples
+  columns: tiles.Samples
 
 
-class _View:
-  """An image at one scale: sums its windows and hands on their mean."""
+def _windows(image, protocol):
+  """Yields an image's windows, view by view: those of big images take memory.
 
-  def __init__(self, prediction, image, mirrored, window, channels):
-    self._prediction = prediction
-    self._channels = channels
-    self._size = image.shape[:2]
-    self._mirrored = mirrored
-    self._window = window
-    self.windows, self._padding = cut_windows(
-        image[:, ::-1] if mirrored else image, window)
-    self._missing = len(self.windows)
-    self._sum = None
-
-  def add(self, row, column, probabilities):
-    """Adds a window's [window, window, C] at a place in the padded image."""
-    probabilities = probabilities[..., self._channels]
-    if self._sum is None:
-      size = [side + sum(padding)
-              for side, padding in zip(self._size, self._padding, strict=True)]
-      self._sum = np.zeros([*size, probabilities.shape[-1]], np.float32)
-      self._count = np.zeros([*size, 1], np.float32)
-    area = np.s_[row:row + self._window, column:column + self._window]
-    self._sum[area] += probabilities
-    self._count[area] += 1
-    self._missing -= 1
-    if not self._missing:
-      self._sum /= self._count
-      (top, _), (left, _) = self._padding
-      mean = self._sum[top:top + self._size[0], left:left + self._size[1]]
-      self._prediction.add(mean[:, ::-1] if self._mirrored else mean)
+  Args:
+    image: [H, W, 3] uint8.
+    protocol: A Protocol.
+  """
+  long_side = protocol.long_side or max(image.shape[:2])
+  mirrorings = (False, True) if protocol.flip else (False,)
+  for scale, mirrored in itertools.product(protocol.scales, mirrorings):
+    size = scaled_size(image.shape[:2], scale, long_side)
+    view = resize.resize_half_pixel(image, size)
+    cut, padding = cut_windows(
+        view[:, ::-1] if mirrored else view, protocol.window)
+    rows, columns = (
+        tiles.make_samples(
+            image.shape[axis], size[axis], padding[axis],
+            window_starts(size[axis] + sum(padding[axis]), protocol.window),
+            protocol.window, mirrored=mirrored and axis == 1)
+        for axis in range(2))
+    for row, column, pixels in cut:
+      yield _Window(pixels, rows[row], columns[column])
 
 
 def scaled_size(size, scale, long_side):

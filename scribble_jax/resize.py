@@ -78,15 +78,24 @@ def nearest_corners_aligned(size, target_size):
       for s, t in zip(size, target_size, strict=True))
 
 
-def _half_pixel_samples(source, target):
-  """Returns [target] neighbours, left and right, and the right one's weight."""
+def half_pixel_samples(source, target):
+  """Returns what each sample of a side lies between, for half-pixel centres.
+
+  Args:
+    source: Length of the side in pixels.
+    target: Length after resizing.
+
+  Returns:
+    Three arrays [target]: the left and the right neighbour's index in the
+    source, and the right one's weight in [0, 1), float32.
+  """
   positions = (np.arange(target) + 0.5) * source / target - 0.5
   positions = np.clip(positions, 0, source - 1)
   left = np.floor(positions).astype(int)
   return left, np.minimum(left + 1, source - 1), np.float32(positions - left)
 
 
-def resize_half_pixel(x, size, rows=slice(None)):
+def resize_half_pixel(x, size):
   """Resizes bilinearly, with half-pixel centres and without antialiasing.
 
   The same as OpenCV's INTER_LINEAR, without its rounding, and as PyTorch's
@@ -95,20 +104,17 @@ def resize_half_pixel(x, size, rows=slice(None)):
   Args:
     x: [h, w, C] NumPy array.
     size: (H, W) in pixels.
-    rows: Which rows of the result to make.
 
   Returns:
-    [H, W, C] float32, or as many rows as wanted.
+    [H, W, C] float32.
   """
-  for axis, wanted in enumerate((rows, slice(None))):
-    if x.shape[axis] == size[axis]:
-      x = x[(slice(None),) * axis + (wanted,)].astype(np.float32, copy=False)
-      continue
-    left, right, weight = (
-        samples[wanted]
-        for samples in _half_pixel_samples(x.shape[axis], size[axis]))
-    weight = np.expand_dims(weight, (1, 2) if axis == 0 else (0, 2))
-    left, right = (np.take(x, index, axis).astype(np.float32, copy=False)
-                   for index in (left, right))
-    x = left + weight * (right - left)
-  return x
+  for axis in (1, 0):  # Rows last: whole ones are faster to copy.
+    if x.shape[axis] != size[axis]:
+      left, right, weight = half_pixel_samples(x.shape[axis], size[axis])
+      left, right = (np.take(x, index, axis).astype(np.float32, copy=False)
+                     for index in (left, right))
+      right -= left
+      right *= np.expand_dims(weight, (1, 2) if axis == 0 else (0, 2))
+      right += left
+      x = right
+  return x.astype(np.float32, copy=False)

@@ -32,15 +32,16 @@ def shard_batch(batch, mesh):
 
 
 def shard_whole_batch(batch, mesh):
-  """Spreads an array that every host holds whole over the devices.
+  """Spreads arrays that every host holds whole over the devices.
 
   Args:
-    batch: [B, ...] NumPy array, the same on every host.
+    batch: Tree of [B, ...] NumPy arrays, the same on every host.
     mesh: Mesh with a 'data' axis, whose hosts may lie in any order.
 
   Returns:
-    Global array with the rows of `batch` in their order.
+    Global arrays with the rows of `batch` in their order.
   """
   with jax.transfer_guard('allow'):
-    return jax.make_array_from_callback(
-        batch.shape, by_batch(mesh), lambda index: batch[index])
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(
+            x.shape, by_batch(mesh), lambda index: x[index]), batch)
