@@ -131,7 +131,8 @@ def _make_window_maps(maps, model, window, mesh):
 
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
   return jax.jit(window_maps, in_shardings=(replicated, by_batch),
-                 out_shardings=by_batch)
+                 out_shardings=by_batch,
+                 compiler_options=sharding.compiler_options(mesh))
 
 
 class _Window(NamedTuple):

@@ -34,6 +34,7 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
 
   @functools.partial(
       jax.jit, donate_argnums=0,
+      compiler_options=sharding.compiler_options(mesh),
       in_shardings=(replicated, by_batch, replicated),
       out_shardings=(replicated, replicated))
   def train_step(state, batch, rng):
