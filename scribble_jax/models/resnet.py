@@ -34,11 +34,43 @@ def kaiming_fan_out(key, shape, dtype=jnp.float32):
 def conv(features, kernel, *, stride=1, dilation=1, dtype, name,
          use_bias=False):
   """Returns a convolution that pads like PyTorch's `padding=dilation`."""
+  if kernel == 1:
+    return Pointwise(features, stride, use_bias, dtype, name=name)
   pad = dilation * (kernel // 2)
   return nn.Conv(
       features, (kernel, kernel), strides=stride, padding=((pad, pad),) * 2,
       kernel_dilation=dilation, use_bias=use_bias, dtype=dtype,
       kernel_init=kaiming_fan_out, name=name)
+
+
+class Pointwise(nn.Module):
+  """A 1x1 convolution, as the matrix product that it is.
+
+  On CPUs XLA would transpose the whole input for the kernel's gradient.
+
+  Attributes:
+    features: Channels of the result.
+    stride: Of the pixels that are taken.
+    use_bias: Whether it adds a bias.
+    dtype: Compute type.
+  """
+  features: int
+  stride: int
+  use_bias: bool
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    """[B, h, w, K] -> [B, h / stride, w / stride, features]."""
+    kernel = self.param('kernel', kaiming_fan_out,
+                        (1, 1, x.shape[-1], self.features))
+    y = jnp.einsum('bhwi,io->bhwo',
+                   x[:, ::self.stride, ::self.stride].astype(self.dtype),
+                   kernel[0, 0].astype(self.dtype))
+    if self.use_bias:
+      bias = self.param('bias', nn.initializers.zeros, (self.features,))
+      y += bias.astype(self.dtype)[None, None, None]
+    return y
 
 
 def max_pool_ceil(x):
