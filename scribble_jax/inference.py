@@ -22,6 +22,8 @@ from scribble_jax import tiles
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
 
+_MAX_PIXELS = 2**25  # Of images that share a batch: their sums take memory.
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
@@ -97,6 +99,13 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
     """Yields Predictions as soon as their windows are under way."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
     incomplete, batch, before = collections.deque(), [], None
+
+    def flush():
+      nonlocal before, batch
+      results = run_batch(variables, batch)
+      jax.block_until_ready(before)  # Or a large image would pile up.
+      before, batch = results, []
+
     for image in images:
       image, channels = image if isinstance(image, tuple) else (image, None)
       prediction = tiles.Prediction(image.shape[:2], protocol, mesh, channels)
@@ -104,13 +113,13 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
       for window in _windows(image, protocol):
         batch.append((prediction, window))
         if len(batch) == batch_size:
-          results = run_batch(variables, batch)
-          jax.block_until_ready(before)  # Or a large image would pile up.
-          before, batch = results, []
+          flush()
+      if batch and sum(x.num_pixels for x in incomplete) > _MAX_PIXELS:
+        flush()
       while incomplete and not (batch and batch[0][0] is incomplete[0]):
         yield incomplete.popleft()
     if batch:
-      run_batch(variables, batch)
+      flush()
     yield from incomplete
 
   return predict

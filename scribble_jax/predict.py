@@ -84,9 +84,12 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     for (path, image), prediction in inference.predict_pairs(
         predict_images, variables, readable_images()):
       num_done += 1
+      mask = prediction.classes()  # Of all hosts; the first writes for them.
+      probabilities = (
+          prediction.probabilities() if keep_probabilities else None)
       try:
-        if not jax.process_index():  # The first host writes for all.
-          _write(output, path.stem, image, prediction, keep_probabilities)
+        if not jax.process_index():
+          _write(output, path.stem, image, mask, probabilities)
       except OSError as error:
         raise _cannot_write(output, error) from error
       progress.update()
@@ -139,16 +142,15 @@ def _check_names(paths, output):
                  'another --output.')
 
 
-def _write(output, name, image, prediction, keep_probabilities):
+def _write(output, name, image, mask, probabilities):
   """Writes the results of one image, each of them whole or not at all."""
-  mask = prediction.classes()
   with atomic.whole_file(output / f'{name}.png') as partial:
     masks.write_mask(partial, mask)
   results.write_png(output / f'{name}_overlay.png', panels.overlay(image, mask))
-  if keep_probabilities:
+  if probabilities is not None:
     with (atomic.whole_file(output / f'{name}_probabilities.npy') as partial,
           open(partial, 'wb') as file):
-      np.save(file, prediction.probabilities().astype(np.float16))
+      np.save(file, probabilities.astype(np.float16))
 
 
 def _cannot_write(output, error):

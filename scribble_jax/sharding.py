@@ -1,5 +1,7 @@
 """The device mesh, the two shardings this program uses, and XLA's options."""
 
+import functools
+
 import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
@@ -22,13 +24,27 @@ def by_batch(mesh):
   return NamedSharding(mesh, jax.P('data'))
 
 
+# By default XLA has the YNNPACK library do a CPU's convolutions. Their gradients
+# by kernels take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
+_CPU_OPTIONS = {
+    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_DOT'}
+
+
 def compiler_options(mesh):
-  """Returns `jax.jit`'s compiler options for networks on this mesh."""
-  if mesh.devices.flat[0].platform != 'cpu':
-    return None
-  # By default XLA has the YNNPACK library do convolutions, whose gradients by
-  # kernels take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
-  return {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_DOT'}
+  """Returns the compiler options for networks on this mesh."""
+  on_cpu = mesh.devices.flat[0].platform == 'cpu'
+  return _CPU_OPTIONS if on_cpu and _knows_cpu_options() else None
+
+
+@functools.cache
+def _knows_cpu_options():
+  """Whether this jaxlib still has them: they are experimental."""
+  program = jax.jit(lambda x: x).lower(0.0)
+  try:
+    program.compile(compiler_options=_CPU_OPTIONS)
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
 
 
 def shard_batch(batch, mesh):

@@ -127,8 +127,15 @@ class Prediction:
         [self._mesh.size, self._side, self._side, num_channels],
         device=sharding.by_batch(self._mesh))
 
+  @property
+  def num_pixels(self):
+    return math.prod(self._size)
+
   def probabilities(self):
-    """Returns [H, W, C] float32, the mean over all views."""
+    """Returns [H, W, C] float32, the mean over all views.
+
+    To be called on every host, as the next one is.
+    """
     total = self._assembled(_make_total(self._mesh))
     total /= np.float32(self._num_views)
     return total

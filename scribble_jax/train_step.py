@@ -14,7 +14,7 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
 
   The body is written for the global batch; `jit` splits it over 'data'. So
   losses are global means and BatchNorm sees every device's examples, without
-  an axis name or a collective in the code.
+  an axis name or a collective in the code, LoRM's loop over images apart.
 
   Args:
     loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`,
@@ -34,7 +34,6 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
 
   @functools.partial(
       jax.jit, donate_argnums=0,
-      compiler_options=sharding.compiler_options(mesh),
       in_shardings=(replicated, by_batch, replicated),
       out_shardings=(replicated, replicated))
   def train_step(state, batch, rng):

@@ -48,6 +48,15 @@ def test_random_masks_agree_with_brute_force(name, weight):
     assert_agrees(name, random_labels(rng), weight)
 
 
+# With some weights the first saturated squared distance is a whole number.
+@pytest.mark.parametrize('name', MAPS)
+@pytest.mark.parametrize('weight', [math.e ** 6, 3.0, 15.3])
+def test_far_pixels_agree_with_brute_force(name, weight):
+  labels = np.full([180, 190], 255)
+  labels[3, 4:6] = 2
+  assert_agrees(name, labels, weight)
+
+
 @pytest.mark.parametrize('name', MAPS)
 @pytest.mark.parametrize('shape', [(1, 1), (1, 300), (300, 1), (2, 40)])
 @pytest.mark.parametrize('weight', [math.e, math.e ** 6])

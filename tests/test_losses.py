@@ -201,7 +201,7 @@ def test_the_ignore_label_is_255():
 
 
 # Strips of equal height, strips that do not divide it, less than one strip.
-@pytest.mark.parametrize('size', [(64, 20), (75, 33), (9, 13)])
+@pytest.mark.parametrize('size', [(64, 20), (65, 33), (97, 13), (9, 13)])
 def test_means_over_pixels_agree_with_pytorch(size):
   logits, _, _ = random_case(shape=(2, 7, 6, 5))
   _, labels, distance_map = random_case(shape=(2, *size, 5))

@@ -26,7 +26,8 @@ def _scaled_distance(marked, scale):
   # Squared distances are whole numbers, so a table spares most of the roots.
   last = rows.shape[0]**2 + rows.shape[1]**2
   if scale:
-    last = min(last, math.ceil((255 / scale)**2))  # Saturated from there on.
+    # Saturated from there on; 1 more, as rounding may leave 254.999... there.
+    last = min(last, math.ceil((255 / scale)**2) + 1)
   scaled = np.minimum(scale * np.sqrt(np.arange(last + 1)), 255)
   distance[area] = scaled.astype(np.uint8)[np.minimum(squared, last)]
   return distance  # Truncated.

@@ -126,7 +126,7 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
         functools.partial(block_sum, valid=valid),
         row_params, tokens[indices], keys, tokens, has_aux=True)
     d_params, d_rows, d_keys, d_values = pull(jnp.ones_like(square_sum))
-    # The padding's rows are some background tokens, with gradient 0.
+    # The padding's rows are some other tokens, with gradient 0.
     d_tokens = (d_tokens + d_values).at[indices].add(d_rows)
     return (start + size, _add(sums, (square_sum, count)),
             _add(gradients, (d_params, d_keys)), d_tokens)
@@ -209,7 +209,8 @@ def lorm_loss(params, features, foreground, background, normaliser, dtype):
       features are pulled to zero; 'corrected', only the foreground counts.
     normaliser: METHOD 8e: 'official', the number of squares that are not 0;
       'corrected', the number of elements of the positions that count.
-    dtype: Of the matrix products' factors; sums are float32.
+    dtype: Of the matrix products' factors; sums are float32. The backend's
+      default precision holds, which may round float32 factors further.
 
   Returns:
     Scalar float32 over the whole batch. Gradients reach the features both as

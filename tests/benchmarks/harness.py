@@ -25,13 +25,14 @@ def parse_args(name, description, add_arguments=lambda parser: None):
 
   Args:
     name: Of the benchmark, and of its JSON file.
-    description: One line of help.
+    description: Whose first line becomes the help.
     add_arguments: Adds what this benchmark has besides, to its parser.
 
   Returns:
     Namespace with 'device', 'repeats', 'smoke', 'json' and the rest.
   """
-  parser = argparse.ArgumentParser(description=description)
+  parser = argparse.ArgumentParser(
+      description=description.splitlines()[0])
   parser.add_argument(
       '--device', default='', choices=['', 'cpu', 'gpu', 'tpu'],
       help='what JAX runs on; the best there is unless given')
@@ -50,6 +51,10 @@ def parse_args(name, description, add_arguments=lambda parser: None):
     jax.config.update('jax_platforms',
                       {'gpu': 'cuda'}.get(args.device, args.device))
   args.device = jax.default_backend()
+  # Fixed shapes: both programs may look for the fastest convolutions, and both
+  # multiply float32 in the matrix units.
+  torch.backends.cudnn.benchmark = True
+  torch.set_float32_matmul_precision('high')
   return args
 
 
@@ -146,10 +151,14 @@ def _fastest(function, repeats):
 
 
 def peak_bytes(device):
-  """Returns the peaks of device memory so far, {} where nothing counts them."""
-  if device == 'cpu':
+  """Returns the peaks of device memory so far, of all contestants together.
+
+  {} where nothing counts them.
+  """
+  counted = jax.local_devices()[0].memory_stats()
+  if device == 'cpu' or not counted:
     return {}
-  peaks = {'jax': jax.local_devices()[0].memory_stats()['peak_bytes_in_use']}
+  peaks = {'jax': counted['peak_bytes_in_use']}
   if device == 'gpu':
     peaks['torch'] = torch.cuda.max_memory_allocated()
   return peaks
@@ -160,13 +169,20 @@ def machine(device):
   return {
       'device': jax.devices()[0].device_kind if device != 'cpu' else _cpu(),
       'devices': jax.device_count(),
-      'cores': len(os.sched_getaffinity(0)),
+      'cores': num_cores(),
       'jax': jax.__version__,
       'torch': torch.__version__,
       'numpy': np.__version__,
       'python': platform.python_version(),
       'date': time.strftime('%Y-%m-%d'),
   }
+
+
+def num_cores():
+  """Returns the number of cores that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):  # Not everywhere.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count()
 
 
 def _cpu():

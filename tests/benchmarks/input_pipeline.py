@@ -22,7 +22,7 @@ from PIL import Image
 import tensorflow as tf
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from configs import scribblesup
 from scribble_jax.data import augment
@@ -264,9 +264,10 @@ def _measure(args, folder):
 
 
 def main():
-  args = harness.parse_args('input_pipeline', __doc__.splitlines()[0])
-  # The threads that TensorFlow starts later inherit it.
-  os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+  args = harness.parse_args('input_pipeline', __doc__)
+  if hasattr(os, 'sched_setaffinity'):  # Linux alone can pin to a core.
+    # The threads that TensorFlow starts later inherit it.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   cv2.setNumThreads(0)
   torch.set_num_threads(1)
   input_pipeline.keep_off_accelerators()

@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-sys.path[0] = str(pathlib.Path(__file__).parents[2])
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from scribble_jax.models import lorm  # noqa: E402
-from tests.benchmarks import harness  # noqa: E402
-from tests.oracles import torch_losses  # noqa: E402
+from scribble_jax.models import lorm
+from tests.benchmarks import harness
+from tests.oracles import torch_losses
 
 SWITCHES = {'background': 'official', 'normaliser': 'official'}
 
 
 def main():
-  args = harness.parse_args('lorm', __doc__.splitlines()[0], _add_arguments)
+  args = harness.parse_args('lorm', __doc__, _add_arguments)
   side, channels = (9, 32) if args.smoke else (59, 2048)
   dtype = jnp.dtype(args.dtype or (
       'float32' if args.device == 'cpu' else 'bfloat16'))
@@ -35,6 +35,7 @@ def main():
     contestants = _contestants(params, features, foreground, dtype, args)
     timings = harness.take_turns(contestants, args.repeats)
     rows.append(_row(percent, foreground, channels, timings))
+  peak_bytes = harness.peak_bytes(args.device)
   memory = _temp_bytes(side, channels, dtype, args.memory_batch_size)
   exactness = {} if args.device != 'cpu' else _errors(
       params, features, _random_mask(args.batch_size, side, 0.25))
@@ -45,7 +46,7 @@ def main():
       temp_share=memory['ours'] / memory['plain JAX'],
       relative_error_to_float64=exactness,
       ceilings={} if args.smoke else harness.ceilings(args.device),
-      peak_bytes=harness.peak_bytes(args.device))
+      peak_bytes=peak_bytes)
 
 
 def _add_arguments(parser):
@@ -72,7 +73,8 @@ def _random_inputs(batch_size, side, channels):
 def _random_mask(batch_size, side, share):
   """A different number of positions in each image; `share` is their mean."""
   rng = np.random.default_rng(1)
-  spread = np.linspace(-1, 1, batch_size) * min(share, 1 - share) / 2
+  spread = (np.linspace(-1, 1, batch_size) if batch_size > 1
+            else np.zeros(1)) * min(share, 1 - share) / 2
   mask = np.zeros([batch_size, side**2], bool)
   for row, extra in zip(mask, spread, strict=True):
     row[rng.permutation(side**2)[:round((share + extra) * side**2)]] = True
@@ -133,15 +135,17 @@ def _torch_contestant(params, features, foreground, device, dtype, autocast):
     state[f'{name}.bias'] = torch.tensor(params[name]['bias'])
   module.load_state_dict(state)
   module.to(device)
-  leaf = torch.tensor(features, device=device, dtype=dtype)
+  leaf = torch.tensor(features, device=device,
+                      dtype=torch.bfloat16 if autocast else dtype)
   leaf = leaf.permute(0, 3, 1, 2).contiguous().requires_grad_()
   mask = torch.tensor(foreground, device=device)
 
   def run():
     with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
       rectified = module(leaf, mask)
-    loss = torch_losses.lorm_loss(leaf, rectified.float() if autocast
-                                  else rectified, mask, **SWITCHES)
+    precise = torch.float32 if autocast else dtype
+    loss = torch_losses.lorm_loss(
+        leaf.to(precise), rectified.to(precise), mask, **SWITCHES)
     return loss, torch.autograd.grad(loss, [leaf, *module.parameters()])
 
   return harness.torch_blocking(run, device)

@@ -18,23 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path[0] = str(pathlib.Path(__file__).parents[2])
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from scribble_jax import objective  # noqa: E402
-from scribble_jax import optimizer  # noqa: E402
-from scribble_jax import pretrained  # noqa: E402
-from scribble_jax import sharding  # noqa: E402
-from scribble_jax import train_state  # noqa: E402
-from scribble_jax.models import deeplab  # noqa: E402
-from scribble_jax.models import resnet  # noqa: E402
-from scribble_jax.train_step import make_train_step  # noqa: E402
-from tests.benchmarks import harness  # noqa: E402
-from tests.oracles import torch_losses  # noqa: E402
-from tests.oracles import torch_networks  # noqa: E402
-from tests.oracles import torch_protocol  # noqa: E402
+from scribble_jax import objective
+from scribble_jax import optimizer
+from scribble_jax import pretrained
+from scribble_jax import sharding
+from scribble_jax import train_state
+from scribble_jax.models import deeplab
+from scribble_jax.models import resnet
+from scribble_jax.train_step import make_train_step
+from tests.benchmarks import harness
+from tests.benchmarks import torch_step
+from tests.oracles import torch_networks
 
 METHOD = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
@@ -47,8 +45,7 @@ MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 
 
 def main():
-  args = harness.parse_args('train_step', __doc__.splitlines()[0],
-                            _add_arguments)
+  args = harness.parse_args('train_step', __doc__, _add_arguments)
   on_cpu = args.device == 'cpu'
   args.dtype = args.dtype or ('float32' if on_cpu and not args.memory
                               else 'bfloat16')
@@ -81,19 +78,19 @@ def _add_arguments(parser):
 def _report_time(args):
   device = harness.torch_device(args.device)
   batch = _batch(args.batch_size, args.size['crop'])
-  start = time.perf_counter()
-  contestants, compiled, state = _ours(args, batch)
-  compile_seconds = time.perf_counter() - start
+  contestants, compiled, compile_seconds, state = _ours(args, batch)
   weights = {name: torch.tensor(value)
              for name, value in pretrained.to_pytorch(state.variables).items()}
-  contestants['PyTorch'] = _torch_step(
-      args, batch, weights, device, autocast=args.dtype == 'bfloat16')
   flops = _plain_flops(args)
-  if device.type == 'cuda':
-    contestants['PyTorch tuned'] = _torch_step(
-        args, batch, weights, device, autocast=True, tuned=True)
+  for name, tuned in (('PyTorch', False), ('PyTorch tuned', True)):
+    if device.type == 'cuda' or not tuned:
+      contestants[name] = torch_step.make_step(
+          _torch_network(args), batch, weights, device,
+          {name: SGD[name] for name in ('lr', 'momentum', 'weight_decay')},
+          autocast=args.dtype == 'bfloat16', tuned=tuned)
   first_losses = {name: float(run()) for name, run in contestants.items()}
   timings = harness.take_turns(contestants, args.repeats)
+  peak_bytes = harness.peak_bytes(args.device)
   ceilings = {} if args.smoke else harness.ceilings(args.device)
   ours = timings['ours'].median
   rows = []
@@ -116,7 +113,7 @@ def _report_time(args):
       compile_seconds=compile_seconds,
       temp_gigabytes=memory.temp_size_in_bytes / 1e9,
       argument_gigabytes=memory.argument_size_in_bytes / 1e9,
-      ceilings=ceilings, peak_bytes=harness.peak_bytes(args.device))
+      ceilings=ceilings, peak_bytes=peak_bytes)
 
 
 def _batch(batch_size, crop):
@@ -158,22 +155,26 @@ def _make_step(args, remat, mesh):
 
 
 def _ours(args, batch):
-  """Returns {name: one update}, the first one's program, and its state."""
+  """Returns {name: one update}; of 'ours', program, compile time and state."""
   mesh = sharding.make_mesh(jax.devices()[:1])
   batch = sharding.shard_batch(batch, mesh)
   rng = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
-  contestants, programs, state = {}, {}, None
+  contestants, programs, seconds, state = {}, {}, {}, None
   for remat in (False, True):
     step, create = _make_step(args, remat, mesh)
     if state is None:
       state = jax.jit(create, out_shardings=sharding.replicated(mesh))(
           jax.random.key(0))
     name = 'ours, remat' if remat else 'ours'
-    programs[name] = step.lower(state, batch, rng).compile()
+    start = time.perf_counter()
+    programs[name] = step.lower(state, batch, rng).compile(
+        compiler_options=sharding.compiler_options(mesh))
+    seconds[name] = time.perf_counter() - start
     contestants[name] = _update(programs[name], state, batch, rng)
     if args.device == 'cpu':  # XLA undoes it there.
       break
-  return contestants, programs['ours'], jax.device_get(state)
+  return (contestants, programs['ours'], seconds['ours'],
+          jax.device_get(state))
 
 
 def _update(program, state, batch, rng):
@@ -187,63 +188,6 @@ def _update(program, state, batch, rng):
   return run
 
 
-def _torch_step(args, batch, weights, device, autocast, tuned=False):
-  """Returns a function that does one update in PyTorch; returns the loss."""
-  network = torch_networks.DeepLab(
-      args.depth, args.head, CLASSES, args.size['width'],
-      args.size['head_width'])
-  network.load_state_dict(weights)
-  for module in network.modules():
-    if isinstance(module, torch.nn.Dropout):
-      module.p = 0.0
-  network = network.to(device).train()
-  if tuned:
-    network = network.to(memory_format=torch.channels_last)
-  sgd = torch.optim.SGD(
-      network.parameters(), lr=SGD['lr'], momentum=SGD['momentum'],
-      weight_decay=SGD['weight_decay'])
-  loss_of = functools.partial(_torch_loss, network)
-  if tuned:
-    loss_of = torch.compile(loss_of)
-  batch = {name: torch.tensor(x, device=device) for name, x in batch.items()}
-
-  def run():
-    images = torch_protocol.normalise(
-        batch['image'].permute(0, 3, 1, 2).float())
-    if tuned:
-      images = images.contiguous(memory_format=torch.channels_last)
-    sgd.zero_grad()
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-      loss = loss_of(images, batch)
-    loss.backward()
-    sgd.step()
-    return loss.detach()
-  return harness.torch_blocking(run, device)
-
-
-def _torch_loss(network, images, batch):
-  """METHOD 1's sum as PyTorch users write it: one resize, one softmax."""
-  logits, features = network(images)
-  logits = torch_losses.resize(logits.float(), images.shape[2:])
-  scribble, pseudo_label = (
-      batch[name].long() for name in ('scribble', 'pseudo_label'))
-  pseudo_label = torch.where(pseudo_label == 255, 0, pseudo_label)
-  loss = F.cross_entropy(logits, scribble, ignore_index=255)
-  loss = loss + F.cross_entropy(
-      logits, pseudo_label, ignore_index=255,
-      label_smoothing=objective.SMOOTHING)
-  log_probs = torch.log_softmax(logits, dim=1)
-  entropy = -(log_probs.exp() * log_probs).sum(dim=1)
-  for name in ('scribble_distance', 'pseudo_label_distance'):
-    weighted = batch[name].float() / 255 * entropy
-    loss = loss + weighted.sum() / (weighted != 0).sum().clamp(min=1)
-  foreground = torch_losses.resize(
-      pseudo_label[:, None].float(), features.shape[2:])[:, 0] > 0
-  rectified = network.lorm(features, foreground)
-  squares = (features.float() - rectified.float()).square()
-  return loss + squares.sum() / (squares != 0).sum().clamp(min=1)
-
-
 def _plain_flops(args):
   """Counts what a step asks for, by PyTorch's counter on tensors of no memory.
 
@@ -252,22 +196,25 @@ def _plain_flops(args):
   """
   crop, count = args.size['crop'], args.batch_size
   with torch.device('meta'):
-    network = torch_networks.DeepLab(
-        args.depth, args.head, CLASSES, args.size['width'],
-        args.size['head_width'])
+    network = _torch_network(args)
     images = torch.zeros(count, 3, crop, crop)
     batch = {name: torch.zeros(count, crop, crop, dtype=torch.uint8)
              for name in MASKS}
     with FlopCounterMode(display=False) as counter:
-      _torch_loss(network.train(), images, batch).backward()
+      torch_step.loss(network.train(), images, batch).backward()
   plain = counter.get_total_flops()
   tokens = resnet.feature_size(crop) ** 2
   channels = args.size['width'] * 8 * (4 if args.depth >= 50 else 1)
-  per_image = 6 * tokens * channels**2 + 12 * tokens**2 * channels
-  per_image += 6 * tokens * channels**2
-  lean = 6 * tokens * channels**2 + FOREGROUND * tokens * (
+  # LoRM leaves out the background's queries and their rows of pairs.
+  spared = (1 - FOREGROUND) * tokens * (
       6 * channels**2 + 12 * tokens * channels)
-  return {'plain': plain, 'lean': plain + count * (lean - per_image)}
+  return {'plain': plain, 'lean': plain - count * spared}
+
+
+def _torch_network(args):
+  return torch_networks.DeepLab(
+      args.depth, args.head, CLASSES, args.size['width'],
+      args.size['head_width'])
 
 
 def _report_memory(args):
@@ -292,7 +239,7 @@ def _report_memory(args):
       key = jax.eval_shape(lambda: jax.random.key(0))
       start = time.perf_counter()
       memory = step.lower(jax.eval_shape(create, key), batch, key).compile(
-          ).memory_analysis()
+          compiler_options=sharding.compiler_options(mesh)).memory_analysis()
       row |= {f'remat {name}: temp GB': memory.temp_size_in_bytes / 1e9,
               f'remat {name}: compile s': time.perf_counter() - start,
               'state and batch GB': memory.argument_size_in_bytes / 1e9}
