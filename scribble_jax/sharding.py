@@ -24,8 +24,8 @@ def by_batch(mesh):
   return NamedSharding(mesh, jax.P('data'))
 
 
-# By default XLA has the YNNPACK library do a CPU's convolutions. Their gradients
-# by kernels take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
+# By default XLA has YNNPACK do a CPU's convolutions, whose gradients by kernels
+# take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
 _CPU_OPTIONS = {
     'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_DOT'}
 
