@@ -29,8 +29,9 @@ def _scaled_distance(marked, scale):
     # Saturated from there on; 1 more, as rounding may leave 254.999... there.
     last = min(last, math.ceil((255 / scale)**2) + 1)
   scaled = np.minimum(scale * np.sqrt(np.arange(last + 1)), 255)
-  distance[area] = scaled.astype(np.uint8)[np.minimum(squared, last)]
-  return distance  # Truncated.
+  # Truncated; unlike an index in brackets, `take` lets other threads run.
+  distance[area] = np.take(scaled.astype(np.uint8), squared, mode='clip')
+  return distance
 
 
 def _area_within(marked, reach):
