@@ -82,27 +82,21 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
   batch_size = mesh.size * math.ceil(batch_size / mesh.size)
   window_maps = _make_window_maps(maps, model, protocol.window, mesh)
 
-  def run_batch(variables, batch):
-    """Adds what comes of a batch of windows to their images."""
-    pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
-                      np.float32)
-    for place, (_, window) in enumerate(batch):
-      pixels[place] = window.pixels
-    results = window_maps(variables, sharding.shard_whole_batch(pixels, mesh))
-    for prediction, group in itertools.groupby(
-        enumerate(batch), key=lambda item: item[1][0]):
-      prediction.add(results, {place: (window.rows, window.columns)
-                               for place, (_, window) in group})
-    return results
-
   def predict(variables, images):
     """Yields Predictions as soon as their windows are under way."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
     incomplete, batch, before = collections.deque(), [], None
 
     def flush():
+      """Runs the windows that wait."""
       nonlocal before, batch
-      results = run_batch(variables, batch)
+      pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
+                        np.float32)
+      for place, (_, window) in enumerate(batch):
+        pixels[place] = window.pixels
+      results = window_maps(
+          variables, sharding.shard_whole_batch(pixels, mesh))
+      _add_to_images(results, batch)
       jax.block_until_ready(before)  # Or a large image would pile up.
       before, batch = results, []
 
@@ -123,6 +117,14 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
     yield from incomplete
 
   return predict
+
+
+def _add_to_images(results, batch):
+  """Adds what came of a batch's (Prediction, _Window) pairs to their images."""
+  for prediction, group in itertools.groupby(
+      enumerate(batch), key=lambda item: item[1][0]):
+    prediction.add(results, {place: (window.rows, window.columns)
+                             for place, (_, window) in group})
 
 
 def class_probabilities(model, variables, images):

@@ -19,15 +19,17 @@ _STRIP_ROWS = 32  # Pixels; more take more memory and save no time.
 
 def masked_mean(values, mask):
   """Mean of `values` where `mask` holds; 0 where it never does."""
-  return _mean(*_masked_sum(values, mask))
+  return mean(*masked_sum(values, mask))
 
 
-def _masked_sum(values, mask):
+def masked_sum(values, mask):
+  """Sum of `values` where `mask` holds, and how many those are."""
   return (jnp.sum(jnp.where(mask, values, 0.0)),
           jnp.sum(mask, dtype=jnp.float32))
 
 
-def _mean(total, count):
+def mean(total, count):
+  """What `masked_sum` returned, or the sum of several, as a mean."""
   return total / jnp.maximum(count, 1.0)
 
 
@@ -66,7 +68,7 @@ def means_over_pixels(logits, maps, pixel_losses):
     sums = {}
     for name, pixel_loss in pixel_losses.items():
       values, counted = pixel_loss(log_probs, maps)
-      sums[name] = _masked_sum(values, counted & inside[None, :, None])
+      sums[name] = masked_sum(values, counted & inside[None, :, None])
     return sums
 
   def add_strip(sums, strip):
@@ -78,7 +80,7 @@ def means_over_pixels(logits, maps, pixel_losses):
       (strips(resize.interpolation_matrix(logits.shape[1], height), 0),
        strips(jnp.ones(height, bool), 0),
        {name: strips(x, 1) for name, x in maps.items()}))
-  return {name: _mean(*pair) for name, pair in sums.items()}
+  return {name: mean(*pair) for name, pair in sums.items()}
 
 
 def partial_cross_entropy(log_probs, labels):

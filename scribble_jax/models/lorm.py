@@ -78,12 +78,10 @@ def aggregate(queries, keys, values, dtype=jnp.float32):
 def _squares(tokens, rectified, counted, normaliser):
   """Returns the sum over the counted rows, and how much it is divided by."""
   squares = jnp.square(tokens - rectified)
-  squares = jnp.where(counted[:, None], squares, 0.0)
+  counted = jnp.broadcast_to(counted[:, None], squares.shape)
   if normaliser == 'official':  # METHOD 8e.
-    count = jnp.sum(squares != 0)
-  else:
-    count = jnp.sum(counted) * squares.shape[-1]
-  return jnp.sum(squares), count.astype(jnp.float32)
+    counted &= squares != 0
+  return losses.masked_sum(squares, counted)
 
 
 def _add(tree, other):
@@ -119,6 +117,7 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
       jnp.argsort(~foreground, stable=True), (0, sizes[-1]))
 
   def add_block(size, carry):
+    """Adds the next `size` rows: their sums and the sums' gradients."""
     start, sums, gradients, d_tokens = carry
     indices = jax.lax.dynamic_slice_in_dim(foreground_first, start, size)
     valid = start + jnp.arange(size) < num_rows
@@ -131,12 +130,11 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
     return (start + size, _add(sums, (square_sum, count)),
             _add(gradients, (d_params, d_keys)), d_tokens)
 
-  pulled = tokens if background == 'official' else jnp.zeros_like(tokens)
-  pulled = jnp.where(foreground[:, None], 0.0, pulled)
-  sums = _squares(pulled, 0.0, ~foreground & (background == 'official'),
-                  normaliser)
+  pulled_to_zero = ~foreground & (background == 'official')  # METHOD 8c.
+  sums = _squares(tokens, 0.0, pulled_to_zero, normaliser)
   gradients = jax.tree.map(jnp.zeros_like, (row_params, keys))
-  carry = jnp.int32(0), sums, gradients, 2 * pulled
+  carry = jnp.int32(0), sums, gradients, jnp.where(
+      pulled_to_zero[:, None], 2 * tokens, 0.0)
   for size in sizes:
     needed = size if size != sizes[-1] else 1  # Rows left for one more block.
     carry = jax.lax.while_loop(
@@ -164,6 +162,7 @@ def _batch_sums(params, features, foreground, axis_name=None, **switches):
   channels = features.shape[-1]
 
   def add_image(total, image):
+    """Adds an image's sums; hands on the gradient of its features."""
     tokens, foreground = image
     sums, d_tokens = _image_sums(
         params, tokens.reshape(-1, channels).astype(jnp.float32),
@@ -188,9 +187,9 @@ def _loss_and_gradients(params, features, foreground, **switches):
         functools.partial(sums, axis_name='data'), check_vma=False,
         in_specs=(replicated, batch, batch), out_specs=(replicated, batch))
   (total, count, d_params), d_features = sums(params, features, foreground)
-  count = jnp.maximum(count, 1.0)
-  return total / count, jax.tree.map(
-      lambda x: (x / count).astype(x.dtype), (d_params, d_features))
+  return jax.tree.map(
+      lambda x: losses.mean(x, count).astype(x.dtype),
+      (total, (d_params, d_features)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
