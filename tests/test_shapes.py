@@ -7,9 +7,9 @@ from scipy import ndimage
 
 from scribble_jax import atomic
 from scribble_jax.data import embedded
-from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
 from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.scribbles import simulation
 
 NUM_CLASSES = len(shapes.CLASS_NAMES)
 SCENES = 60
@@ -23,7 +23,7 @@ def scenes():
     rng = np.random.default_rng([7, index])
     image, ground_truth = shapes.draw_scene(rng, 128)
     drawn.append((image, ground_truth,
-                  scribbles.simulate_scribble(rng, ground_truth, 2)))
+                  simulation.simulate_scribble(rng, ground_truth, 2)))
   return drawn
 
 
@@ -92,7 +92,7 @@ def test_listed_classes_are_the_classes_drawn(tmp_path, scenes):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt(), OSError()])
 def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
-  simulate, calls = scribbles.simulate_scribble, []
+  simulate, calls = simulation.simulate_scribble, []
 
   def simulate_or_die(*arguments, **options):
     calls.append(arguments)
@@ -100,7 +100,7 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
       raise error
     return simulate(*arguments, **options)
 
-  monkeypatch.setattr(scribbles, 'simulate_scribble', simulate_or_die)
+  monkeypatch.setattr(simulation, 'simulate_scribble', simulate_or_die)
   with pytest.raises(type(error)):
     write(tmp_path / 'data')
   assert not list(tmp_path.iterdir())
@@ -110,7 +110,7 @@ def test_a_killed_runs_leftover_does_not_stay(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     # SIGKILL runs no cleanup.
     patch.setattr(atomic.shutil, 'rmtree', lambda *_, **__: None)
-    patch.setattr(scribbles, 'simulate_scribble', None)
+    patch.setattr(simulation, 'simulate_scribble', None)
     with pytest.raises(TypeError):
       write(tmp_path / 'data')
   assert len(list(tmp_path.iterdir())) == 1
@@ -145,7 +145,7 @@ def test_strokes_of_any_mask_stay_inside(seed):
       rng.standard_normal([45, 70]), rng.uniform(0, 6))
   levels = np.quantile(noise, [0.3, 0.6, 0.8, 0.97])
   mask = np.array([0, 3, 255, 1, 2], np.uint8)[np.digitize(noise, levels)]
-  scribble = scribbles.simulate_scribble(rng, mask, width=3)
+  scribble = simulation.simulate_scribble(rng, mask, width=3)
   drawn = scribble != IGNORE_LABEL
   np.testing.assert_array_equal(scribble[drawn], mask[drawn])
   np.testing.assert_array_equal(np.unique(scribble), [0, 1, 2, 3, 255])
@@ -154,7 +154,7 @@ def test_strokes_of_any_mask_stay_inside(seed):
 def test_a_region_too_small_for_a_stroke_gets_a_dot():
   mask = np.zeros([20, 20], np.uint8)
   mask[4, 4], mask[10:13, 10:13] = 1, 2
-  scribble = scribbles.simulate_scribble(np.random.default_rng(0), mask)
+  scribble = simulation.simulate_scribble(np.random.default_rng(0), mask)
   assert scribble[4, 4] == 1
   np.testing.assert_array_equal(scribble == 2, mask == 2)
 
@@ -174,7 +174,7 @@ def test_each_object_has_one_stroke_in_its_middle(scenes):
 
 
 def test_background_may_go_without_a_stroke(scenes):
-  drawn = [0 in scribbles.simulate_scribble(
+  drawn = [0 in simulation.simulate_scribble(
       np.random.default_rng(i), ground_truth, 2, background_probability=0.5)
            for i, (_, ground_truth, _) in enumerate(scenes)]
   assert 0.3 < np.mean(drawn) < 0.7  # Of 100.

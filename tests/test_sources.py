@@ -8,8 +8,8 @@ from PIL import Image
 import pytest
 
 from scribble_jax.data import masks
-from scribble_jax.data import scribble_xml
 from scribble_jax.data import sources
+from scribble_jax.scribbles import polylines
 
 CLASSES = ('background', 'cat', 'dog')
 
@@ -25,7 +25,7 @@ def xml(strokes, width=20, height=10):
 
 
 def test_stroke_is_three_pixels_wide():
-  mask = scribble_xml.draw(
+  mask = polylines.draw(
       xml([('dog', [(4, 5), (12, 5)])]), (10, 20), CLASSES)
   expected = np.full([10, 20], 255)
   expected[4:7, 4:13] = 2
@@ -33,7 +33,7 @@ def test_stroke_is_three_pixels_wide():
 
 
 def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():
-  mask = scribble_xml.draw(
+  mask = polylines.draw(
       xml([('cat', [(2, 5), (17, 5)]), ('background', [(10, 5)])]),
       (10, 20), CLASSES)
   assert (mask[4:7, 9:12] == 0).all()
@@ -50,7 +50,7 @@ def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():
 ])
 def test_broken_xml(broken, message):
   with pytest.raises(ValueError, match=message):
-    scribble_xml.draw(broken, (10, 20), CLASSES)
+    polylines.draw(broken, (10, 20), CLASSES)
 
 
 @pytest.mark.parametrize('palette', [True, False])

@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from scribble_jax import atomic
 from scribble_jax.data import masks
-from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
 from scribble_jax.errors import UserError
+from scribble_jax.scribbles import simulation
 
 # Of a 128-pixel image 2 pixels: strokes cover about 3 % of it, as on VOC.
 STROKE_WIDTH = 1 / 64
@@ -99,7 +99,7 @@ def _write_split(root, split, count, image_size, seed):
     masks.write_mask(root / f'SegmentationClassAug/{name}.png', ground_truth)
     if split == 'train':
       masks.write_mask(root / f'scribbles/{name}.png',
-                       scribbles.simulate_scribble(
+                       simulation.simulate_scribble(
                            rng, ground_truth, width, max_background_strokes=1,
                            background_probability=BACKGROUND_PROBABILITY))
   (root / f'ImageSets/SegmentationAug/{split}.txt').write_text(

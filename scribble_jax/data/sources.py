@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax.data import masks
-from scribble_jax.data import scribble_xml
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.scribbles import polylines
 
 SPLITS = ('train', 'val')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -241,7 +241,7 @@ def load(example, class_names):
     try:
       if isinstance(path, tuple):
         path, xml = path
-        return scribble_xml.draw(xml, size, class_names)
+        return polylines.draw(xml, size, class_names)
       mask = masks.read_mask(path)
       _check_mask(mask, size, len(class_names))
       return mask

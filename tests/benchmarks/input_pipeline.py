@@ -29,10 +29,10 @@ from scribble_jax.data import augment
 from scribble_jax.data import distance_maps
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
-from scribble_jax.data import scribbles
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.normalization import MEAN_PIXEL
+from scribble_jax.scribbles import simulation
 from tests.benchmarks import harness
 
 try:
@@ -79,7 +79,7 @@ def _write_data(config, root, count, height, width):
   for i in range(count):
     rng = np.random.default_rng(i)
     image, labels, rough = _draw(rng, height, width)
-    scribble = scribbles.simulate_scribble(rng, labels)
+    scribble = simulation.simulate_scribble(rng, labels)
     paths = {'image': str(root / f'JPEGImages/{i:04d}.jpg')}
     Image.fromarray(image).save(paths['image'], quality=_JPEG_QUALITY)
     for name, values in zip(_FOLDERS, (

@@ -22,10 +22,10 @@ import torch
 from scribble_jax.data import distance_maps
 from scribble_jax.data import masks
 from scribble_jax.data import records
-from scribble_jax.data import scribbles
 from scribble_jax.data import shapes
 from scribble_jax.data import sources
 from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.scribbles import simulation
 from tests.benchmarks import harness
 from tests.oracles import distance_maps as brute_force
 
@@ -43,7 +43,7 @@ def draw_files(index, size):
   height, width = size
   rng = np.random.default_rng([0, index])
   image, truth = (x[:height, :width] for x in shapes.draw_scene(rng, width))
-  scribble = scribbles.simulate_scribble(rng, truth, max_background_strokes=1)
+  scribble = simulation.simulate_scribble(rng, truth, max_background_strokes=1)
   # As bad as stage 1's: moved, with a rim that nobody decided about.
   pseudo_label = np.roll(truth, 5, axis=(0, 1))
   rim = np.roll(pseudo_label, 4, axis=1) != pseudo_label
