@@ -100,6 +100,10 @@ def _data():
   data.embedded = ConfigDict()  # Drawn data set; empty: the user's own.
   data.lambda_s = math.e
   data.lambda_c = math.e**6
+  # METHOD 10: poorer scribbles, of which everything else is derived.
+  data.scribble_shrink = 0.0  # Share of each stroke's length that goes.
+  data.scribble_drop = 0.0  # Probability that a stroke goes.
+  data.scribble_seed = 0
   data.crop_size = 465  # Pixels.
   data.augmentation = ConfigDict()
   data.augmentation.scale = (0.5, 2.0)

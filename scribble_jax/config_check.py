@@ -22,7 +22,8 @@ _MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
 _SHARED_KEYS = {
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'stage1', 'classes',
-             'embedded', 'lambda_s', 'lambda_c', 'crop_size', 'augmentation'},
+             'embedded', 'lambda_s', 'lambda_c', 'scribble_shrink',
+             'scribble_drop', 'scribble_seed', 'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
@@ -135,6 +136,11 @@ def _add_run_rules(rules, config, num_devices):
   for key in ('lambda_s', 'lambda_c'):
     rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
                   'at least 0')
+  for key in ('scribble_shrink', 'scribble_drop'):
+    rules.require(0 <= config.data[key] <= 1, f'data.{key}', config.data[key],
+                  'from 0 to 1')
+  rules.require(config.data.scribble_seed >= 0, 'data.scribble_seed',
+                config.data.scribble_seed, 'at least 0')
   low, high = config.data.augmentation.scale
   rules.require(0 < low <= high, 'data.augmentation.scale', (low, high),
                 'two sizes above 0, the smaller first')

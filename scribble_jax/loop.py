@@ -16,6 +16,7 @@ import jax
 
 from scribble_jax import checkpoint
 from scribble_jax import config_check
+from scribble_jax import environment
 from scribble_jax import optimizer
 from scribble_jax import preemption
 from scribble_jax import pretrained
@@ -133,9 +134,12 @@ def run(config, workdir, task, source, backbone):
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=jax.process_index() != 0)
-    updates = _updates(config, task, source, mesh, state, compile_step)
     with metric_writers.ensure_flushes(writer):
-      state = _loop(config, task, state, updates, manager, writer, must_stop)
+      if state.step < config.num_steps:  # Of a finished run, it is on record.
+        with environment.recorded(workdir):
+          updates = _updates(config, task, source, mesh, state, compile_step)
+          state = _loop(
+              config, task, state, updates, manager, writer, must_stop)
       return _outcome(config, task, state, manager, writer)
 
 

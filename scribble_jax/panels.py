@@ -20,10 +20,13 @@ _COLUMNS = {
     'pseudo_label_distance': 'distance to contour',
     'prediction': 'prediction',
     'ground_truth': 'ground truth',
+    'error': 'errors',
 }
-_MAX_COLUMNS = 7  # On one line.
+_MAX_COLUMNS = 8  # On one line.
 _GAP = 6  # Pixels between the panels.
 _LINE = 22  # Pixels of a line of text.
+_WRONG = (220, 20, 60)  # Of the errors; what is right stays faded.
+_UNKNOWN = (160, 160, 160)  # Pixels without ground truth.
 _MIN_SIDE = 180  # Pixels; smaller pictures are magnified.
 
 
@@ -35,12 +38,14 @@ def draw_panels(rows, class_names):
   Args:
     rows: Dicts of an example: 'image' [H, W, 3], 'prediction' [H, W] and any
       other of the columns, all uint8. Maps without a labelled pixel in any row
-      get no column.
+      get no column; errors are shown where prediction and ground truth are
+      there. A 'title' stands above its example.
     class_names: Background first.
 
   Returns:
     [height, width, 3] uint8.
   """
+  rows = [_with_errors(row) for row in rows]
   columns = [name for name in _COLUMNS if any(
       name in row and not _is_blank(name, row) for row in rows)]
   beside = max(1, _MAX_COLUMNS // len(columns))  # Examples on one line.
@@ -48,7 +53,9 @@ def draw_panels(rows, class_names):
            for name in columns] for i in range(0, len(rows), beside)]
   widths = [max(line[i].width for line in grid if i < len(line))
             for i in range(len(grid[0]))]
-  heights = [max(picture.height for picture in line) for line in grid]
+  title_height = _LINE if any('title' in row for row in rows) else 0
+  heights = [title_height + max(picture.height for picture in line)
+             for line in grid]
   total_width = sum(widths) + _GAP * (len(widths) + 1)
   legend = _legend(class_names, total_width - 2 * _GAP)
   canvas = Image.new('RGB', (
@@ -61,9 +68,12 @@ def draw_panels(rows, class_names):
     title = _COLUMNS[columns[i % len(columns)]]
     draw.text((left, 3), title, 'black', _font())
   top = _LINE
-  for line, height in zip(grid, heights, strict=True):
-    for picture, left in zip(line, lefts, strict=False):  # The last is short.
-      canvas.paste(picture, (left, top))
+  for i, (line, height) in enumerate(zip(grid, heights, strict=True)):
+    for j, (picture, left) in enumerate(zip(line, lefts, strict=False)):
+      if not j % len(columns):  # The last line may be short.
+        title = rows[i * beside + j // len(columns)].get('title', '')
+        draw.text((left, top + 3), title, 'black', _font())
+      canvas.paste(picture, (left, top + title_height))
     top += height + _GAP
   canvas.paste(legend, (_GAP, top))
   return np.asarray(canvas)
@@ -87,19 +97,35 @@ def _font():
   return ImageFont.load_default(14)
 
 
+def _faded(image):
+  return 255 - (255 - image.astype(int)) // 3
+
+
+def _with_errors(row):
+  """Returns the row with 'error', a picture, where there is a ground truth."""
+  if 'prediction' not in row or _is_blank('ground_truth', row):
+    return row
+  truth = row['ground_truth'][..., None]
+  wrong = np.where(row['prediction'][..., None] != truth, _WRONG,
+                   _faded(row['image']))
+  return row | {'error': np.uint8(
+      np.where(truth == IGNORE_LABEL, _UNKNOWN, wrong))}
+
+
 def _is_blank(name, row):
   """Whether a map says nothing: an unlabelled mask, or a map made from it."""
   source = name.removesuffix('_distance')
-  return name != 'image' and bool(np.all(row[source] == IGNORE_LABEL))
+  return name not in ('image', 'error') and bool(
+      np.all(row[source] == IGNORE_LABEL))
 
 
 def _picture(name, row):
   """Returns one panel, magnified to a size that people can see."""
   values = row[name]
   if name == 'scribble':  # Strokes over the faded image.
-    faded = 255 - (255 - row['image'].astype(int)) // 3
     labelled = (values != IGNORE_LABEL)[..., None]
-    values = np.where(labelled, voc_palette()[values], faded).astype(np.uint8)
+    values = np.where(labelled, voc_palette()[values],
+                      _faded(row['image'])).astype(np.uint8)
   elif not name.endswith('_distance') and values.ndim == 2:
     values = voc_palette()[values]
   picture = Image.fromarray(values).convert('RGB')

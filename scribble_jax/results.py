@@ -1,5 +1,6 @@
 """What a run comes to: figures, a table, files."""
 
+import csv
 import json
 import math
 
@@ -18,12 +19,14 @@ def summary(class_names, confusion):
 
   Returns:
     'miou', 'pixel_accuracy' and 'iou' by class name, all in [0, 1]; None for a
-    class that does not occur.
+    class that does not occur. 'confusion' as nested lists, by label, then by
+    prediction.
   """
   return {
       'miou': metrics.mean_iou(confusion),
       'pixel_accuracy': metrics.pixel_accuracy(confusion),
       'iou': by_class(class_names, metrics.iou_per_class(confusion)),
+      'confusion': confusion.tolist(),
   }
 
 
@@ -56,3 +59,12 @@ def write_png(path, pixels):
   """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
   with atomic.whole_file(path) as partial:
     Image.fromarray(pixels).save(partial, 'PNG')
+
+
+def write_image_figures(path, figures):
+  """Writes (id, mIoU, pixel accuracy) of images as CSV, whole or not at all."""
+  with (atomic.whole_file(path) as partial,
+        open(partial, 'w', newline='') as f):
+    writer = csv.writer(f)
+    writer.writerow(['id', 'miou', 'pixel_accuracy'])
+    writer.writerows(figures)

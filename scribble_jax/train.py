@@ -3,23 +3,19 @@
 import functools
 
 import jax
-from tqdm import tqdm
 
 from scribble_jax import checkpoint
 from scribble_jax import config_check
-from scribble_jax import inference
 from scribble_jax import loop
-from scribble_jax import metrics
 from scribble_jax import models
 from scribble_jax import objective
-from scribble_jax import panels
 from scribble_jax import results
-from scribble_jax import sharding
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.pseudo_labels import stage
+from scribble_jax.validation import Validation
 
 
 def train(config, workdir):
@@ -50,11 +46,11 @@ def train(config, workdir):
   source = records.prepare(config.data, needed)
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
-  validation = _Validation(config, model, source)
+  validation = Validation(config, model, source)
   task = _make_task(config, model, validation)
   outcome = loop.run(config, workdir, task, source, backbone)
   if outcome.complete:
-    _report(workdir, outcome, validation.draw_panels(outcome.state))
+    _report(workdir, outcome, validation)
   return outcome.state
 
 
@@ -83,49 +79,21 @@ def _make_task(config, model, validate):
       eval_every=config.eval_every)
 
 
-class _Validation:
-  """Evaluates a state on every val image and draws some of them."""
-
-  def __init__(self, config, model, source):
-    self._config = config
-    self._source = source
-    self._predict = inference.make_predict(
-        model, sharding.make_mesh(), config_check.validation_protocol(config),
-        batch_size=config.evaluation.batch_size)
-
-  def __call__(self, state):
-    """Returns figures and pictures."""
-    examples = tqdm(
-        input_pipeline.whole_examples(self._source, 'val'), desc='Validating',
-        total=self._source.num_examples('val'), unit='image', leave=False,
-        dynamic_ncols=True)
-    confusion = metrics.confusion_of_examples(
-        inference.with_predictions(self._predict, state.variables, examples),
-        self._config.model.num_classes)
-    return (results.summary(self._source.class_names, confusion),
-            self.draw_panels(state))
-
-  def draw_panels(self, state):
-    """Returns {split: [height, width, 3] uint8 picture of some examples}."""
-    return {
-        split: panels.draw_panels(
-            list(inference.with_predictions(
-                self._predict, state.variables, input_pipeline.whole_examples(
-                    self._source, split, limit=self._config.num_panels))),
-            self._source.class_names)
-        for split in ('train', 'val')}
-
-
-def _report(workdir, outcome, pictures):
+def _report(workdir, outcome, validation):
   """Writes and prints what the finished run came to."""
+  pictures = validation.draw_panels(outcome.state)
+  pictures |= validation.draw_extremes(outcome.state)
   if jax.process_index():  # The first host writes for all.
     return
   figures, metric = outcome.figures, checkpoint.BEST_METRIC
   best, best_step = outcome.best[metric], outcome.best['step']
+  for name, picture in pictures.items():
+    results.write_png(workdir / f'panels_{name}.png', picture)
+  results.write_image_figures(
+      workdir / 'val_images.csv', validation.image_figures(outcome.state))
+  # The last file: who finds it finds all.
   results.write_json(workdir / 'metrics.json', figures | {
       'best_miou': best, 'best_step': best_step})
-  for split, picture in pictures.items():
-    results.write_png(workdir / f'panels_{split}.png', picture)
   print(results.iou_table(figures))
   print(f'Step {figures["step"]}; the best was {100 * best:.2f} at '
         f'step {best_step}. Pictures and figures are in {workdir}.')

@@ -13,9 +13,21 @@ def test_panels_leave_out_columns_that_say_nothing():
       'pseudo_label': mask, 'pseudo_label_distance': mask,
       'ground_truth': np.full_like(mask, 255)}
   with_four = panels.draw_panels([example], ['background', 'cat'])
-  with_seven = panels.draw_panels(
+  with_eight = panels.draw_panels(
       [example | {'scribble': mask, 'ground_truth': mask}],
       ['background', 'cat'])
   # Magnified to 180 pixels, with gaps of 6.
   assert with_four.shape[1] == 4 * 186 + 6
-  assert with_seven.shape[1] == 7 * 186 + 6
+  assert with_eight.shape[1] == 8 * 186 + 6
+
+
+def test_errors_are_where_prediction_and_ground_truth_differ():
+  truth = np.uint8([[0, 1], [255, 1]]).repeat(90, 0).repeat(90, 1)
+  example = {
+      'image': np.full([180, 180, 3], 255, np.uint8), 'ground_truth': truth,
+      'prediction': np.zeros([180, 180], np.uint8), 'title': 'an image'}
+  picture = panels.draw_panels([example], ['background', 'cat'])
+  corner = picture[22 + 22:, 6 + 3 * 186:]  # Below column's and image's title.
+  np.testing.assert_array_equal(  # Right, wrong, unknown, wrong.
+      corner[45:180:90, 45:180:90],
+      [[[255, 255, 255], [220, 20, 60]], [[160, 160, 160], [220, 20, 60]]])

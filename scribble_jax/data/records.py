@@ -28,6 +28,7 @@ from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.scribbles import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')
@@ -35,6 +36,9 @@ MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4
 # Counts the changes of what a record holds; another one makes records stale.
 _VERSION = 1
+# Of the `data` part of a config: what is made of a user's files.
+SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
+            'scribble_seed')
 
 
 class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
@@ -96,7 +100,7 @@ def encode_example(example, spec):
 
   Args:
     example: A `sources.Example`.
-    spec: 'class_names', 'lambda_s' and 'lambda_c' are used.
+    spec: 'class_names', 'lambda_s', 'lambda_c' and what `_deformed` needs.
 
   Returns:
     features: The record, or None if there are problems.
@@ -109,7 +113,7 @@ def encode_example(example, spec):
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
       name: unlabelled if value is None else value
-      for name, value in (('scribble', maps.scribble),
+      for name, value in (('scribble', _deformed(maps.scribble, example, spec)),
                           ('pseudo_label', maps.pseudo_label),
                           ('ground_truth', maps.ground_truth))}
   features = {'id': example.id, 'image': maps.image}
@@ -121,6 +125,15 @@ def encode_example(example, spec):
   }).items():
     features[name] = masks.encode_grey(values)
   return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
+
+
+def _deformed(scribble, example, spec):
+  """Returns a scribble as poor as METHOD 10's ratios in the spec say."""
+  if scribble is None:
+    return None
+  return deformation.deform(
+      scribble, shrink=spec['scribble_shrink'], drop=spec['scribble_drop'],
+      key=(spec['scribble_seed'], example.id))
 
 
 def _parallel_map(function, items):
@@ -160,7 +173,7 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
-      `classes`, `records`, `lambda_s`, `lambda_c`.
+      `classes`, `records` and SETTINGS.
     pseudo_labels_needed: Whether their folder must exist.
     splits: Which of `sources.SPLITS`.
 
@@ -173,7 +186,7 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
   examples = sources.list_examples(config, pseudo_labels_needed, splits)
   class_names = sources.read_class_names(config.classes, config.root)
   spec = {'version': _VERSION, 'class_names': list(class_names),
-          'lambda_s': config.lambda_s, 'lambda_c': config.lambda_c,
+          **{name: config[name] for name in SETTINGS},
           **sources.fingerprint(examples)}
   directory = pathlib.Path(config.root, config.records)
   try:

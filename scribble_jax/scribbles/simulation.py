@@ -143,7 +143,7 @@ def _middle_line(rng, depth):
   start = np.argmax(grid[rows, columns])
   cost = np.exp(COST_VARIATION * rng.standard_normal(len(rows)))
   # Dividing by the depth draws the path to the middle.
-  graph = _grid_graph(rows, columns, cost / grid[rows, columns]**1.5)
+  graph = grid_graph(rows, columns, cost / grid[rows, columns]**1.5)
   # Two sweeps: the farthest node from the farthest node ends a longest path.
   distance = csgraph.dijkstra(graph, indices=start)
   end = np.argmax(np.where(np.isfinite(distance), distance, -1))
@@ -157,7 +157,7 @@ def _middle_line(rng, depth):
   return np.stack([rows[path], columns[path]], 1) * float(step) + step // 2
 
 
-def _grid_graph(rows, columns, cost):
+def grid_graph(rows, columns, cost):
   """Connects each node to its 8 neighbours; returns an [N, N] sparse graph."""
   index = np.full([rows.max() + 2, columns.max() + 3], -1)
   index[rows, columns + 1] = np.arange(len(rows))
