@@ -1,0 +1,33 @@
+r"""The weight of each term of the loss, one at a time.
+
+python -m scribble_jax.sweep --config=configs/loss_weights.py \
+    --workdir=runs/loss_weights -- --config.data.root=VOC2012
+
+A data set may follow a colon: scribblesup (the default), own_data or demo, with
+its variants.
+"""
+
+from configs import sweeps
+from scribble_jax.sweep.points import Point
+
+WEIGHTS = (0.0, 0.1, 0.5, 1.0, 2.0)
+
+
+def get_config(base='scribblesup'):
+  """Returns the sweep over the weights.
+
+  Args:
+    base: Data set and variants.
+  """
+  current = sweeps.base_config(base).loss_weights.to_dict()
+  points = [sweeps.reference(current, sweeps.FULL)]
+  points += [
+      Point(f'{term}_{weight:g}', f'{term}, weight {weight:g}',
+            {f'loss_weights.{term}': weight}, series=sweeps.FULL,
+            axes={term: weight})
+      for term in current for weight in WEIGHTS if weight != current[term]]
+  return sweeps.sweep(
+      "The weights of the loss's terms",
+      'How much weight should each term have?', base, points,
+      axis_labels={term: f'Weight of {term}' for term in current},
+      **sweeps.demo_options() if sweeps.is_demo(base) else {})

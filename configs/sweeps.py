@@ -1,0 +1,77 @@
+"""What the sweeps' configs share."""
+
+import importlib
+
+from ml_collections import ConfigDict
+
+from scribble_jax.sweep.points import Point
+
+DATA_SETS = ('scribblesup', 'own_data', 'demo')
+FULL, SCRIBBLES = 'full method', 'scribbles alone'
+
+
+def sweep(title, question, base, points, *, seeds=(0, 1, 2), flags=(),
+          axis_labels=None, log_axes=()):
+  """Returns the config of a sweep.
+
+  Args:
+    title: Of the report.
+    question: What the sweep answers.
+    base: One of DATA_SETS, with variants behind a colon.
+    points: `Point`s, the one to compare with first.
+    seeds: `config.seed` of the runs of each point.
+    flags: Of every run.
+    axis_labels: {axis: label} of the plots.
+    log_axes: Axes to be drawn logarithmically.
+  """
+  config = ConfigDict()
+  config.title = title
+  config.question = question
+  config.base = f'configs/{base.replace(":", ".py:", 1)}'
+  if ':' not in base:
+    config.base += '.py'
+  config.seeds = seeds
+  config.flags = flags
+  config.points = tuple(points)
+  config.axis_labels = ConfigDict(axis_labels or {})
+  config.log_axes = log_axes
+  return config
+
+
+def base_config(base):
+  """Returns the config that a sweep changes.
+
+  Args:
+    base: One of DATA_SETS, with variants behind a colon.
+
+  Raises:
+    ValueError: There is no such data set.
+  """
+  data_set, _, variant = base.partition(':')
+  if data_set not in DATA_SETS:
+    raise ValueError(f'Unknown data set {data_set!r}. Choose from: '
+                     f'{", ".join(DATA_SETS)}.')
+  module = importlib.import_module(f'configs.{data_set}')
+  return module.get_config(*[variant] if variant else [])
+
+
+def is_demo(base):
+  """Whether a sweep is to fit on a laptop."""
+  return base.partition(':')[0] == 'demo'
+
+
+def without(*terms):
+  """Returns overrides that take terms out of the loss."""
+  return {f'loss_weights.{term}': 0.0 for term in terms}
+
+
+def reference(axes, series=''):
+  """Returns the point that changes nothing, at its place on each axis."""
+  return Point('full', FULL, series=series, axes=axes)
+
+
+def demo_options():
+  """Returns `sweep` options for two cores: shorter runs, two seeds."""
+  return {'seeds': (0, 1), 'flags': (
+      '--config.num_steps=500', '--config.optim.warmup_steps=50',
+      '--config.eval_every=250')}

@@ -1,0 +1,1 @@
+"""Many runs of one config, with one thing or another changed."""
