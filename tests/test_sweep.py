@@ -1,0 +1,234 @@
+"""Sweeps: many runs, some of which fail or are interrupted."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import ml_collections
+import pytest
+
+from configs import ablation
+from configs import demo
+from configs import lambdas
+from configs import loss_weights
+from configs import robustness
+from scribble_jax.errors import UserError
+from scribble_jax.sweep import points
+from scribble_jax.sweep import runner
+from scribble_jax.sweep.points import Point
+
+# Stands for training: notes its start, then fails, waits or finishes.
+FAKE_RUN = """
+import json, os, pathlib, sys, time
+values = dict(flag.lstrip('-').split('=', 1) for flag in sys.argv[1:])
+workdir = pathlib.Path(values['workdir'])
+workdir.mkdir(parents=True, exist_ok=True)
+with open(workdir.parent.parent / 'started.txt', 'a') as f:
+  f.write(f'{workdir.parent.name} {values["config.seed"]}\\n')
+records = pathlib.Path(values['config.data.records'])
+records.mkdir(parents=True, exist_ok=True)
+if values.get('config.mode') == 'fail':
+  print('Training: 1%\\rTraining: 2%', file=sys.stderr)
+  sys.exit('error: no such file. Add it.')
+if values.get('config.mode') == 'hang':
+  time.sleep(600)
+(workdir / 'cores').write_text(json.dumps(sorted(os.sched_getaffinity(0))))
+(workdir / 'metrics.json').write_text(json.dumps({'miou': 0.5}))
+"""
+
+
+def make_config(*sweep_points, seeds=(0, 1), flags=()):
+  config = ml_collections.ConfigDict()
+  config.update({
+      'title': 'Test', 'question': 'Does it work?', 'base': 'configs/demo.py',
+      'seeds': seeds, 'flags': flags, 'points': tuple(sweep_points),
+      'axis_labels': {}, 'log_axes': ()})
+  return config
+
+
+@pytest.fixture
+def fake_runs(monkeypatch, tmp_path):
+  """Lets sweeps run FAKE_RUN; returns the sweep's folder."""
+  script = tmp_path / 'fake_run.py'
+  script.write_text(FAKE_RUN)
+  original = runner.Sweep._command
+  monkeypatch.setattr(
+      runner.Sweep, '_command', lambda *args: [
+          sys.executable, str(script), *original(*args)[3:]])
+  return tmp_path / 'sweep'
+
+
+def started(folder):
+  path = folder / 'started.txt'
+  return path.read_text().splitlines() if path.exists() else []
+
+
+def run(config, folder, *, only=None, parallel=1, common=()):
+  sweep = runner.Sweep(config, folder, [*common])
+  return sweep.run(points.choose(config.points, only), parallel)
+
+
+GOOD, OTHER = Point('good', 'good'), Point('other', 'other', {'optim.lr': 0.1})
+BAD = Point('bad', 'bad', {'mode': 'fail'})
+
+
+def test_every_point_runs_with_every_seed_once(fake_runs):
+  config = make_config(GOOD, OTHER)
+  assert run(config, fake_runs)
+  # All points before the next seed: half a sweep shows whole curves.
+  assert started(fake_runs) == ['good 0', 'other 0', 'good 1', 'other 1']
+  assert run(config, fake_runs)
+  assert len(started(fake_runs)) == 4
+  assert run(make_config(GOOD, OTHER, seeds=(0, 1, 2)), fake_runs)
+  assert started(fake_runs)[4:] == ['good 2', 'other 2']
+
+
+def test_a_failure_is_reported_and_the_rest_goes_on(fake_runs, capsys):
+  config = make_config(GOOD, BAD, OTHER, seeds=(3,))
+  assert not run(config, fake_runs)
+  assert started(fake_runs) == ['good 3', 'bad 3', 'other 3']
+  failure = json.loads((fake_runs / 'bad/seed_3.failed.json').read_text())
+  assert failure == {
+      'message': 'no such file. Add it.', 'exit_code': 1,
+      'log': str(fake_runs / 'bad/seed_3.log')}
+  output = capsys.readouterr().out
+  assert '2 of 3 runs are finished, 1 failed' in output
+  assert 'bad, seed 3: no such file. Add it.' in output
+  # Tried again the next time, alone.
+  assert not run(config, fake_runs)
+  assert started(fake_runs)[3:] == ['bad 3']
+
+
+def test_only_some_points(fake_runs):
+  config = make_config(GOOD, OTHER)
+  assert run(config, fake_runs, only=['other'])
+  assert started(fake_runs) == ['other 0', 'other 1']
+  with pytest.raises(UserError, match="'better', which is no point.*good, oth"):
+    points.choose(config.points, ['better'])
+
+
+def test_points_need_names_of_their_own():
+  with pytest.raises(UserError, match="'good' twice"):
+    points.choose((GOOD, OTHER, GOOD), None)
+  with pytest.raises(UserError, match='empty'):
+    points.choose((), None)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason='needs two cores')
+def test_runs_side_by_side_share_the_cores(fake_runs):
+  assert run(make_config(GOOD, OTHER), fake_runs, parallel=2)
+  assert sorted(started(fake_runs)) == [
+      'good 0', 'good 1', 'other 0', 'other 1']
+  cores = [json.loads(path.read_text()) for path in fake_runs.rglob('cores')]
+  available = sorted(os.sched_getaffinity(0))
+  half = len(available) // 2
+  assert all(share in (available[:half], available[half:2 * half])
+             for share in cores)
+
+
+def test_another_sweep_in_the_folder_is_refused(fake_runs):
+  run(make_config(GOOD, OTHER), fake_runs)
+  changed = OTHER._replace(overrides={'optim.lr': 0.2})
+  with pytest.raises(UserError, match='point other was.*0.1.*is now.*0.2'):
+    run(make_config(GOOD, changed), fake_runs)
+  with pytest.raises(UserError, match='flags was'):
+    run(make_config(GOOD, OTHER), fake_runs, common=['--config.batch_size=2'])
+  new = Point('new', 'new')
+  assert run(make_config(GOOD, new, OTHER), fake_runs)
+  assert started(fake_runs)[4:] == ['new 0', 'new 1']
+
+
+def test_records_stay_until_no_run_needs_them(fake_runs):
+  poor = {'data.scribble_drop': 0.5}
+  config = make_config(
+      GOOD, OTHER, Point('poor', 'poor', poor), BAD._replace(
+          overrides={'mode': 'fail', **poor}), seeds=(0,))
+  assert run(config, fake_runs, only=['good']) is not None
+  assert [path.name for path in (fake_runs / 'records').iterdir()] == ['base']
+  assert not run(config, fake_runs)
+  # Those of `bad`, which is not finished.
+  assert [path.name for path in (fake_runs / 'records').iterdir()] == [
+      'scribble_drop=0.5']
+
+
+def test_an_interrupted_sweep_stops_its_runs(fake_runs):
+  config = make_config(GOOD, Point('hang', 'hang', {'mode': 'hang'}), OTHER,
+                       seeds=(0,))
+  hanging = []
+
+  def interrupt():
+    """Presses Ctrl-C once the second run is under way."""
+    while 'hang 0' not in started(fake_runs):
+      time.sleep(0.05)
+    hanging.extend(subprocess.run(
+        ['pgrep', '-f', f'{fake_runs}/hang'], capture_output=True,
+        check=True).stdout.split())
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+  threading.Thread(target=interrupt).start()
+  with pytest.raises(KeyboardInterrupt):
+    run(config, fake_runs)
+  assert hanging and not any(
+      pathlib.Path(f'/proc/{int(pid)}').exists() for pid in hanging)
+  assert started(fake_runs) == ['good 0', 'hang 0']
+  assert not (fake_runs / 'hang/seed_0.failed.json').exists()
+
+
+def test_commands_are_those_a_person_would_type(tmp_path):
+  point = Point('p', 'p', {'data.lambda_s': 1.0}, 'scribble_only')
+  config = make_config(point, flags=('--config.num_steps=5',))
+  config.base = 'configs/scribblesup.py:deeplabv2_resnet50'
+  sweep = runner.Sweep(config, tmp_path, ['--config.data.root=VOC2012'])
+  assert sweep._command(point, 4)[1:] == [
+      '-m', 'scribble_jax.main',
+      '--config=configs/scribblesup.py:deeplabv2_resnet50,scribble_only',
+      f'--workdir={tmp_path}/p/seed_4',
+      f'--config.data.records={tmp_path}/records/lambda_s=1.0/records',
+      '--config.num_steps=5', '--config.data.root=VOC2012',
+      '--config.data.lambda_s=1.0', '--config.seed=4']
+  assert points.config_flag('configs/demo.py', 'x') == (
+      '--config=configs/demo.py:x')
+
+
+# The configs
+
+
+@pytest.mark.parametrize('base', ['scribblesup', 'own_data', 'demo',
+                                  'scribblesup:deeplabv2_resnet50'])
+@pytest.mark.parametrize(
+    'module', [robustness, ablation, lambdas, loss_weights])
+def test_points_change_what_their_base_has(module, base):
+  config = module.get_config(base)
+  data_set, _, variant = base.partition(':')
+  assert config.base == f'configs/{data_set}.py' + (variant and f':{variant}')
+  names = [point.name for point in points.choose(config.points, None)]
+  assert 'full' in names
+  known = demo.get_config()
+  for point in config.points:
+    for key, value in point.overrides.items():
+      section, _, name = key.rpartition('.')
+      assert name in known[section]
+      assert type(value) is type(known[section][name])
+    assert set(point.axes) <= set(config.axis_labels)
+
+
+def test_each_axis_has_every_value_once():
+  swept = loss_weights.get_config('demo').points
+  for term, current in demo.get_config().loss_weights.items():
+    values = [point.axes[term] for point in swept if term in point.axes]
+    assert sorted(values) == [0.0, 0.1, 0.5, 1.0, 2.0] and values[0] == current
+  for axis in ('lambda_s', 'lambda_c'):
+    values = sorted(point.axes[axis] for point in lambdas.get_config().points
+                    if axis in point.axes)
+    assert values == pytest.approx([2.718281828**k for k in range(8)])
+  swept = robustness.get_config().points
+  for series in ('full method', 'scribbles alone'):
+    for axis, ratios in (('shrink', [0, 0.2, 0.5, 0.8, 1]),
+                         ('drop', [0, 0.1, 0.2, 0.3, 0.4, 0.5])):
+      assert ratios == [point.axes[axis] for point in swept
+                        if axis in point.axes and point.series == series]
