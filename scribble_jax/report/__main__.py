@@ -48,9 +48,9 @@ def write_report(folders, output=None):
   studies = _read_studies(folders)
   files = files_lib.Files()
   written = [
-      chapters.Chapter(
-          study, files, study.title if len(studies) > 1 else '').html(command)
-      for study in studies]
+      chapters.Chapter(study, files, i,
+                       study.title if len(studies) > 1 else '').html(command)
+      for i, study in enumerate(studies, 1)]
   title = ', '.join(study.title for study in studies)
   document = page.document(
       f'{title}: {studies[0].best.miou.mean:.2f} % mIoU', written)

@@ -20,16 +20,18 @@ _GALLERY = (('panels_val.png', 'Validation images'),
 class Chapter:
   """Writes the sections of one study."""
 
-  def __init__(self, study, files, prefix):
+  def __init__(self, study, files, number, prefix):
     """Starts empty.
 
     Args:
       study: A Study.
       files: A Files, for tables and figures.
-      prefix: Of anchors and file names; '' if the report has one chapter.
+      number: Of the chapter, for its anchors.
+      prefix: Of its files' names; '' if the report has one chapter.
     """
     self._study = study
     self._files = files
+    self._number = number
     self._prefix = re.sub(r'\W+', '_', prefix)
     self._sections = []  # (title, anchor, html)
 
@@ -57,7 +59,7 @@ class Chapter:
             + ''.join(content for _, _, content in self._sections))
 
   def _add(self, title, content, folded=False):
-    anchor = f'{self._stem("section")}_{len(self._sections) + 1}'
+    anchor = f'section-{self._number}-{len(self._sections) + 1}'
     self._sections.append(
         (title, anchor, page.section(title, anchor, content, folded)))
 
@@ -127,7 +129,7 @@ class Chapter:
                  for point in line.points.values())
     content = self._figure(
         name, figures.axis_plot(lines, label, axis in self._study.log_axes),
-        f'mIoU over {label}')
+        f'mIoU over {label}, a line a series; figures in the table below')
     if ranges:
       content += page.paragraph('Lines: means over the seeds. Bands: from the '
                                 'lowest to the highest seed. Faint dots: '
@@ -148,7 +150,7 @@ class Chapter:
     with_reference = self._study.is_sweep and points[0].runs
     figure = figures.miou_bars([(point.label, point.miou) for point in points],
                                0 if with_reference else None)
-    content = self._figure('miou', figure, 'mIoU by point')
+    content = self._figure('miou', figure, 'mIoU as bars; figures: Results')
     if any(len(point.runs) > 1 for point in points):
       content += page.paragraph('Bars: means over the seeds. Dots: single '
                                 'seeds. Lines: from the lowest to the highest '
@@ -182,7 +184,8 @@ class Chapter:
     else:
       figure = figures.iou_map([(point.label, point.iou()) for point in points],
                                summaries.class_names(self._study))
-    content = self._figure('iou', figure, 'IoU by class')
+    content = self._figure('iou', figure,
+                           'IoU by class, figures in the table below')
     self._add('Classes', content + page.folded(
         'As a table', self._table('iou', summaries.iou(self._study))))
 
@@ -201,7 +204,7 @@ class Chapter:
         f'{which}{seeds}{source}. A row tells what the pixels of a class were '
         'taken for, in per cent.', 'note')
     content += self._figure('confusion', figures.confusion(shares, names),
-                            'Confusion matrix')
+                            'Confusion matrix, figures in the table below')
     self._add('Confusion', content + page.folded('As a table', self._table(
         'confusion', summaries.confusion(shares, names))))
 
@@ -285,8 +288,10 @@ def _shell(command):
 
 def published(study):
   """Returns the table of a study beside the published figures."""
-  finished = study.finished
-  own = [('this run' if len(study.points) == 1 else point.label,
+  points = [study.best] if study.is_sweep else study.finished
+  alone = len(points) == 1 and not study.is_sweep
+  own = [('this run' if alone else point.label,
           comparison.network(point.runs[0].config), point.miou.mean)
-         for point in (finished if not study.is_sweep else [study.best])]
-  return comparison.comparison(own, comparison.is_comparable(study.runs))
+         for point in points]
+  return comparison.comparison(own, 'This run' if alone else 'The best here',
+                               comparison.is_comparable(study.runs))

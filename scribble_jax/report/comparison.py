@@ -32,11 +32,12 @@ def comparability(runs):
           'others, so no difference is shown.')
 
 
-def comparison(own, comparable):
+def comparison(own, whose, comparable):
   """Returns the table: best first, or one's own before the others.
 
   Args:
     own: [(name, network, mIoU in per cent)] of what was measured here.
+    whose: What differences are taken of, such as 'This run'.
     comparable: Whether differences mean something.
 
   Returns:
@@ -51,7 +52,6 @@ def comparison(own, comparable):
         best - 100 * result.miou) for result in published.RESULTS],
       key=by_miou)
   rows = sorted(mine + others, key=by_miou) if comparable else mine + others
-  whose = 'This run' if len(own) == 1 else 'Best here'
   return Table(
       ('Method', 'Network', 'mIoU (%)', 'Origin',
        *[f'{whose} minus it (points)'] * comparable),

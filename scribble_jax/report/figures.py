@@ -1,80 +1,18 @@
 """Figures of the report, drawn with matplotlib; no display is needed."""
 
-import functools
-import io
-import itertools
 import math
-import textwrap
-import warnings
 
-import matplotlib
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 import numpy as np
 
 from scribble_jax.report import axes as axes_lib
+from scribble_jax.report import drawing
 
-DPI = 200  # Twice what the page shows.
-# Okabe and Ito's colours, which the colour-blind tell apart; the yellow, too
-# pale for a line, is left out.
-_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00',
-            '#000000')
-_DASHES = ('-', '--', ':', '-.')
 _MARKERS = 'osD^vP'
-_RC = {
-    'font.size': 10,
-    'text.parse_math': False,  # Names may hold a $.
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.axisbelow': True,
-    'axes.grid': True,
-    'grid.color': '#e2e4e8',
-    'axes.edgecolor': '#888c94',
-    'axes.titlesize': 10.5,
-    'axes.titleweight': 'bold',
-    'axes.titlelocation': 'left',
-    'legend.frameon': False,
-}
-_MAX_LABEL = 44  # Characters.
 _MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
 
 
-def _styled(draw):
-  """Makes a function of a Figure draw in the house's style."""
-  @functools.wraps(draw)
-  def styled(*args, **kwargs):
-    """Draws."""
-    with matplotlib.rc_context(_RC):
-      return draw(*args, **kwargs)
-  return styled
-
-
-@_styled
-def png(figure):
-  """Returns a matplotlib Figure as the bytes of a PNG."""
-  content = io.BytesIO()
-  with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Glyph')  # Names in any script.
-    figure.savefig(content, format='png', dpi=DPI)
-  return content.getvalue()
-
-
-def _new(width, height):
-  return Figure(figsize=(width, height), layout='constrained')
-
-
-def _short(label):
-  return textwrap.shorten(label, _MAX_LABEL, placeholder=' …') or ' '
-
-
-def _line_styles():
-  """Yields endless keyword arguments of `plot`, all different at first."""
-  for dashes in itertools.cycle(_DASHES):
-    for colour in _COLOURS:
-      yield {'color': colour, 'linestyle': dashes}
-
-
-@_styled
+@drawing.styled
 def miou_bars(rows, reference):
   """Draws the mIoU of points as bars, and how far they are from one of them.
 
@@ -83,20 +21,21 @@ def miou_bars(rows, reference):
     reference: Index of the row that differences are taken to; None for no
       differences.
   """
-  figure = _new(9, 0.9 + 0.36 * len(rows))
+  figure = drawing.new_figure(9, 0.9 + 0.36 * len(rows))
   panels = figure.subplots(1, 1 if reference is None else 2, sharey=True,
                            squeeze=False)[0]
   _bars(panels[0], rows, 0)
   panels[0].set_xlim(0, 100)
   panels[0].set_xlabel('mIoU (%)')
-  panels[0].set_yticks(range(len(rows)), [_short(label) for label, _ in rows])
+  panels[0].set_yticks(
+      range(len(rows)), [drawing.short(label) for label, _ in rows])
   panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
   if reference is not None:
     base = rows[reference][1].mean
     _bars(panels[1], rows, base)
     panels[1].axvline(0, color='#555', linewidth=1)
     panels[1].set_xlabel(
-        f'Difference to “{_short(rows[reference][0])}” (points)')
+        f'Difference to “{drawing.short(rows[reference][0])}” (points)')
   for panel in panels:
     panel.grid(axis='y', visible=False)
     panel.tick_params(axis='y', length=0)
@@ -111,7 +50,7 @@ def _bars(panel, rows, base):
         panel.text(1, y, 'no result yet', va='center', color='#777',
                    fontsize=9)
       continue
-    panel.barh(y, spread.mean - base, height=0.62, color=_COLOURS[0],
+    panel.barh(y, spread.mean - base, height=0.62, color=drawing.COLOURS[0],
                alpha=0.8)
     if len(spread.values) > 1:
       panel.plot([spread.low - base, spread.high - base], [y, y],
@@ -124,7 +63,7 @@ def _bars(panel, rows, base):
                      textcoords='offset points', va='center', fontsize=9)
 
 
-@_styled
+@drawing.styled
 def axis_plot(lines, label, logarithmic):
   """Draws mIoU over an axis: means, the range of the seeds, single seeds.
 
@@ -133,15 +72,16 @@ def axis_plot(lines, label, logarithmic):
     label: Of the x axis.
     logarithmic: Whether its scale is to be logarithmic.
   """
-  figure = _new(8, 4.4)
+  figure = drawing.new_figure(8, 4.4)
   panel = figure.subplots()
   xs = axes_lib.positions(lines)
-  for i, (line, style) in enumerate(zip(lines, _line_styles(), strict=False)):
+  styles = zip(lines, drawing.line_styles(), strict=False)
+  for i, (line, style) in enumerate(styles):
     spreads = [(x, point.miou) for x, point in line.points.items()]
     where = [x for x, _ in spreads]
     panel.plot(where, [spread.mean for _, spread in spreads],
-               marker=_MARKERS[i % len(_MARKERS)], label=_short(line.label),
-               markersize=5.5, linewidth=1.8, **style)
+               label=drawing.short(line.label), linewidth=1.8,
+               marker=_MARKERS[i % len(_MARKERS)], markersize=5.5, **style)
     if any(len(spread.values) > 1 for _, spread in spreads):
       panel.fill_between(where, [spread.low for _, spread in spreads],
                          [spread.high for _, spread in spreads],
@@ -156,14 +96,14 @@ def axis_plot(lines, label, logarithmic):
     panel.minorticks_off()
   if len(xs) <= 12:
     panel.set_xticks(xs, [f'{x:.4g}' for x in xs])
-  panel.set_xlabel(_short(label))
+  panel.set_xlabel(drawing.short(label))
   panel.set_ylabel('mIoU (%)')
   if len(lines) > 1:
     figure.legend(loc='outside upper left', ncols=min(len(lines), 3))
   return figure
 
 
-@_styled
+@drawing.styled
 def curves_of_run(scalars):
   """Draws a run's loss terms and val mIoU over its updates.
 
@@ -175,18 +115,18 @@ def curves_of_run(scalars):
   panels, figure = _two_panels(terms, scalars.get('val/miou'))
   for (term, points), style in zip(
       sorted(terms.items(), key=lambda item: item[0] != 'total'),
-      _line_styles(), strict=False):
-    _curve(panels[0], points, _short(term.replace('_', ' ')), style)
+      drawing.line_styles(), strict=False):
+    _curve(panels[0], points, drawing.short(term.replace('_', ' ')), style)
   panels[0].set_title('Loss terms, unweighted; total, weighted')
   if scalars.get('val/miou'):
     _curve(panels[-1], scalars['val/miou'], None,
-           {'color': _COLOURS[0], 'marker': 'o'}, 100)
+           {'color': drawing.COLOURS[0], 'marker': 'o'}, 100)
   panels[0].legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
                    ncols=2)
   return figure
 
 
-@_styled
+@drawing.styled
 def curves_of_several(scalars):
   """Draws the total loss and the val mIoU of several runs.
 
@@ -197,8 +137,8 @@ def curves_of_several(scalars):
             for label, found in scalars.items()}
   panels, figure = _two_panels(losses, True, height=4 + 0.1 * len(scalars))
   for (label, found), style in zip(
-      scalars.items(), _line_styles(), strict=False):
-    _curve(panels[0], losses[label], _short(label), style)
+      scalars.items(), drawing.line_styles(), strict=False):
+    _curve(panels[0], losses[label], drawing.short(label), style)
     _curve(panels[1], found.get('val/miou', []), None,
            style | {'marker': '.'}, 100)
   panels[0].set_title('Total loss')
@@ -208,7 +148,7 @@ def curves_of_several(scalars):
 
 def _two_panels(losses, with_validation, height=4.2):
   """Returns (panels, figure) for losses and, if there is any, val mIoU."""
-  figure = _new(9, height)
+  figure = drawing.new_figure(9, height)
   panels = figure.subplots(1, 2 if with_validation else 1, squeeze=False)[0]
   positive = [value for points in losses.values() for _, value in points
               if value > 0]
@@ -232,27 +172,27 @@ def _curve(panel, points, label, style, factor=1):
                linewidth=1.5, **style)
 
 
-@_styled
+@drawing.styled
 def iou_bars(iou):
   """Draws {class: IoU in per cent or None} as bars."""
-  figure = _new(7.5, 0.9 + 0.3 * len(iou))
+  figure = drawing.new_figure(7.5, 0.9 + 0.3 * len(iou))
   panel = figure.subplots()
   for y, value in enumerate(iou.values()):
     if value is not None:
-      panel.barh(y, value, height=0.65, color=_COLOURS[0], alpha=0.8)
+      panel.barh(y, value, height=0.65, color=drawing.COLOURS[0], alpha=0.8)
     panel.annotate('does not occur' if value is None else f'{value:.1f}',
                    (value or 0, y), (4, 0), textcoords='offset points',
                    va='center', fontsize=9)
   panel.set_xlim(0, 100)
   panel.set_xlabel('IoU (%)')
-  panel.set_yticks(range(len(iou)), map(_short, iou))
+  panel.set_yticks(range(len(iou)), map(drawing.short, iou))
   panel.invert_yaxis()
   panel.grid(axis='y', visible=False)
   panel.tick_params(axis='y', length=0)
   return figure
 
 
-@_styled
+@drawing.styled
 def iou_map(rows, class_names):
   """Draws the IoU of several points as a map of points by classes.
 
@@ -262,12 +202,14 @@ def iou_map(rows, class_names):
   """
   values = np.array([[math.nan if iou.get(name) is None else iou[name]
                       for name in class_names] for _, iou in rows])
-  figure = _new(3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
+  figure = drawing.new_figure(
+      3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
   panel = figure.subplots()
   _cells(panel, values, '{:.0f}')
-  panel.set_xticks(range(len(class_names)), map(_short, class_names),
+  panel.set_xticks(range(len(class_names)), map(drawing.short, class_names),
                    rotation=45, ha='right', rotation_mode='anchor')
-  panel.set_yticks(range(len(rows)), [_short(label) for label, _ in rows])
+  panel.set_yticks(
+      range(len(rows)), [drawing.short(label) for label, _ in rows])
   panel.set_title('IoU (%)')
   return figure
 
@@ -289,7 +231,7 @@ def _cells(panel, values, form):
   return picture
 
 
-@_styled
+@drawing.styled
 def confusion(shares, class_names):
   """Draws a confusion matrix.
 
@@ -301,11 +243,11 @@ def confusion(shares, class_names):
   size = len(class_names)
   annotated = size <= _MAX_ANNOTATED
   side = 2 + (0.7 if annotated else 0.27) * size
-  figure = _new(side + 1.4, side)
+  figure = drawing.new_figure(side + 1.4, side)
   panel = figure.subplots()
   picture = _cells(
       panel, np.asarray(shares), '{:.1f}' if annotated else None)
-  names = list(map(_short, class_names))
+  names = list(map(drawing.short, class_names))
   panel.set_xticks(range(size), names, rotation=45, ha='right',
                    rotation_mode='anchor')
   panel.set_yticks(range(size), names)

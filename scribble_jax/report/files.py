@@ -7,7 +7,7 @@ import re
 
 from scribble_jax import atomic
 from scribble_jax.errors import UserError
-from scribble_jax.report import figures
+from scribble_jax.report import drawing
 from scribble_jax.report import page
 
 _LIST = 'files.txt'  # Tells a report's folder from any other.
@@ -38,9 +38,9 @@ class Files:
 
   def figure(self, stem, figure, description):
     """Keeps a matplotlib Figure as PNG and returns it as HTML."""
-    content = figures.png(figure)
+    content = drawing.png(figure)
     name = self.add(f'{stem}.png', content)
-    return page.chart(content, description, name, figures.DPI / 100)
+    return page.chart(content, description, name, drawing.DPI / 100)
 
   def rows(self, stem, columns, rows):
     """Keeps rows that no page would hold as CSV; returns the file's name."""

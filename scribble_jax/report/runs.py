@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
@@ -120,10 +121,12 @@ def names(folders):
   """Returns the folders' names, with as much of the path as tells them apart.
 
   Args:
-    folders: Different pathlib.Paths.
+    folders: Different pathlib.Paths; the seed_N of a sweep says little alone.
   """
   paths = [os.path.realpath(folder) for folder in folders]
-  plain = [os.path.basename(path) for path in paths]
+  plain = [os.path.join(*path.split(os.sep)[-2:])
+           if re.fullmatch(r'seed_\d+', os.path.basename(path))
+           else os.path.basename(path) for path in paths]
   if len(set(plain)) == len(plain):
     return plain
   common = os.path.commonpath(paths)
