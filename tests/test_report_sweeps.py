@@ -255,7 +255,7 @@ def test_everything_that_a_run_left_is_shown(run_report):
   shown = parsed(folder)
   texts = ' '.join(shown.texts)
   assert f"scribble_jax.main '{HOSTILE[:8]}" in texts  # Ready for a shell.
-  assert '1:02:03' in texts and '2024-02-20T10:00:00' in texts
+  assert '1:02:03' in texts and '2024-02-20 10:00' in texts
   for name in ('train', 'val', 'best', 'worst'):
     picture = (folder.parent / f'panels_{name}.png').read_bytes()
     data = f'data:image/png;base64,{base64.b64encode(picture).decode()}'

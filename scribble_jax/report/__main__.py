@@ -48,8 +48,9 @@ def write_report(folders, output=None):
   studies = _read_studies(folders)
   files = files_lib.Files()
   written = [
-      chapters.Chapter(study, files, i,
-                       study.title if len(studies) > 1 else '').html(command)
+      (study.title, chapters.Chapter(
+          study, files, i,
+          study.title if len(studies) > 1 else '').html(command))
       for i, study in enumerate(studies, 1)]
   title = ', '.join(study.title for study in studies)
   document = page.document(
@@ -84,7 +85,7 @@ def _text(study):
   if lacking.rows:
     parts.append(lacking.text())
   if len(study.runs) == 1 and not study.is_sweep:
-    parts += [chapters.published(study).text(),
+    parts += [summaries.published(study).text(),
               comparison.comparability(study.runs)]
   parts += summaries.findings(study) if study.is_sweep else []
   return '\n'.join([*parts, runs.describe_evaluation(study.runs)])

@@ -12,7 +12,7 @@ from scribble_jax.report import summaries
 from scribble_jax.report.tables import Table
 
 _NUM_IMAGES = 8  # Best and worst ones to list.
-_MAX_OPEN = 6  # Runs whose curves the page shows without a click.
+_MAX_OPEN = 6  # Runs whose curves and times show without a click.
 _GALLERY = (('panels_val.png', 'Validation images'),
             ('panels_train.png', 'Training images'))
 
@@ -116,7 +116,7 @@ class Chapter:
   def _published(self):
     runs = self._study.runs
     content = (page.paragraph(comparison.comparability(runs), 'note')
-               + self._table('published', published(self._study)))
+               + self._table('published', summaries.published(self._study)))
     self._add('Beside published results', content, self._study.is_sweep)
 
   def _axis(self, axis):
@@ -190,15 +190,16 @@ class Chapter:
         'As a table', self._table('iou', summaries.iou(self._study))))
 
   def _confusion(self):
-    best = self._study.best
-    found = summaries.confusion_shares(best)
-    if found is None:
+    ranked = sorted(self._study.finished, key=lambda point: -point.miou.mean)
+    found = [(point, shares) for point in ranked
+             if (shares := summaries.confusion_shares(point))]
+    if not found:
       return
-    shares, names, num_runs = found
-    which = f'Of {best.label}, the best' if len(
-        self._study.finished) > 1 else 'Of this run'
+    point, (shares, names, num_runs) = found[0]
+    which = 'Of this run' if len(ranked) == 1 else f'Of {point.label}, ' + (
+        'the best' if point is ranked[0] else 'the best that has one')
     seeds = f', summed over {num_runs} seeds' if num_runs > 1 else ''
-    source = ('' if best.runs[0].figures.get('confusion')
+    source = ('' if any(run.figures.get('confusion') for run in point.runs)
               else ', by the validation of training')
     content = page.paragraph(
         f'{which}{seeds}{source}. A row tells what the pixels of a class were '
@@ -259,8 +260,12 @@ class Chapter:
     self._add('Configuration', content)
 
   def _machine(self):
-    content = self._table('times', summaries.times(self._study))
-    machine = summaries.machine(self._study)
+    study = self._study
+    content = self._table('times', summaries.times(study))
+    if len(study.runs) > _MAX_OPEN:
+      content = page.folded('Every run', content)
+    content = page.findings(summaries.whole_time(study)) + content
+    machine = summaries.machine(study)
     if machine:
       content += self._table('machine', machine)
     self._add('Times, hardware, versions', content)
@@ -284,14 +289,3 @@ class Chapter:
 
 def _shell(command):
   return shlex.join(map(str, command))
-
-
-def published(study):
-  """Returns the table of a study beside the published figures."""
-  points = [study.best] if study.is_sweep else study.finished
-  alone = len(points) == 1 and not study.is_sweep
-  own = [('this run' if alone else point.label,
-          comparison.network(point.runs[0].config), point.miou.mean)
-         for point in points]
-  return comparison.comparison(own, 'This run' if alone else 'The best here',
-                               comparison.is_comparable(study.runs))

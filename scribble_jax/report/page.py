@@ -20,9 +20,12 @@ def document(title, chapters):
 
   Args:
     title: Plain text.
-    chapters: HTML of each.
+    chapters: [(title as plain text, HTML)].
   """
-  body = ''.join(f'<article>\n{chapter}</article>\n' for chapter in chapters)
+  body = navigation([(name, f'chapter-{i}') for i, (name, _) in enumerate(
+      chapters, 1)]) if len(chapters) > 1 else ''
+  body += ''.join(f'<article id="chapter-{i}">\n{chapter}</article>\n'
+                  for i, (_, chapter) in enumerate(chapters, 1))
   return f"""<!doctype html>
 <html lang="en">
 <head>

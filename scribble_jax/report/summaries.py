@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import statistics
 
 import numpy as np
 
@@ -145,6 +146,17 @@ def between_ends(lines):
             for label, start, end in found))
 
 
+def published(study):
+  """Returns the table of a study beside the published figures."""
+  points = [study.best] if study.is_sweep else study.finished
+  alone = len(points) == 1 and not study.is_sweep
+  own = [('this run' if alone else point.label,
+          comparison.network(point.runs[0].config), point.miou.mean)
+         for point in points]
+  return comparison.comparison(own, 'This run' if alone else 'The best here',
+                               comparison.is_comparable(study.runs))
+
+
 def class_names(study):
   """Returns the classes of all runs, in order."""
   return list(dict.fromkeys(
@@ -227,17 +239,40 @@ def times(study):
   return Table(
       ('Run', 'Seed', 'Started', 'Training time', 'Images/s', 'Best mIoU (%)',
        'at step'),
-      tuple(_times(run) for run in study.runs))
+      tuple(_times(point.label, run)
+            for point in study.finished for run in point.runs))
 
 
-def _times(run):
+def whole_time(study):
+  """Returns a sentence on the time of several runs, in a list; [] of one."""
+  known = [run.facts['seconds'] for run in study.runs
+           if run.facts.get('seconds') is not None]
+  if len(known) < 2:
+    return []
+  return [f'{len(known)} runs trained for {_clock(sum(known))} in all, '
+          f'{_clock(statistics.median(known))} in the median '
+          '(hours:minutes:seconds).']
+
+
+def _clock(seconds):
+  return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _moment(text):
+  """Returns an ISO time for people; what is none as it is."""
+  try:
+    return f'{datetime.datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}'.strip()
+  except (TypeError, ValueError):
+    return str(text)
+
+
+def _times(label, run):
   figures = run.validated or {}
   seconds, speed = run.facts.get('seconds'), figures.get('images_per_second')
   best, step = figures.get('best_miou'), figures.get('best_step')
-  return (run.name, str(run.config.get('seed', '')),
-          str(run.facts.get('started', '')),
-          '' if seconds is None else str(
-              datetime.timedelta(seconds=round(seconds))),
+  return (label, str(run.config.get('seed', '')),
+          _moment(run.facts.get('started', '')),
+          '' if seconds is None else _clock(seconds),
           '' if speed is None else f'{speed:.1f}',
           number(best and 100 * best), '' if step is None else f'{step:,}')
 
