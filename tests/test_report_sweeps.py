@@ -147,6 +147,14 @@ def test_run_of_a_sweep_counts_once_it_was_trained_to_its_end(tmp_path):
   assert found.seeds == (1,) and found.unfinished[0].state == 'not finished'
 
 
+def test_times_of_a_sweep_are_added_up(tmp_path):
+  write_sweep(tmp_path, point('a', 'all', [0.5, 0.6, 0.5]), seeds=(0, 1, 2))
+  for seed, seconds in enumerate((3600, 60, None)):
+    write_json(tmp_path / f'a/seed_{seed}/run.json', {'seconds': seconds})
+  text, = summaries.whole_time(sweeps.read_sweep(tmp_path))
+  assert text.startswith('2 runs trained for 1:01:00 in all, 0:30:30 in the')
+
+
 def test_iou_of_a_point_is_the_mean_over_the_seeds_that_have_the_class():
   several = [
       runs.Run('', pathlib.Path(), {}, None, None, {'iou': iou}, {})
@@ -173,6 +181,11 @@ def test_sweep_and_runs_in_one_report_keep_their_files_apart(tmp_path):
   _, path = write_report([tmp_path / 'sweep', tmp_path / 'run'])
   names = {entry.name for entry in path.parent.glob('*results.csv')}
   assert len(names) == 2 and 'run_results.csv' in names
+  text = path.read_text()
+  anchors = [address[1:] for address in Parser(text).addresses
+             if address.startswith('#')]
+  assert 'chapter-2' in anchors
+  assert all(text.count(f'id="{anchor}"') == 1 for anchor in anchors)
 
 
 def test_confusion_is_summed_over_the_seeds():

@@ -227,7 +227,7 @@ def _cells(panel, values, form):
   for (row, column), value in np.ndenumerate(values):
     panel.text(column, row, '-' if math.isnan(value) else form.format(value),
                ha='center', va='center', fontsize=8.5,
-               color='white' if value < 60 else 'black')
+               color='white' if value < 50 else 'black')
   return picture
 
 
