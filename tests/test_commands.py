@@ -1,6 +1,5 @@
 """evaluate, predict, export and report on a trained network."""
 
-import html
 import json
 import pathlib
 import subprocess
@@ -17,7 +16,6 @@ from scribble_jax import metrics
 from scribble_jax import predict
 from scribble_jax import pretrained
 from scribble_jax import published
-from scribble_jax import report
 from scribble_jax import results
 from scribble_jax import train
 from scribble_jax import trained
@@ -321,61 +319,6 @@ def test_results_never_replace_anything_by_chance(
 # report
 
 
-def write_run(workdir, iou, evaluated=True):
-  """Leaves what a finished run leaves, with the given {class: IoU}."""
-  figures = {'step': 33100, 'miou': float(np.mean([*iou.values()])),
-             'pixel_accuracy': 0.9, 'iou': iou}
-  (workdir / 'evaluation').mkdir(parents=True)
-  (workdir / 'config.json').write_text(json.dumps({'model': {
-      'head': 'deeplabv3plus', 'backbone': 'resnet101'}}))
-  (workdir / 'metrics.json').write_text(json.dumps(figures | {'miou': 0.5}))
-  if evaluated:
-    (workdir / 'evaluation/metrics.json').write_text(json.dumps(figures | {
-        'num_images': 1449, 'protocol': {
-            'scales': [0.5, 1.0], 'long_side': 512, 'window': 465,
-            'flip': False}}))
-
-
-def test_report_compares_with_the_published_figures(tmp_path):
-  write_run(tmp_path / 'run', dict.fromkeys(published.VOC_CLASSES, 0.75))
-  text = report.write_report(tmp_path / 'run')
-  lines = [' '.join(line.split()) for line in text.splitlines()]
-  assert 'this run DeepLabV3+ ResNet-101 75.00 measured here' in lines
-  assert ('CDSP (BMP pseudo-labels) DeepLabV3+ ResNet-101 75.85 published '
-          '-0.85') in lines
-  assert ('CDSP (BMP pseudo-labels) DeepLabV2 ResNet-50 73.92 published '
-          '+1.08') in lines
-  assert 'scales 0.5, 1 of a long side of 512 pixels' in text
-  page = (tmp_path / 'run/report.html').read_text()
-  assert '75.00' in page and '-0.85' in page and 'person' in page
-
-
-def test_report_of_other_classes_shows_no_difference(tmp_path):
-  write_run(tmp_path / 'run', {'background': 0.9, '<b>cat': 0.5}, False)
-  text = report.write_report(tmp_path / 'run')
-  assert '50.00' in text and 'validation of training' in text
-  assert 'no difference is shown' in text
-  assert not any(line.endswith(tuple('0123456789'))
-                 for line in text.splitlines() if 'published  ' in line)
-  page = (tmp_path / 'run/report.html').read_text()
-  assert html.escape('<b>cat') in page and '<b>cat' not in page
-
-
-@pytest.mark.parametrize('missing', ['config.json', 'metrics.json'])
-def test_report_of_an_unfinished_run(tmp_path, missing):
-  write_run(tmp_path, {'background': 0.9, 'cat': 0.5}, evaluated=False)
-  (tmp_path / missing).unlink()
-  with pytest.raises(UserError, match=f'{missing} is missing or unreadable'):
-    report.write_report(tmp_path)
-  assert not (tmp_path / 'report.html').exists()
-
-
-def test_report_of_a_run_that_was_evaluated_before_its_end(tmp_path):
-  write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
-  (tmp_path / 'metrics.json').unlink()
-  assert 'Measured after 33,100 updates' in report.write_report(tmp_path)
-
-
 def test_published_figures_name_every_class_of_the_config():
   assert scribblesup.get_config().data.classes == published.VOC_CLASSES
   assert len(set(published.VOC_CLASSES)) == 21
@@ -423,9 +366,12 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   assert 'skipped /dev/null' in done.stderr
   assert len(list((tmp_path / 'out').iterdir())) == 2
 
-  done = command('report', f'--workdir={workdir}')
+  done = command('report', workdir, f'--output={tmp_path}/report')
   assert done.returncode == 0, done.stderr
   assert 'measured here' in done.stdout
+  assert f'The page is {tmp_path}/report/report.html.' in done.stdout
+  page = (tmp_path / 'report/report.html').read_text()
+  assert 'Training curves' in page and 'Validation images' in page
 
 
 @pytest.mark.parametrize('module, flags, message', [
@@ -437,7 +383,8 @@ def test_from_training_to_report_by_command(finished, tmp_path):
     ('predict', ['--checkpoint=x.pth', 'a.jpg'], 'output'),
     ('export', ['--checkpoint=/nowhere.pth', '--output=x.pth', 'surplus'],
      "Unknown argument 'surplus'"),
-    ('report', ['--workdir=/nowhere'], 'config.json is missing'),
+    ('report', ['/nowhere'], 'config.json is missing'),
+    ('report', [], 'Name the folder of a run or a sweep'),
 ])
 def test_mistake_on_the_command_line(drawn_root, module, flags, message):
   shared = () if module == 'report' else tiny_flags(drawn_root)
@@ -452,6 +399,7 @@ def test_inference_needs_no_tensorflow():
   code = ('import sys\n'
           'sys.modules["tensorflow"] = None\n'
           'from scribble_jax import evaluate, export, predict, report\n'
+          'from scribble_jax.report import __main__\n'
           'from scribble_jax import objective, train_step\n'
           'from scribble_jax.pseudo_labels import classification, labelling\n')
   subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)

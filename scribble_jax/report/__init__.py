@@ -1,0 +1,5 @@
+"""What runs and sweeps came to: one HTML page, tables as CSV, figures as PNG.
+
+runs, sweeps, events: folders -> studies   comparison: published figures
+tables, figures: studies -> what is shown  chapters, page, files: the report
+"""

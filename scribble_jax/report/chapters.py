@@ -1,0 +1,291 @@
+"""One chapter a study: what the page shows, in order."""
+
+import re
+import shlex
+
+from scribble_jax.report import axes
+from scribble_jax.report import comparison
+from scribble_jax.report import figures
+from scribble_jax.report import page
+from scribble_jax.report import runs as runs_lib
+from scribble_jax.report import summaries
+from scribble_jax.report.tables import Table
+
+_NUM_IMAGES = 8  # Best and worst ones to list.
+_MAX_OPEN = 6  # Runs whose curves and times show without a click.
+_GALLERY = (('panels_val.png', 'Validation images'),
+            ('panels_train.png', 'Training images'))
+
+
+class Chapter:
+  """Writes the sections of one study."""
+
+  def __init__(self, study, files, number, prefix):
+    """Starts empty.
+
+    Args:
+      study: A Study.
+      files: A Files, for tables and figures.
+      number: Of the chapter, for its anchors.
+      prefix: Of its files' names; '' if the report has one chapter.
+    """
+    self._study = study
+    self._files = files
+    self._number = number
+    self._prefix = re.sub(r'\W+', '_', prefix)
+    self._sections = []  # (title, anchor, html)
+
+  def html(self, command):
+    """Returns the chapter.
+
+    Args:
+      command: How to make this report again, as a list.
+    """
+    self._results()
+    self._published()
+    for axis in self._study.axes:
+      self._axis(axis)
+    self._bars()
+    self._curves()
+    self._classes()
+    self._confusion()
+    for title, point in self._shown().items():
+      self._gallery(title, point.runs[0])
+    self._configuration()
+    self._machine()
+    self._commands(command)
+    links = [(title, anchor) for title, anchor, _ in self._sections]
+    return (self._headline() + page.navigation(links)
+            + ''.join(content for _, _, content in self._sections))
+
+  def _add(self, title, content, folded=False):
+    anchor = f'section-{self._number}-{len(self._sections) + 1}'
+    self._sections.append(
+        (title, anchor, page.section(title, anchor, content, folded)))
+
+  def _stem(self, name):
+    return f'{self._prefix}_{name}' if self._prefix else name
+
+  def _table(self, name, table):
+    return self._files.table(self._stem(name), table)
+
+  def _figure(self, name, figure, description):
+    return self._files.figure(self._stem(name), figure, description)
+
+  def _headline(self):
+    study, best = self._study, self._study.best
+    network = comparison.network(best.runs[0].config)
+    if len(study.points) > 1:
+      seeds = len(best.runs)
+      under = f'Highest of {len(study.finished)}: {best.label}' + (
+          f' (mean of {seeds} seeds)' if seeds > 1 else '')
+    else:
+      accuracy = 100 * best.runs[0].figures['pixel_accuracy']
+      under = f'Pixel accuracy {accuracy:.2f} %' + (
+          f', {network}' if network else '')
+    return ''.join([
+        page.heading(study.title, 1),
+        page.paragraph(study.question) if study.question else '',
+        f'<div class="headline">{best.miou.mean:.2f} % <small>mIoU</small>'
+        '</div>\n', page.paragraph(under),
+        page.findings(summaries.findings(study) if study.is_sweep else []),
+        page.paragraph(runs_lib.describe_evaluation(study.runs), 'note'),
+        self._warning()])
+
+  def _warning(self):
+    lacking = [entry for point in self._study.points
+               for entry in point.unfinished]
+    if not lacking:
+      return ''
+    states = [entry.state for entry in lacking]
+    counts = ', '.join(f'{states.count(state)} {state}'
+                       for state in dict.fromkeys(states))
+    return page.paragraph(
+        f'{len(lacking)} of {len(lacking) + len(self._study.runs)} runs are '
+        f'missing here: {counts}. They are listed under the results.',
+        'warning')
+
+  def _results(self):
+    content = self._table('results', summaries.results(self._study))
+    lacking = summaries.unfinished(self._study)
+    if lacking.rows:
+      content += page.heading('Runs that are missing', 3)
+      content += self._table('unfinished', lacking)
+    self._add('Results', content)
+
+  def _published(self):
+    runs = self._study.runs
+    content = (page.paragraph(comparison.comparability(runs), 'note')
+               + self._table('published', summaries.published(self._study)))
+    self._add('Beside published results', content, self._study.is_sweep)
+
+  def _axis(self, axis):
+    lines = axes.lines(self._study, axis)
+    if not lines:
+      return
+    label = self._study.axis_label(axis)
+    name = f'robustness_{axis}'
+    ranges = any(len(point.runs) > 1 for line in lines
+                 for point in line.points.values())
+    content = self._figure(
+        name, figures.axis_plot(lines, label, axis in self._study.log_axes),
+        f'mIoU over {label}, a line a series; figures in the table below')
+    if ranges:
+      content += page.paragraph('Lines: means over the seeds. Bands: from the '
+                                'lowest to the highest seed. Faint dots: '
+                                'single seeds.', 'note')
+    content += self._table(name, summaries.along_axis(
+        self._study, axis, lines))
+    between = summaries.between_ends(lines)
+    if between:
+      content += page.heading('From end to end', 3)
+      content += self._table(f'{name}_ends', between)
+    self._add(f'mIoU over {label}', content)
+
+  def _bars(self):
+    """Shows points that lie on no axis."""
+    points = [point for point in self._study.points if not point.axes]
+    if len(points) < 2 or not any(point.runs for point in points):
+      return
+    with_reference = self._study.is_sweep and points[0].runs
+    figure = figures.miou_bars([(point.label, point.miou) for point in points],
+                               0 if with_reference else None)
+    content = self._figure('miou', figure, 'mIoU as bars; figures: Results')
+    if any(len(point.runs) > 1 for point in points):
+      content += page.paragraph('Bars: means over the seeds. Dots: single '
+                                'seeds. Lines: from the lowest to the highest '
+                                'seed.', 'note')
+    self._add('mIoU side by side', content)
+
+  def _curves(self):
+    runs = {point.label: point.runs[0] for point in self._study.finished}
+    scalars = {label: run.scalars for label, run in runs.items()
+               if any(tag.startswith('loss/') for tag in run.scalars)}
+    if not scalars:
+      return
+    figure = (figures.curves_of_several(scalars) if len(runs) > 1
+              else figures.curves_of_run(next(iter(scalars.values()))))
+    content = self._figure('curves', figure, 'Losses and val mIoU over steps')
+    name = self._files.rows(
+        self._stem('curves'), ('run', 'scalar', 'step', 'value'),
+        ((runs[label].name, tag, step, f'{value:.6g}')
+         for label, found in scalars.items() for tag, points in found.items()
+         for step, value in points))
+    if self._study.is_sweep:
+      content += page.paragraph('Of the first finished seed of each point.',
+                                'note')
+    content += page.paragraph(f'Every scalar is in {name}.', 'file')
+    self._add('Training curves', content, len(runs) > _MAX_OPEN)
+
+  def _classes(self):
+    points = self._study.finished
+    if len(points) == 1:
+      figure = figures.iou_bars(points[0].iou())
+    else:
+      figure = figures.iou_map([(point.label, point.iou()) for point in points],
+                               summaries.class_names(self._study))
+    content = self._figure('iou', figure,
+                           'IoU by class, figures in the table below')
+    self._add('Classes', content + page.folded(
+        'As a table', self._table('iou', summaries.iou(self._study))))
+
+  def _confusion(self):
+    ranked = sorted(self._study.finished, key=lambda point: -point.miou.mean)
+    found = [(point, shares) for point in ranked
+             if (shares := summaries.confusion_shares(point))]
+    if not found:
+      return
+    point, (shares, names, num_runs) = found[0]
+    which = 'Of this run' if len(ranked) == 1 else f'Of {point.label}, ' + (
+        'the best' if point is ranked[0] else 'the best that has one')
+    seeds = f', summed over {num_runs} seeds' if num_runs > 1 else ''
+    source = ('' if any(run.figures.get('confusion') for run in point.runs)
+              else ', by the validation of training')
+    content = page.paragraph(
+        f'{which}{seeds}{source}. A row tells what the pixels of a class were '
+        'taken for, in per cent.', 'note')
+    content += self._figure('confusion', figures.confusion(shares, names),
+                            'Confusion matrix, figures in the table below')
+    self._add('Confusion', content + page.folded('As a table', self._table(
+        'confusion', summaries.confusion(shares, names))))
+
+  def _shown(self):
+    """Returns {title: point} of whom to show pictures."""
+    study = self._study
+    if len(study.finished) == 1:
+      return {'Pictures': study.finished[0]}
+    if not study.is_sweep:
+      return {f'Pictures: {point.label}': point for point in study.finished}
+    worst = min(study.finished, key=lambda point: point.miou.mean)
+    return {f'Pictures of the best point: {study.best.label}': study.best,
+            f'Pictures of the lowest point: {worst.label}': worst}
+
+  def _gallery(self, title, run):
+    """Shows the pictures of a run, and its best and worst val images."""
+    content = ''.join(self._picture(run, *entry) for entry in _GALLERY)
+    images = run.images()
+    for name, heading, found in (
+        ('best', 'Best validation images', images[::-1][:_NUM_IMAGES]),
+        ('worst', 'Worst validation images', images[:_NUM_IMAGES])):
+      content += self._picture(run, f'panels_{name}.png', heading)
+      if found:
+        content += page.folded(
+            f'{heading}: figures',
+            self._table(f'images_{name}', summaries.images(found)))
+    if not content:
+      return
+    if self._study.is_sweep:
+      content = page.paragraph(
+          f'Of seed {run.config.get("seed", "?")}.', 'note') + content
+    first = not any(title.startswith('Pictures')
+                    for title, _, _ in self._sections)
+    self._add(title, content, folded=not first)
+
+  def _picture(self, run, name, title):
+    path = run.folder / name
+    return page.pictures(path.read_bytes(), title) if path.exists() else ''
+
+  def _configuration(self):
+    study = self._study
+    content = ''
+    if len(study.finished) > 1:
+      differences = summaries.config_differences(study)
+      content += (self._table('config_differences', differences)
+                  if differences else page.paragraph(
+                      'Nothing differs besides the seed.'))
+    run = study.finished[0].runs[0]
+    whole = Table(('Key', 'Value'), tuple(runs_lib.flat(run.config).items()))
+    content += page.folded(f'Whole configuration of {run.name}',
+                           self._table('config', whole))
+    self._add('Configuration', content)
+
+  def _machine(self):
+    study = self._study
+    content = self._table('times', summaries.times(study))
+    if len(study.runs) > _MAX_OPEN:
+      content = page.folded('Every run', content)
+    content = page.findings(summaries.whole_time(study)) + content
+    machine = summaries.machine(study)
+    if machine:
+      content += self._table('machine', machine)
+    self._add('Times, hardware, versions', content)
+
+  def _commands(self, command):
+    """Lists what to type to get the same."""
+    runs = [run for run in self._study.runs if run.facts.get('command')]
+    each = '\n'.join(
+        (f'# {run.name}\n' if len(self._study.runs) > 1 else '')
+        + _shell(run.facts['command']) for run in runs)
+    content = ''
+    if self._study.command:
+      content += page.preformatted(_shell(self._study.command))
+    if each:
+      content += (page.folded('Every run by itself', page.preformatted(each))
+                  if len(runs) > 1 else page.preformatted(each))
+    content += page.paragraph('This report:')
+    content += page.preformatted(_shell(command))
+    self._add('Commands', content)
+
+
+def _shell(command):
+  return shlex.join(map(str, command))

@@ -1,0 +1,260 @@
+"""Figures of the report, drawn with matplotlib; no display is needed."""
+
+import math
+
+from matplotlib.colors import PowerNorm
+import numpy as np
+
+from scribble_jax.report import axes as axes_lib
+from scribble_jax.report import drawing
+
+_MARKERS = 'osD^vP'
+_MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
+
+
+@drawing.styled
+def miou_bars(rows, reference):
+  """Draws the mIoU of points as bars, and how far they are from one of them.
+
+  Args:
+    rows: [(label, Spread in per cent, or None without a result)].
+    reference: Index of the row that differences are taken to; None for no
+      differences.
+  """
+  figure = drawing.new_figure(9, 0.9 + 0.36 * len(rows))
+  panels = figure.subplots(1, 1 if reference is None else 2, sharey=True,
+                           squeeze=False)[0]
+  _bars(panels[0], rows, 0)
+  panels[0].set_xlim(0, 100)
+  panels[0].set_xlabel('mIoU (%)')
+  panels[0].set_yticks(
+      range(len(rows)), [drawing.short(label) for label, _ in rows])
+  panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
+  if reference is not None:
+    base = rows[reference][1].mean
+    _bars(panels[1], rows, base)
+    panels[1].axvline(0, color='#555', linewidth=1)
+    panels[1].set_xlabel(
+        f'Difference to “{drawing.short(rows[reference][0])}” (points)')
+  for panel in panels:
+    panel.grid(axis='y', visible=False)
+    panel.tick_params(axis='y', length=0)
+  return figure
+
+
+def _bars(panel, rows, base):
+  """Draws means minus `base`, their range and the single seeds."""
+  for y, (_, spread) in enumerate(rows):
+    if spread is None:
+      if not base:
+        panel.text(1, y, 'no result yet', va='center', color='#777',
+                   fontsize=9)
+      continue
+    panel.barh(y, spread.mean - base, height=0.62, color=drawing.COLOURS[0],
+               alpha=0.8)
+    if len(spread.values) > 1:
+      panel.plot([spread.low - base, spread.high - base], [y, y],
+                 color='black', linewidth=1.4)
+      panel.plot([value - base for value in spread.values],
+                 [y] * len(spread.values), 'o', color='white', markersize=4.5,
+                 markeredgecolor='black', markeredgewidth=0.9, clip_on=False)
+    if not base:
+      panel.annotate(f'{spread.mean:.1f}', (spread.high, y), (7, 0),
+                     textcoords='offset points', va='center', fontsize=9)
+
+
+@drawing.styled
+def axis_plot(lines, label, logarithmic):
+  """Draws mIoU over an axis: means, the range of the seeds, single seeds.
+
+  Args:
+    lines: Of `axes.lines`.
+    label: Of the x axis.
+    logarithmic: Whether its scale is to be logarithmic.
+  """
+  figure = drawing.new_figure(8, 4.4)
+  panel = figure.subplots()
+  xs = axes_lib.positions(lines)
+  styles = zip(lines, drawing.line_styles(), strict=False)
+  for i, (line, style) in enumerate(styles):
+    spreads = [(x, point.miou) for x, point in line.points.items()]
+    where = [x for x, _ in spreads]
+    panel.plot(where, [spread.mean for _, spread in spreads],
+               label=drawing.short(line.label), linewidth=1.8,
+               marker=_MARKERS[i % len(_MARKERS)], markersize=5.5, **style)
+    if any(len(spread.values) > 1 for _, spread in spreads):
+      panel.fill_between(where, [spread.low for _, spread in spreads],
+                         [spread.high for _, spread in spreads],
+                         color=style['color'], alpha=0.14, linewidth=0)
+    dots = [(x, value) for x, spread in spreads
+            for value in spread.values if len(spread.values) > 1]
+    panel.plot([x for x, _ in dots], [value for _, value in dots], 'o',
+               color=style['color'], alpha=0.45, markersize=3.5,
+               markeredgewidth=0)
+  if logarithmic and xs[0] > 0:
+    panel.set_xscale('log')
+    panel.minorticks_off()
+  if len(xs) <= 12:
+    panel.set_xticks(xs, [f'{x:.4g}' for x in xs])
+  panel.set_xlabel(drawing.short(label))
+  panel.set_ylabel('mIoU (%)')
+  if len(lines) > 1:
+    figure.legend(loc='outside upper left', ncols=min(len(lines), 3))
+  return figure
+
+
+@drawing.styled
+def curves_of_run(scalars):
+  """Draws a run's loss terms and val mIoU over its updates.
+
+  Args:
+    scalars: {tag: [(step, value), ...]}.
+  """
+  terms = {tag.removeprefix('loss/'): points for tag, points in scalars.items()
+           if tag.startswith('loss/')}
+  panels, figure = _two_panels(terms, scalars.get('val/miou'))
+  for (term, points), style in zip(
+      sorted(terms.items(), key=lambda item: item[0] != 'total'),
+      drawing.line_styles(), strict=False):
+    _curve(panels[0], points, drawing.short(term.replace('_', ' ')), style)
+  panels[0].set_title('Loss terms, unweighted; total, weighted')
+  if scalars.get('val/miou'):
+    _curve(panels[-1], scalars['val/miou'], None,
+           {'color': drawing.COLOURS[0], 'marker': 'o'}, 100)
+  panels[0].legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
+                   ncols=2)
+  return figure
+
+
+@drawing.styled
+def curves_of_several(scalars):
+  """Draws the total loss and the val mIoU of several runs.
+
+  Args:
+    scalars: {run's label: {tag: [(step, value), ...]}}.
+  """
+  losses = {label: found.get('loss/total', [])
+            for label, found in scalars.items()}
+  panels, figure = _two_panels(losses, True, height=4 + 0.1 * len(scalars))
+  for (label, found), style in zip(
+      scalars.items(), drawing.line_styles(), strict=False):
+    _curve(panels[0], losses[label], drawing.short(label), style)
+    _curve(panels[1], found.get('val/miou', []), None,
+           style | {'marker': '.'}, 100)
+  panels[0].set_title('Total loss')
+  figure.legend(loc='outside lower left', fontsize=8.5, ncols=3)
+  return figure
+
+
+def _two_panels(losses, with_validation, height=4.2):
+  """Returns (panels, figure) for losses and, if there is any, val mIoU."""
+  figure = drawing.new_figure(9, height)
+  panels = figure.subplots(1, 2 if with_validation else 1, squeeze=False)[0]
+  positive = [value for points in losses.values() for _, value in points
+              if value > 0]
+  if positive and max(positive) > 30 * min(positive):
+    panels[0].set_yscale('log')
+    panels[0].yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+    panels[0].yaxis.set_minor_formatter('')
+  panels[0].set_ylabel('Loss')
+  if with_validation:
+    panels[1].set_title('Validation')
+    panels[1].set_ylabel('mIoU (%)')
+  for panel in panels:
+    panel.set_xlabel('Step (completed updates)')
+  return panels, figure
+
+
+def _curve(panel, points, label, style, factor=1):
+  if points:
+    panel.plot([step for step, _ in points],
+               [factor * value for _, value in points], label=label,
+               linewidth=1.5, **style)
+
+
+@drawing.styled
+def iou_bars(iou):
+  """Draws {class: IoU in per cent or None} as bars."""
+  figure = drawing.new_figure(7.5, 0.9 + 0.3 * len(iou))
+  panel = figure.subplots()
+  for y, value in enumerate(iou.values()):
+    if value is not None:
+      panel.barh(y, value, height=0.65, color=drawing.COLOURS[0], alpha=0.8)
+    panel.annotate('does not occur' if value is None else f'{value:.1f}',
+                   (value or 0, y), (4, 0), textcoords='offset points',
+                   va='center', fontsize=9)
+  panel.set_xlim(0, 100)
+  panel.set_xlabel('IoU (%)')
+  panel.set_yticks(range(len(iou)), map(drawing.short, iou))
+  panel.invert_yaxis()
+  panel.grid(axis='y', visible=False)
+  panel.tick_params(axis='y', length=0)
+  return figure
+
+
+@drawing.styled
+def iou_map(rows, class_names):
+  """Draws the IoU of several points as a map of points by classes.
+
+  Args:
+    rows: [(label, {class: IoU in per cent or None})].
+    class_names: Columns.
+  """
+  values = np.array([[math.nan if iou.get(name) is None else iou[name]
+                      for name in class_names] for _, iou in rows])
+  figure = drawing.new_figure(
+      3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
+  panel = figure.subplots()
+  _cells(panel, values, '{:.0f}')
+  panel.set_xticks(range(len(class_names)), map(drawing.short, class_names),
+                   rotation=45, ha='right', rotation_mode='anchor')
+  panel.set_yticks(
+      range(len(rows)), [drawing.short(label) for label, _ in rows])
+  panel.set_title('IoU (%)')
+  return figure
+
+
+def _cells(panel, values, form):
+  """Draws per cents as colours; `form` writes them as well, None does not."""
+  # Without figures the few per cent of a confusion have to show by colour.
+  picture = panel.imshow(values, cmap='cividis', aspect='auto',
+                         norm=PowerNorm(1 if form else 0.5, 0, 100))
+  panel.grid(visible=False)
+  panel.spines[:].set_visible(False)
+  panel.tick_params(length=0)
+  if form is None:
+    return picture
+  for (row, column), value in np.ndenumerate(values):
+    panel.text(column, row, '-' if math.isnan(value) else form.format(value),
+               ha='center', va='center', fontsize=8.5,
+               color='white' if value < 50 else 'black')
+  return picture
+
+
+@drawing.styled
+def confusion(shares, class_names):
+  """Draws a confusion matrix.
+
+  Args:
+    shares: [C, C] per cent of each ground-truth class; NaN for a class without
+      pixels.
+    class_names: Background first.
+  """
+  size = len(class_names)
+  annotated = size <= _MAX_ANNOTATED
+  side = 2 + (0.7 if annotated else 0.27) * size
+  figure = drawing.new_figure(side + 1.4, side)
+  panel = figure.subplots()
+  picture = _cells(
+      panel, np.asarray(shares), '{:.1f}' if annotated else None)
+  names = list(map(drawing.short, class_names))
+  panel.set_xticks(range(size), names, rotation=45, ha='right',
+                   rotation_mode='anchor')
+  panel.set_yticks(range(size), names)
+  panel.set_xlabel('Prediction')
+  panel.set_ylabel('Ground truth')
+  if not annotated:
+    bar = figure.colorbar(picture, shrink=0.8)
+    bar.set_label("Share of the class's pixels (%)")
+    bar.outline.set_visible(False)
+  return figure

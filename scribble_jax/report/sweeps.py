@@ -1,0 +1,209 @@
+"""Studies: the points of a sweep, or runs side by side; means and spreads."""
+
+import dataclasses
+import math
+import statistics
+from typing import NamedTuple
+
+from scribble_jax.errors import UserError
+from scribble_jax.report import events
+from scribble_jax.report import runs as runs_lib
+
+
+class Spread(NamedTuple):
+  """What the seeds of a point came to.
+
+  Attributes:
+    mean: Of the values, as the others in their unit.
+    low: The smallest.
+    high: The largest.
+    deviation: Sample standard deviation; None of a single value.
+    values: All of them.
+  """
+  mean: float
+  low: float
+  high: float
+  deviation: float | None
+  values: tuple[float, ...]
+
+
+def spread(values):
+  """Returns the Spread of one or more numbers."""
+  values = tuple(values)
+  return Spread(
+      statistics.fmean(values), min(values), max(values),
+      statistics.stdev(values) if len(values) > 1 else None, values)
+
+
+class Unfinished(NamedTuple):
+  """A run without results: its seed, 'failed', 'not finished' and so on, why.
+  """
+  seed: int
+  state: str
+  detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+  """One setting, trained once a seed.
+
+  Attributes:
+    label: What the page calls it.
+    series: Line of a plot that it belongs to.
+    axes: {axis name: x}; {} for a point of an ablation.
+    runs: Finished ones.
+    seeds: Of `runs`.
+    unfinished: The others.
+  """
+  label: str
+  series: str
+  axes: dict[str, float]
+  runs: tuple[runs_lib.Run, ...]
+  seeds: tuple[int, ...]
+  unfinished: tuple[Unfinished, ...] = ()
+
+  @property
+  def miou(self):
+    """Spread of the mIoU in per cent; None without a finished run."""
+    if not self.runs:
+      return None
+    return spread(100 * run.figures['miou'] for run in self.runs)
+
+  def iou(self):
+    """Returns {class: per cent}, the mean over the runs that have the class."""
+    values = {}
+    for run in self.runs:
+      for name, iou in run.figures['iou'].items():
+        values.setdefault(name, []).extend([] if iou is None else [100 * iou])
+    return {name: statistics.fmean(found) if found else None
+            for name, found in values.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What one chapter of the report is about.
+
+  Attributes:
+    title: Of the chapter.
+    points: At least one of them with a finished run.
+    is_sweep: False for runs that were named one by one, each a point.
+    question: What a sweep is to answer; ''.
+    command: Of a sweep, as a list; None.
+    axis_labels: {axis name: with which unit it is labelled}.
+    log_axes: Names of axes with a logarithmic scale.
+  """
+  title: str
+  points: tuple[Point, ...]
+  is_sweep: bool = False
+  question: str = ''
+  command: list[str] | None = None
+  axis_labels: dict[str, str] = dataclasses.field(default_factory=dict)
+  log_axes: tuple[str, ...] = ()
+
+  @property
+  def runs(self):
+    """The finished runs of all points."""
+    return [run for point in self.points for run in point.runs]
+
+  @property
+  def finished(self):
+    """The points with at least one finished run."""
+    return [point for point in self.points if point.runs]
+
+  @property
+  def best(self):
+    """The point of the highest mean mIoU."""
+    return max(self.finished, key=lambda point: point.miou.mean)
+
+  @property
+  def axes(self):
+    """Names of the axes, in the order of the points."""
+    return list(dict.fromkeys(
+        axis for point in self.points for axis in point.axes))
+
+  def axis_label(self, axis):
+    """Returns what to write along an axis."""
+    return self.axis_labels.get(axis, axis)
+
+
+def study_of_runs(folders):
+  """Returns a Study with a point for each run; UserError as `read_runs`."""
+  runs = runs_lib.read_runs(folders)
+  title = runs[0].name if len(runs) == 1 else f'{len(runs)} runs'
+  return Study(title, tuple(
+      Point(run.name, run.name, {}, (run,), (run.config.get('seed', 0),))
+      for run in runs))
+
+
+def read_sweep(folder):
+  """Reads a sweep, as far as it has come.
+
+  Args:
+    folder: pathlib.Path with a sweep.json.
+
+  Returns:
+    A Study.
+
+  Raises:
+    UserError: sweep.json can't be used, or no run is finished.
+  """
+  path = folder / 'sweep.json'
+  sweep = runs_lib.read_json(path)
+  try:
+    seeds = [int(seed) for seed in sweep['seeds']]
+    points = [_read_point(folder, entry, seeds) for entry in sweep['points']]
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise UserError(f'{path} describes no sweep ({error!r}). Start the sweep '
+                    'again.') from error
+  finished = [run for point in points for run in point.runs]
+  if not finished:
+    states = [entry.state for point in points for entry in point.unfinished]
+    counts = ', '.join(f'{states.count(state)} {state}'
+                       for state in dict.fromkeys(states))
+    raise UserError(f'{folder} has no finished run yet ({counts or "no points"}'
+                    '). Go on with the sweep first.')
+  alike = {run.folder: run for run in runs_lib.measured_alike(finished)}
+  return Study(
+      str(sweep.get('title') or runs_lib.names([folder])[0]),
+      tuple(dataclasses.replace(
+          point, runs=tuple(alike[run.folder] for run in point.runs))
+            for point in points),
+      is_sweep=True, question=str(sweep.get('question') or ''),
+      command=sweep.get('command'), axis_labels=sweep.get('axis_labels') or {},
+      log_axes=tuple(sweep.get('log_axes') or ()))
+
+
+def _read_point(folder, entry, seeds):
+  """Returns a Point with whichever runs are finished."""
+  label = str(entry.get('label') or entry['name'])
+  finished, unfinished = {}, []
+  for seed in seeds:
+    path = folder / entry['name'] / f'seed_{seed}'
+    # A sweep compares runs at the end of their training.
+    if (path / 'config.json').exists() and (path / 'metrics.json').exists():
+      finished[seed] = runs_lib.read_run(path, f'{label}, seed {seed}')
+    else:
+      unfinished.append(_unfinished(path, seed))
+  axes = {str(axis): float(x) for axis, x in (entry.get('axes') or {}).items()}
+  if not all(map(math.isfinite, axes.values())):
+    raise ValueError(f'point {label!r} lies at {axes}')
+  return Point(label, str(entry.get('series') or label), axes,
+               tuple(finished.values()), tuple(finished), tuple(unfinished))
+
+
+def _unfinished(path, seed):
+  """Returns what is known of a run without results."""
+  failure = path.with_name(f'{path.name}.failed.json')
+  if failure.exists():
+    found = runs_lib.read_json(failure)
+    code, log = found.get('exit_code'), found.get('log')
+    detail = ' '.join(str(found.get('message') or 'no message').split())
+    return Unfinished(seed, 'failed', detail + (
+        '' if code is None else f' (exit code {code})') + (
+            f' Log: {log}' if log else ''))
+  if not (path / 'config.json').exists():
+    return Unfinished(seed, 'not started', '')
+  step = events.last_step(events.read_scalars(path))
+  of = runs_lib.read_json(path / 'config.json').get('num_steps')
+  return Unfinished(seed, 'not finished', f'at step {step:,}' + (
+      f' of {of:,}' if isinstance(of, int) else ''))
