@@ -71,7 +71,10 @@ def reference(axes, series=''):
 
 
 def demo_options():
-  """Returns `sweep` options for two cores: shorter runs, two seeds."""
+  """Returns `sweep` options for two cores: two seeds, networks half as wide.
+
+  Narrow networks learn the drawn textures as well and three times as fast.
+  """
   return {'seeds': (0, 1), 'flags': (
-      '--config.num_steps=500', '--config.optim.warmup_steps=50',
-      '--config.eval_every=250')}
+      '--config.model.width=8', '--config.stage1.model.width=8',
+      '--config.num_steps=900', '--config.eval_every=450')}
