@@ -14,7 +14,7 @@ from PIL import Image
 from scribble_jax.data import masks
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import polylines
 
 SPLITS = ('train', 'val')

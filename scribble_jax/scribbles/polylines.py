@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 # The middle line is searched on a grid of about this many nodes, so the cost
 # of a stroke does not grow with the image.
