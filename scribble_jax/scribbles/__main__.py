@@ -1,7 +1,7 @@
 r"""Makes, reads, spoils, measures and checks scribbles.
 
 python -m scribble_jax.scribbles simulate VOC2012/SegmentationClassAug strokes
-python -m scribble_jax.scribbles stats strokes --masks=VOC2012/SegmentationClassAug
+python -m scribble_jax.scribbles stats VOC2012/scribbles
 python -m scribble_jax.scribbles check DIR
 
 Each command's --help says more. Every image's output depends on the image, its
@@ -74,14 +74,14 @@ def _add_conversions(subparsers):
        '<object>s holds\nboxes, see from-boxes.'),
       ('from-points', (annotations.POINTS,),
        'Draws points as dots of 3x3 pixels.',
-       'The JSON file holds {"ID": [{"x": 12, "y": 34, "cls": 1}, ...], ...}: '
-       'pixels counted\nfrom 0, and a class by index or name.'),
+       'The JSON file holds {"ID": [{"x": 12, "y": 34, "cls": 1}, ...], ...}:\n'
+       'pixels counted from 0, and a class by index or name.'),
       ('from-boxes', (annotations.BOXES, annotations.XML),
        'Draws a stroke across each box, and others outside of all boxes.',
        'The JSON file holds {"ID": [{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": '
-       '40,\n"cls": "cat"}, ...], ...}: first and last pixel, counted from 0, '
-       'and a class by index\nor name. XML files are VOC\'s, which count from '
-       '1. A stroke runs along the longer\nside; smaller boxes are drawn over '
+       '40,\n"cls": "cat"}, ...], ...}: first and last pixels, counted from 0, '
+       'and a class by\nindex or name. XML files are VOC\'s, which count from '
+       '1. A stroke runs along the\nlonger side; smaller boxes are drawn over '
        'larger ones.')):
     parser = _add_command(subparsers, name, commands.rewrite, summary, details)
     parser.add_argument('scribbles', metavar='INPUT',
@@ -169,7 +169,7 @@ def _add_check(subparsers):
       subparsers, 'check', checks.check,
       'Says what is wrong with a data set before training does.',
       'Reads every file as training does. Prints OK and exits with 0, or all '
-      'problems and\nexits with 1; what is only worth knowing follows behind.')
+      'problems\nand exits with 1; what is only worth knowing follows behind.')
   parser.add_argument('root', metavar='ROOT', help='As config.data.root.')
   for key in checks.OPTIONS:
     parser.add_argument(f'--{key}', metavar='PATH', help=(

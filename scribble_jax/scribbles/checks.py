@@ -148,8 +148,8 @@ def _notes(seen, names, crop_size):
     wrong = sum(one.wrong for one in train.values())
     worst = sorted((name for name, one in train.items() if one.wrong),
                    key=lambda name: -train[name].wrong)
-    notes.append(f'{100 * wrong / compared:.2f} % of the stroke pixels disagree '
-                 'with the ground truth'
+    notes.append(f'{100 * wrong / compared:.2f} % of the stroke pixels '
+                 'disagree with the ground truth'
                  + (f', in {_ids(worst)}' if worst else ''))
   return notes + _size_notes(seen, crop_size)
 

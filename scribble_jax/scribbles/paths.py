@@ -33,7 +33,9 @@ WALKS, STEPS = 12, 40
 BEND, BEND_CHANGE = 2.0, 3.0
 # Before a border a walk turns by this many radians a step. It feels for one at
 # this angle to either side, this many steps ahead.
-TURN, FEELER_ANGLE, FEELER_STEPS = 0.35, 0.7, 4
+TURN, FEELER_ANGLE, FEELER_STEPS = 0.3, 0.7, 5
+# A hand wavers in waves not shorter than the line's length over this.
+WAVES = 7
 
 
 def deepest(depth):
@@ -64,12 +66,13 @@ def middle_line(rng, depth):
   return np.stack([rows[path], columns[path]], 1) * float(step) + step // 2
 
 
-def border_line(rng, depth, width):
+def border_line(rng, depth, neighbour_distance, width):
   """Finds a line along the border, about half way around the region.
 
   Args:
     rng: np.random.Generator.
     depth: [h, w] float.
+    neighbour_distance: As depth, but the image's edge is no border.
     width: Of the stroke in pixels, to keep off the border.
 
   Returns:
@@ -78,8 +81,10 @@ def border_line(rng, depth, width):
   aim = max(rng.uniform(*BORDER_DISTANCE) * depth.max(), 0.5 * width + 1)
   step = np.sqrt(np.count_nonzero(depth) / BORDER_GRID_NODES)
   step = max(1, int(min(step, aim / 2)))
-  grid = depth[step // 2::step, step // 2::step]
-  rows, columns = np.nonzero(np.abs(grid - aim) <= step)
+  nodes = slice(step // 2, None, step), slice(step // 2, None, step)
+  grid = neighbour_distance[nodes]
+  rows, columns = np.nonzero(
+      (np.abs(grid - aim) <= step) & (depth[nodes] > 0.5 * width + 1))
   if len(rows) < 2:
     return deepest(depth)
   off_course = np.abs(grid[rows, columns] - aim) / step
@@ -218,22 +223,24 @@ def waver(rng, points, depth, smoothness, jitter):
     rng: np.random.Generator.
     points: [M, 2], half a pixel apart.
     depth: [h, w] float.
-    smoothness: Turns shorter than the line's length over this are smoothed.
+    smoothness: Turns shorter than the line's length over this are smoothed
+      away.
     jitter: Waver of the hand, as a share of the distance to the border.
 
   Returns:
     [M, 2] points.
   """
-  smoothing = max(2.0, len(points) / smoothness)  # In points.
+  def smooth(values, turns):
+    smoothing = max(2.0, len(points) / turns)  # In points.
+    # A Gaussian filter leaves noise with variance 1 / (2 sqrt(pi) sigma).
+    return ndimage.gaussian_filter1d(
+        values, smoothing, axis=0, mode='nearest'), (
+            np.sqrt(2 * np.sqrt(np.pi) * smoothing))
 
-  def smooth(values):
-    return ndimage.gaussian_filter1d(values, smoothing, axis=0, mode='nearest')
-
-  room = smooth(depth[tuple(np.round(points).astype(int).T)])
-  # A Gaussian filter leaves noise with variance 1 / (2 sqrt(pi) sigma).
-  noise = smooth(rng.standard_normal(points.shape))
-  noise *= np.sqrt(2 * np.sqrt(np.pi) * smoothing)
-  return smooth(points) + np.tanh(jitter * noise) * room[:, None]
+  room, _ = smooth(depth[tuple(np.round(points).astype(int).T)], smoothness)
+  noise, scale = smooth(rng.standard_normal(points.shape), WAVES)
+  line, _ = smooth(points, smoothness)
+  return line + np.tanh(jitter * (noise * scale)) * room[:, None]
 
 
 def stamp(points, shape, width):

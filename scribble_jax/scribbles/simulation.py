@@ -24,8 +24,8 @@ COVERAGE, COVERAGE_SPREAD = 0.6, 0.15
 MAX_LENGTH = 0.6
 # Waver of the hand, as a share of the distance to the border; and turns of a
 # stroke shorter than its length over the smoothness are smoothed away.
-_JITTER = {MEDIAL: 0.25, CURVE: 0.08, BOUNDARY: 0.2}
-_SMOOTHNESS = {MEDIAL: 7, CURVE: 20, BOUNDARY: 24}
+_JITTER = {MEDIAL: 0.25, CURVE: 0.1, BOUNDARY: 0.15}
+_SMOOTHNESS = {MEDIAL: 7, CURVE: 14, BOUNDARY: 14}
 # A class's further parts (other objects, or what an occluder cuts off) get a
 # stroke when at least this share of its largest part.
 MIN_PART = 0.2
@@ -93,7 +93,9 @@ def draw_stroke(rng, region, width, style=MEDIAL, coverage=COVERAGE):
   depth = depth[1:-1, 1:-1]
   if style == MIXED:
     style = rng.choice(list(_MIXTURE), p=list(_MIXTURE.values()))
-  points = _line(rng, depth, width, style, coverage,
+  neighbours = (
+      _neighbour_distance(region, window) if style == BOUNDARY else None)
+  points = _line(rng, depth, neighbours, width, style, coverage,
                  MAX_LENGTH * max(region.shape))
   drawn = paths.stamp(points, inside.shape, width)
   # A free pixel beside the border where there is room for it.
@@ -104,13 +106,23 @@ def draw_stroke(rng, region, width, style=MEDIAL, coverage=COVERAGE):
   return stroke
 
 
-def _line(rng, depth, width, style, coverage, max_length):
+def _neighbour_distance(region, window):
+  """Returns as a region's depth how far its pixels are from other regions."""
+  padded = np.pad(region[window], 1)
+  for axis, (side, total) in enumerate(zip(window, region.shape, strict=True)):
+    lines = np.moveaxis(padded, axis, 0)  # Nobody is beyond the image's edge.
+    lines[0] |= side.start == 0
+    lines[-1] |= side.stop == total
+  return np.float64(ndimage.distance_transform_cdt(padded))[1:-1, 1:-1]
+
+
+def _line(rng, depth, neighbour_distance, width, style, coverage, max_length):
   """Returns the [N, 2] points of a stroke of one of the STYLES but MIXED."""
   if style == SPOT:
     return paths.dot(rng, depth)
   points = paths.middle_line(rng, depth)
   if style == BOUNDARY:
-    border = paths.border_line(rng, depth, width)
+    border = paths.border_line(rng, depth, neighbour_distance, width)
     points = border if len(border) > 1 else points
   length = paths.line_length(points)
   kept = min(length * rng.uniform(*_coverage_range(coverage)), max_length)
