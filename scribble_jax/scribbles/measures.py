@@ -27,7 +27,8 @@ class Measures:
     foreground: Share of the pixels that are foreground.
     compared: Number of scribbled pixels that the mask has a class for.
     wrong: Number of those that disagree with it.
-    distances: Of each agreeing pixel to its region's border, in pixels.
+    distance: Of its agreeing pixels to their region's border in pixels, the
+      median; None if there are none.
     absent: Number of the mask's foreground classes that have no stroke.
     present: Number of the mask's foreground classes.
   """
@@ -41,7 +42,7 @@ class Measures:
   foreground: float | None = None
   compared: int | None = None
   wrong: int | None = None
-  distances: np.ndarray | None = None
+  distance: float | None = None
   absent: int | None = None
   present: int | None = None
 
@@ -77,19 +78,20 @@ def measure(image_id, scribble, mask=None):
       foreground=float(np.mean((mask > 0) & (mask != IGNORE_LABEL))),
       compared=int(compared.sum()),
       wrong=int(compared.sum() - agreeing.sum()),
-      distances=_border_distances(mask, agreeing),
+      distance=_border_distance(mask, agreeing),
       absent=len(classes - set(labels)), present=len(classes))
 
 
-def _border_distances(mask, agreeing):
-  """Returns the distance to another class; none where the image has but one."""
+def _border_distance(mask, agreeing):
+  """Returns the median distance to another class; None if there is none."""
   distances = [np.zeros(0)]
   for label in np.unique(mask[agreeing]):
     region = mask == label
     if not region.all():
       distance = ndimage.distance_transform_edt(region)
       distances.append(distance[agreeing & region])
-  return np.concatenate(distances)
+  distances = np.concatenate(distances)
+  return float(np.median(distances)) if distances.size else None
 
 
 def _length_and_width(stroke):

@@ -1,5 +1,6 @@
 """One image a task, over all cores, with a progress bar."""
 
+import collections
 import concurrent.futures
 import contextlib
 import multiprocessing
@@ -7,6 +8,8 @@ import os
 import signal
 
 from tqdm import tqdm
+
+from scribble_jax.errors import UserError
 
 # Tasks that a process takes at a time: few enough for a smooth bar, enough to
 # make little of the cost of passing them on.
@@ -25,6 +28,9 @@ def map_tasks(function, tasks, processes, description):
 
   Yields:
     The results.
+
+  Raises:
+    UserError: A process was killed.
   """
   processes = min(processes or os.cpu_count(), -(-len(tasks) // _CHUNK))
   with tqdm(total=len(tasks), desc=description, unit='image',
@@ -40,12 +46,16 @@ def map_tasks(function, tasks, processes, description):
         processes, multiprocessing.get_context('spawn'))
     try:
       with _without_interrupts():
-        chunks = [pool.submit(_run_chunk, function, tasks[i:i + _CHUNK])
-                  for i in range(0, len(tasks), _CHUNK)]
-      for chunk in chunks:
-        for result in chunk.result():
+        chunks = collections.deque(
+            pool.submit(_run_chunk, function, tasks[i:i + _CHUNK])
+            for i in range(0, len(tasks), _CHUNK))
+      while chunks:
+        for result in chunks.popleft().result():
           progress.update()
           yield result
+    except concurrent.futures.BrokenExecutor as error:
+      raise UserError('A process was killed, perhaps for want of memory. Try '
+                      'fewer of them by --processes.') from error
     finally:  # Ctrl-C too waits until nobody writes any more.
       pool.shutdown(cancel_futures=True)
 

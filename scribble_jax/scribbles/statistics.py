@@ -64,14 +64,14 @@ def _compared_with_masks(measures):
   shares = [100 * one.foreground for one in measures]
   total = lambda name: sum(getattr(one, name) for one in measures)
   percent = lambda part, whole: 100 * part / whole if whole else None
-  distances = np.concatenate([one.distances for one in measures])
+  distances = [one.distance for one in measures if one.distance is not None]
   return {
       **{name: float(
           np.mean(shares) if quantile is None
           else np.percentile(shares, quantile))
          for quantile, name in _FOREGROUND.items()},
       _OF_MASKS[0]: percent(total('wrong'), total('compared')),
-      _OF_MASKS[1]: float(np.median(distances)) if len(distances) else None,
+      _OF_MASKS[1]: float(np.median(distances)) if distances else None,
       _OF_MASKS[2]: percent(total('absent'), total('present'))}
 
 
@@ -106,13 +106,11 @@ def write_csv(path, measures):
     writer.writerow([
         'id', 'covered', 'strokes', 'classes', 'median_length', 'median_width',
         'foreground', 'wrong', 'median_border_distance', 'absent_classes'])
+    median = lambda values: f'{np.median(values):.3f}' if len(values) else ''
+    blank = lambda value: '' if value is None else value
     for one in measures:
-      median = lambda values: (
-          '' if values is None or not len(values)
-          else f'{np.median(values):.3f}')
-      blank = lambda value: '' if value is None else value
       writer.writerow([
           one.id, f'{one.covered / one.pixels:.6f}', len(one.lengths),
           ' '.join(map(str, one.classes)), median(one.lengths),
           median(one.widths), blank(one.foreground), blank(one.wrong),
-          median(one.distances), blank(one.absent)])
+          blank(one.distance), blank(one.absent)])
