@@ -4,6 +4,9 @@ import json
 import shutil
 import zipfile
 
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -120,6 +123,24 @@ def test_a_thin_boxs_stroke_stays_inside():
   mask = draw_boxes([box(10, 5, 20, 6)])
   np.testing.assert_array_equal(
       without_background(mask), filled((5, 6, 13, 17, 1)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(
+    st.integers(0, 30), st.integers(0, 12), st.integers(1, 9),
+    st.integers(1, 7), st.integers(1, 2)), max_size=5))
+def test_strokes_stay_in_boxes_of_their_class_and_background_outside(drawn):
+  items = [box(left, top, left + width, top + height, label)
+           for left, top, width, height, label in drawn]
+  mask = draw_boxes(items)
+  inside = {label: np.zeros(SIZE, bool) for label in (1, 2)}
+  for left, top, width, height, label in drawn:
+    inside[label][top:top + height + 1, left:left + width + 1] = True
+  assert not (mask == 0)[inside[1] | inside[2]].any()
+  assert (mask == 0).any()  # There is always room.
+  for label, region in inside.items():
+    assert not (mask == label)[~region].any()
+    assert (mask == label).any() or len(items) > 1 or not region.any()
 
 
 def test_background_depends_on_seed_and_id():

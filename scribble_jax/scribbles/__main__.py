@@ -54,7 +54,8 @@ def _add_output(parser):
   parser.add_argument('--list', metavar='FILE',
                       help='Only the ids that it lists, one a line.')
   parser.add_argument('--seed', type=_natural, default=0, metavar='N',
-                      help='Another one draws other strokes (default 0).')
+                      help='Another one draws other strokes (default '
+                      '%(default)s).')
   parser.add_argument('--overwrite', action='store_true',
                       help='Replace an earlier output of this program.')
 
@@ -106,17 +107,18 @@ def _add_simulate(subparsers):
   add('--style', choices=simulation.STYLES, default=simulation.MEDIAL,
       help='Along the middle (default), freely curved, along the border, one '
       'dot, or a random one of these for each stroke.')
-  add('--width', type=_positive, default=3, metavar='PIXELS',
-      help='Of a stroke (default 3).')
+  add('--width', type=_positive, default=simulation.WIDTH, metavar='PIXELS',
+      help='Of a stroke (default %(default)s).')
   add('--coverage', type=_share, default=simulation.COVERAGE, metavar='SHARE',
       help="Of a region's middle line, how long a stroke is on average "
-      f'(default {simulation.COVERAGE}).')
-  add('--max_parts', type=_positive, default=3, metavar='N',
-      help='Strokes a foreground class at most (default 3).')
-  add('--background_strokes', type=_natural, default=2, metavar='N',
-      help='At most (default 2); 0 for none.')
+      '(default %(default)s).')
+  add('--max_parts', type=_positive, default=simulation.MAX_PARTS, metavar='N',
+      help='Strokes a foreground class at most (default %(default)s).')
+  add('--background_strokes', type=_natural, metavar='N',
+      default=simulation.MAX_BACKGROUND_STROKES,
+      help='At most (default %(default)s); 0 for none.')
   add('--background_probability', type=_share, default=1.0, metavar='P',
-      help='Of an image to have background strokes (default 1).')
+      help='Of an image to have background strokes (default %(default)s).')
   add('--rounds', type=_positive, default=1, metavar='N',
       help='Draw all anew so often, into OUTPUT/round_0, ...')
   add('--panels', type=_natural, default=0, metavar='N',

@@ -9,9 +9,7 @@ from scribble_jax.scribbles import points
 from scribble_jax.scribbles import seeding
 from scribble_jax.scribbles import simulation
 
-STROKE_WIDTH = 3  # Pixels.
 STROKE_SHARE = 0.5  # Of the longer side: a box's ends are seldom the object.
-MAX_BACKGROUND_STROKES = 2
 # Pixels that a box may stick out of its image: programs count from 0 or 1.
 TOLERANCE = 1
 _SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
@@ -105,9 +103,9 @@ def draw(boxes, size, key):
     mask[rows, columns] = box.label
   if outside.any():
     rng = seeding.generator(*key)
-    count = rng.integers(1, MAX_BACKGROUND_STROKES + 1)
+    count = rng.integers(1, simulation.MAX_BACKGROUND_STROKES + 1)
     for stroke in simulation.background_strokes(
-        rng, outside, STROKE_WIDTH, count):
+        rng, outside, simulation.WIDTH, count):
       mask[stroke] = 0
   return mask
 
@@ -138,5 +136,5 @@ def _shortened(first, last):
 
 def _thin(first, last):
   """Returns the slice of a stroke's width, or less in a thinner box."""
-  middle, reach = (first + last) // 2, STROKE_WIDTH // 2
+  middle, reach = (first + last) // 2, simulation.WIDTH // 2
   return slice(max(first, middle - reach), min(last, middle + reach) + 1)

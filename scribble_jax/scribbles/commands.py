@@ -139,9 +139,13 @@ def _panels(files, photographs, folder, names):
   """Returns a picture of examples: photograph, strokes and mask."""
   rows = []
   for name, path in files.items():
-    with Image.open(photographs[name]) as image:
-      image = np.asarray(images.as_rgb(image))
     mask = masks.read_mask(path)
+    try:
+      with Image.open(photographs[name]) as image:
+        image = images.as_rgb(image)
+    except _BAD_INPUT as error:
+      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
+                      '--panels.') from error
     if image.shape[:2] != mask.shape:
       raise UserError(f'{path} and {photographs[name]} differ in size. Name '
                       'the folder of the photographs by --images.')
@@ -212,8 +216,11 @@ def _read(task, classes, any_index, seed=0):
 
 
 def _size(path):
-  with Image.open(path) as image:
-    return image.height, image.width
+  try:
+    with Image.open(path) as image:
+      return image.height, image.width
+  except _BAD_INPUT as error:
+    raise ValueError(f'its image {path}: {error}') from error
 
 
 def stats(options):

@@ -16,6 +16,8 @@ MIXED = 'mixed'
 STYLES = (MEDIAL, CURVE, BOUNDARY, SPOT, MIXED)
 # What people do: mostly through the middle, seldom a mere dot.
 _MIXTURE = {MEDIAL: 0.45, CURVE: 0.3, BOUNDARY: 0.15, SPOT: 0.1}
+WIDTH = 3  # Pixels.
+MAX_PARTS, MAX_BACKGROUND_STROKES = 3, 2
 # Share of the middle line that one stroke covers: about this on average, up to
 # so much more or less.
 COVERAGE, COVERAGE_SPREAD = 0.6, 0.15
@@ -33,8 +35,9 @@ MIN_PART = 0.2
 BACKGROUND_GAP = 0.2
 
 
-def simulate_scribble(rng, mask, width=3, *, style=MEDIAL, coverage=COVERAGE,
-                      max_parts=3, max_background_strokes=2,
+def simulate_scribble(rng, mask, width=WIDTH, *, style=MEDIAL,
+                      coverage=COVERAGE, max_parts=MAX_PARTS,
+                      max_background_strokes=MAX_BACKGROUND_STROKES,
                       background_probability=1.0):
   """Draws one stroke on each large part of each class of a mask.
 
