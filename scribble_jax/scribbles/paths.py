@@ -165,26 +165,24 @@ def curve(rng, depth, length, margin):
   bend_change = rng.normal(0, BEND_CHANGE / STEPS**2, WALKS)
   step = length / STEPS
   place = np.stack([rows[index], columns[index]], 1).astype(float)
-  limits = np.array(depth.shape) - 1
+  padded = np.pad(depth, 1)  # Beyond the edges there is no room.
+  last = np.array(depth.shape) + 1
 
-  def depth_at(angle, distance):
-    ahead = place + distance * np.stack([np.sin(angle), np.cos(angle)], 1)
-    pixel = np.clip(np.round(ahead), -1, limits + 1).astype(int)
-    outside = ((pixel < 0) | (pixel > limits)).any(1)
-    return ahead, np.where(
-        outside, 0, depth[tuple(np.clip(pixel, 0, limits).T)])
+  def look(angle, distance):
+    """Returns places ahead and the room there, for [..., WALKS] angles."""
+    ahead = place + distance * np.stack([np.sin(angle), np.cos(angle)], -1)
+    pixel = np.clip(np.rint(ahead) + 1, 0, last).astype(int)
+    return ahead, padded[pixel[..., 0], pixel[..., 1]]
 
+  feelers = FEELER_ANGLE * np.array([[-1], [0], [1]])
   walked, going = [place], np.ones(WALKS, bool)
   counts = np.ones(WALKS, int)
   for _ in range(STEPS):
-    feelers = [depth_at(heading + side * FEELER_ANGLE, FEELER_STEPS * step)[1]
-               for side in (-1, 0, 1)]
-    # Straight on there is room: the border is farther than the feeler.
-    near = feelers[1] < margin + step
-    away = np.where(feelers[2] > feelers[0], TURN, -TURN)
-    heading = heading + np.where(near, away, bend)
+    _, (left, straight, right) = look(heading + feelers, FEELER_STEPS * step)
+    away = np.where(right > left, TURN, -TURN)
+    heading = heading + np.where(straight < margin + step, away, bend)
     bend = bend + bend_change
-    ahead, room = depth_at(heading, step)
+    ahead, room = look(heading, step)
     going = going & (room > margin)
     counts += going
     place = np.where(going[:, None], ahead, place)
