@@ -119,6 +119,13 @@ def test_a_small_box_stays_on_top_of_a_large_one():
     np.testing.assert_array_equal(draw_boxes(items), expected)
 
 
+def test_an_image_without_boxes_stays_unlabelled():
+  np.testing.assert_array_equal(draw_boxes([]), filled())
+  empty = annotations.Annotation('a', 'a.xml', annotations.XML, voc_xml([]))
+  np.testing.assert_array_equal(
+      annotations.read(empty, SIZE, CLASSES), filled())
+
+
 def test_a_thin_boxs_stroke_stays_inside():
   mask = draw_boxes([box(10, 5, 20, 6)])
   np.testing.assert_array_equal(
@@ -128,7 +135,7 @@ def test_a_thin_boxs_stroke_stays_inside():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(
     st.integers(0, 30), st.integers(0, 12), st.integers(1, 9),
-    st.integers(1, 7), st.integers(1, 2)), max_size=5))
+    st.integers(1, 7), st.integers(1, 2)), min_size=1, max_size=5))
 def test_strokes_stay_in_boxes_of_their_class_and_background_outside(drawn):
   items = [box(left, top, left + width, top + height, label)
            for left, top, width, height, label in drawn]

@@ -83,7 +83,7 @@ def _add_conversions(subparsers):
        '40,\n"cls": "cat"}, ...], ...}: first and last pixels, counted from 0, '
        'and a class by\nindex or name. XML files are VOC\'s, which count from '
        '1. A stroke runs along the\nlonger side; smaller boxes are drawn over '
-       'larger ones.')):
+       'larger ones. An image\nwithout boxes stays unlabelled.')):
     parser = _add_command(subparsers, name, commands.rewrite, summary, details)
     parser.add_argument('scribbles', metavar='INPUT',
                         help='Folder, zip or JSON file.')
@@ -174,8 +174,9 @@ def _add_check(subparsers):
       'problems\nand exits with 1; what is only worth knowing follows behind.')
   parser.add_argument('root', metavar='ROOT', help='As config.data.root.')
   for key in checks.OPTIONS:
-    parser.add_argument(f'--{key}', metavar='PATH', help=(
-        f'As config.data.{key}; configs/own_data.py has the default.'))
+    parser.add_argument(
+        f'--{key}', help=f'As config.data.{key}, whose default it has.',
+        metavar='PATH|none' if key == 'pseudo_labels' else 'PATH')
   parser.add_argument('--classes', metavar='FILE|voc',
                       help='Class names, one a line, below ROOT or absolute; '
                       'classes.txt by default.')

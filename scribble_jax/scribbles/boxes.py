@@ -73,7 +73,8 @@ def draw(boxes, size, key):
   """Draws a stroke across the middle of each box and some outside of all.
 
   A stroke runs along the box's longer side. Smaller boxes are drawn later, so
-  that theirs stay on top.
+  that theirs stay on top. An image without boxes stays unlabelled: perhaps
+  nobody has looked at it.
 
   Args:
     boxes: List of Box.
@@ -101,7 +102,7 @@ def draw(boxes, size, key):
     else:
       columns, rows = _thin(left, right), _shortened(top, bottom)
     mask[rows, columns] = box.label
-  if outside.any():
+  if boxes and outside.any():
     rng = seeding.generator(*key)
     count = rng.integers(1, simulation.MAX_BACKGROUND_STROKES + 1)
     for stroke in simulation.background_strokes(
