@@ -203,7 +203,8 @@ def test_xml_draws_at_its_own_size_if_none_is_given():
 
 
 @pytest.mark.parametrize('text, message', [
-    ('{"a": [', r'broken JSON \('),
+    ('{"a": [', 'broken JSON: Expecting value'),
+    ('{"a": [], "b": [], "a": []}', "broken JSON: 'a' is there twice"),
     ('[1]', 'holds no JSON object'),
 ])
 def test_broken_json(tmp_path, text, message):

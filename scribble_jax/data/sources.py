@@ -122,9 +122,9 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
       root / config.ground_truth, ('.png',), _NO_FOLDER)
   needed = {split: {'image': (config.images, images)} for split in splits}
   if 'train' in splits:
-    needed['train'] |= {
-        'scribble': (config.scribbles, annotations.scribbles_by_id(
-            root / config.scribbles, _NO_SCRIBBLES))}
+    needed['train']['scribble'] = (
+        config.scribbles, annotations.scribbles_by_id(
+            root / config.scribbles, _NO_SCRIBBLES))
     pseudo_labels = _pseudo_labels_by_id(
         root, config.pseudo_labels, pseudo_labels_needed)
     if pseudo_labels is not None:
@@ -139,10 +139,11 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
                  if name not in files]
       problems += missing
       if not missing:
+        found = {part: files[name]
+                 for part, (_, files) in needed[split].items()}
         # In training, the ground truth is for pictures alone.
-        files = {'ground_truth': ground_truth.get(name)} | {
-            part: files[name] for part, (_, files) in needed[split].items()}
-        examples[split].append(Example(name, **files))
+        found['ground_truth'] = ground_truth.get(name)
+        examples[split].append(Example(name, **found))
   return examples, problems
 
 

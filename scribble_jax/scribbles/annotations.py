@@ -84,10 +84,11 @@ def _in_zip(path):
 
 def _in_json(path):
   try:
-    entries = json.loads(path.read_text(encoding='utf-8-sig'))
-  except (UnicodeDecodeError, json.JSONDecodeError) as error:
-    raise UserError(f'{path} is broken JSON ({error}). Export it '
-                    'again.') from error
+    entries = json.loads(path.read_text(encoding='utf-8-sig'),
+                         object_pairs_hook=_without_repeats)
+  except ValueError as error:  # No UTF-8 text either.
+    raise UserError(
+        f'{path} is broken JSON: {error}. Export it again.') from error
   if not isinstance(entries, dict):
     raise UserError(f'{path} holds no JSON object. It needs {{"ID": [...]}}, a '
                     'list of points or boxes for each image.')
@@ -95,6 +96,16 @@ def _in_json(path):
   return {name: Annotation(name, f'{path}: {name}', kind,
                            json.dumps(entry, sort_keys=True).encode())
           for name, entry in entries.items()}
+
+
+def _without_repeats(pairs):
+  """Returns a dict; of an id twice, JSON would keep the last one unasked."""
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f'{twice!r} is there twice')
+  return found
 
 
 def _kind(entries):
