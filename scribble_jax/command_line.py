@@ -1,5 +1,6 @@
 """What every command shares: flags, start-up, one-line errors, exit codes."""
 
+import argparse
 import os
 import pathlib
 import re
@@ -30,7 +31,14 @@ def define_step():
       'validation), or the number of its step.')
 
 
-def run(main, *, interrupted, takes_files=False):
+class ArgumentParser(argparse.ArgumentParser):
+  """For `run`, where a typo becomes a UserError."""
+
+  def error(self, message):
+    raise UserError(f'{message} (try --help)')
+
+
+def run(main, *, interrupted, takes_files=False, parser=None):
   """Runs `main(argv)` and exits with what it returns, 0 for None.
 
   What a user can mend ends as one line and exit code 1, Ctrl-C as 130.
@@ -40,6 +48,8 @@ def run(main, *, interrupted, takes_files=False):
       program's name.
     interrupted: What to say on Ctrl-C: what is lost and how to go on.
     takes_files: Whether arguments may follow the flags.
+    parser: ArgumentParser for a command without flags; `main` gets what it
+      parsed instead of argv.
   """
   def start(argv):
     """Runs `main` once the flags are read."""
@@ -52,6 +62,8 @@ def run(main, *, interrupted, takes_files=False):
     return main(argv)
 
   try:
+    if parser is not None:
+      sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
     sys.exit(f'error: {error}')

@@ -4,7 +4,12 @@ MAX_LISTED = 20
 
 
 class UserError(Exception):
-  """Says what is wrong, where, and what to do. Ends the program with 1."""
+  """Says what is wrong, where, and what to do. Ends the program with 1.
+
+  Attributes:
+    problems: Every one of the problems that the text lists, if it is a list.
+  """
+  problems = ()
 
 
 def raise_problems(problems, remedy):
@@ -24,4 +29,7 @@ def raise_problems(problems, remedy):
     lines.append(f'... and {len(problems) - MAX_LISTED} more')
   if len(problems) == 1:
     raise UserError(f'{problems[0]}. {remedy}')
-  raise UserError('\n  '.join([f'{len(problems)} problems. {remedy}', *lines]))
+  error = UserError('\n  '.join(
+      [f'{len(problems)} problems. {remedy}', *lines]))
+  error.problems = tuple(problems)
+  raise error

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from scribble_jax import resize
+from scribble_jax.labels import IGNORE_LABEL
 
-IGNORE_LABEL = 255
 _STRIP_ROWS = 32  # Pixels; more take more memory and save no time.
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 
 def confusion_matrix(labels, predictions, num_classes):

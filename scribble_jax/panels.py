@@ -8,7 +8,7 @@ from PIL import ImageDraw
 from PIL import ImageFont
 
 from scribble_jax.data.masks import voc_palette
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 _COLUMNS = {
     'image': 'image',

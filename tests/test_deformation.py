@@ -12,7 +12,7 @@ from scipy import ndimage
 from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import sources
-from scribble_jax.scribbles import deformation
+from scribble_jax.scribbles import seeding
 from scribble_jax.scribbles.deformation import deform
 from tests.conftest import tiny_config
 
@@ -150,7 +150,7 @@ def test_numbers_depend_on_seed_and_image_alone():
   digest = hashlib.sha256(b'2007_000032').hexdigest()
   expected = np.random.default_rng(
       [3, *(int(digest[i:i + 8], 16) for i in range(0, 64, 8))])
-  assert (deformation.generator(3, '2007_000032').random()
+  assert (seeding.generator(3, '2007_000032').random()
           == expected.random())
 
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scribble_jax import atomic
 from scribble_jax.data import embedded
 from scribble_jax.data import shapes
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import simulation
 
 NUM_CLASSES = len(shapes.CLASS_NAMES)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 
 def _foreground(labels):

@@ -27,7 +27,7 @@ from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',

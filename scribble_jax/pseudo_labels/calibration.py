@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from scribble_jax import metrics
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 NUM_BINS = 100
 THRESHOLDS = np.arange(NUM_BINS) / NUM_BINS

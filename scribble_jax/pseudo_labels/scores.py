@@ -7,7 +7,7 @@ scribbled with: a class that is not scribbled can't appear.
 
 import numpy as np
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import propagation
 
 

@@ -5,14 +5,13 @@ and the stroke's place in the map. The ratios only say how far they go: what a
 higher ratio keeps, a lower one keeps too.
 """
 
-import hashlib
-
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import csgraph
 
-from scribble_jax.losses import IGNORE_LABEL
-from scribble_jax.scribbles import simulation
+from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.scribbles import paths
+from scribble_jax.scribbles import seeding
 
 _TOUCHING = np.ones([3, 3])  # Diagonal neighbours are of one stroke.
 
@@ -32,7 +31,7 @@ def deform(scribble, *, shrink, drop, key):
   """
   if not shrink and not drop:
     return scribble.copy()
-  rng = generator(*key)
+  rng = seeding.generator(*key)
   found = list(strokes(scribble))
   # Both are drawn for every stroke, so that neither ratio changes the other's.
   survival, place = rng.random([2, len(found)])
@@ -41,12 +40,6 @@ def deform(scribble, *, shrink, drop, key):
     if survival[i] >= drop or survival[i] == survival.max():
       deformed[window][_shrunk(stroke, shrink, place[i])] = label
   return deformed
-
-
-def generator(seed, image_id):
-  """Returns np.random.Generator: the same for an image wherever it stands."""
-  digest = hashlib.sha256(image_id.encode()).digest()
-  return np.random.default_rng([seed, *np.frombuffer(digest, '>u4')])
 
 
 def strokes(scribble):
@@ -86,7 +79,7 @@ def _shrunk(stroke, ratio, place):
   width, middle = _width(stroke)
   rows, columns = np.nonzero(stroke)
   candidates = np.flatnonzero(middle[rows, columns])
-  graph = simulation.grid_graph(rows, columns, np.ones(len(rows)))
+  graph = paths.grid_graph(rows, columns, np.ones(len(rows)))
   distance = csgraph.dijkstra(
       graph, indices=candidates[int(place * len(candidates))])
   kept = max(round((1 - ratio) * len(rows)), width**2)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
 
@@ -16,7 +16,7 @@ def draw(xml, size, class_names):
 
   Args:
     xml: Contents of the file (METHOD 9).
-    size: (height, width) of the image in pixels.
+    size: (height, width) of the image in pixels; None: as the file says.
     class_names: Names that a stroke's tag may have.
 
   Returns:
@@ -25,15 +25,38 @@ def draw(xml, size, class_names):
   Raises:
     ValueError: Broken XML, another size, an unknown class, no point.
   """
+  return draw_strokes(*parse(xml, size), class_names)
+
+
+def parse(xml, size):
+  """Parses an annotation in XML, of strokes or, as in VOC, of boxes.
+
+  Args:
+    xml: Contents of the file.
+    size: (height, width) that its image has in pixels; None: any.
+
+  Returns:
+    The root element, and the (height, width) that the file names.
+
+  Raises:
+    ValueError: Broken XML or another size.
+  """
   try:
     root = ElementTree.fromstring(xml)
   except ElementTree.ParseError as error:
     raise ValueError(f'broken XML ({error})') from None
   named_size = tuple(int(root.findtext(f'size/{side}', '0'))
                      for side in ('height', 'width'))
-  if named_size != tuple(size):
+  if min(named_size) < 1 and size is None:
+    raise ValueError('names no size of its image')
+  if size is not None and named_size != tuple(size):
     raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
                      f'image has {size[1]}x{size[0]}')
+  return root, named_size
+
+
+def draw_strokes(root, size, class_names):
+  """Draws the strokes of a parsed file; see `draw`."""
   mask = Image.new('L', (size[1], size[0]), IGNORE_LABEL)
   canvas = ImageDraw.Draw(mask)
   for polygon in root.iter('polygon'):

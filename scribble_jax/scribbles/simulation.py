@@ -1,35 +1,33 @@
 """Simulated strokes: what a person might scribble on each region of a mask.
 
-A stroke follows the middle of its region, covers a part of its length,
+A stroke goes through its region in one of STYLES, covers a part of its length,
 wavers, and never crosses the region's border. Pure functions of a generator
 and a mask of any size.
 """
 
 import numpy as np
 from scipy import ndimage
-from scipy import sparse
-from scipy.sparse import csgraph
 
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.scribbles import paths
 
-# The middle line is searched on a grid of about this many nodes, so the cost
-# of a stroke does not grow with the image.
-GRID_NODES = 200
-# Shallower places than this share of the region's greatest depth are left out
-# of the search: people keep away from borders and skip thin tips.
-MIN_RELATIVE_DEPTH = 0.35
-# Standard deviation of the log of the travel cost: no two people take the
-# same way through a region.
-COST_VARIATION = 0.5
-# Share of the middle line that one stroke covers.
-MIN_KEPT, MAX_KEPT = 0.45, 0.75
+MEDIAL, CURVE, BOUNDARY, SPOT = 'medial', 'curve', 'boundary', 'spot'
+MIXED = 'mixed'
+STYLES = (MEDIAL, CURVE, BOUNDARY, SPOT, MIXED)
+# What people do: mostly through the middle, seldom a mere dot.
+_MIXTURE = {MEDIAL: 0.45, CURVE: 0.3, BOUNDARY: 0.15, SPOT: 0.1}
+WIDTH = 3  # Pixels.
+MAX_PARTS, MAX_BACKGROUND_STROKES = 3, 2
+# Share of the middle line that one stroke covers: about this on average, up to
+# so much more or less.
+COVERAGE, COVERAGE_SPREAD = 0.6, 0.15
 # No stroke is longer than this share of the image's longer side; it bounds
 # background strokes, whose middle line can wind around every object.
 MAX_LENGTH = 0.6
-# Waver of the hand, as a share of the distance to the border.
-JITTER = 0.25
-# Turns of a stroke shorter than its length over this are smoothed away.
-SMOOTHNESS = 7
+# Waver of the hand, as a share of the distance to the border; and turns of a
+# stroke shorter than its length over the smoothness are smoothed away.
+_JITTER = {MEDIAL: 0.25, CURVE: 0.1, BOUNDARY: 0.15}
+_SMOOTHNESS = {MEDIAL: 7, CURVE: 14, BOUNDARY: 14}
 # A class's further parts (other objects, or what an occluder cuts off) get a
 # stroke when at least this share of its largest part.
 MIN_PART = 0.2
@@ -37,14 +35,18 @@ MIN_PART = 0.2
 BACKGROUND_GAP = 0.2
 
 
-def simulate_scribble(rng, mask, width=3, *, max_parts=3,
-                      max_background_strokes=2, background_probability=1.0):
+def simulate_scribble(rng, mask, width=WIDTH, *, style=MEDIAL,
+                      coverage=COVERAGE, max_parts=MAX_PARTS,
+                      max_background_strokes=MAX_BACKGROUND_STROKES,
+                      background_probability=1.0):
   """Draws one stroke on each large part of each class of a mask.
 
   Args:
     rng: np.random.Generator.
     mask: [H, W] uint8 classes; 0 is background, 255 belongs to no class.
     width: Stroke width in pixels; a part too small for a stroke gets a dot.
+    style: One of STYLES.
+    coverage: Mean share of a part's middle line that a stroke is long.
     max_parts: Strokes per foreground class at most, largest parts first.
     max_background_strokes: Background gets one stroke up to this many,
     background_probability: or, if this draw fails, none.
@@ -58,25 +60,30 @@ def simulate_scribble(rng, mask, width=3, *, max_parts=3,
     if label == IGNORE_LABEL:
       continue
     if label == 0:
-      if background_probability < 1 and rng.random() >= background_probability:
+      if max_background_strokes < 1 or (
+          background_probability < 1
+          and rng.random() >= background_probability):
         continue
       count = rng.integers(1, max_background_strokes + 1)
-      strokes = _background_strokes(rng, mask == 0, width, count)
+      strokes = background_strokes(
+          rng, mask == 0, width, count, style, coverage)
     else:
-      strokes = [draw_stroke(rng, part, width)
+      strokes = [draw_stroke(rng, part, width, style, coverage)
                  for part in _largest_parts(mask == label, max_parts)]
     for stroke in strokes:
       scribble[stroke] = label
   return scribble
 
 
-def draw_stroke(rng, region, width):
-  """Draws one wavering stroke along the middle of a region.
+def draw_stroke(rng, region, width, style=MEDIAL, coverage=COVERAGE):
+  """Draws one wavering stroke through a region.
 
   Args:
     rng: np.random.Generator.
     region: [H, W] bool with at least one pixel set.
     width: Stroke width in pixels.
+    style: One of STYLES.
+    coverage: Mean share of the region's middle line that it is long.
 
   Returns:
     [H, W] bool, a connected non-empty subset of the region.
@@ -87,27 +94,76 @@ def draw_stroke(rng, region, width):
   # chessboard distance does here, in a tenth of the time of the exact one.
   depth = np.float64(ndimage.distance_transform_cdt(np.pad(inside, 1)))
   depth = depth[1:-1, 1:-1]
-  points = _middle_line(rng, depth)
-  points = _partial(rng, points, MAX_LENGTH * max(region.shape))
-  points = _waver(rng, points, depth)
-  drawn = _stamp(points, inside.shape, width)
+  if style == MIXED:
+    style = rng.choice(list(_MIXTURE), p=list(_MIXTURE.values()))
+  neighbours = (
+      _neighbour_distance(region, window) if style == BOUNDARY else None)
+  points = _line(rng, depth, neighbours, width, style, coverage,
+                 MAX_LENGTH * max(region.shape))
+  drawn = paths.stamp(points, inside.shape, width)
   # A free pixel beside the border where there is room for it.
   drawn &= depth > 1 if depth.max() > 2 else inside
   stroke = np.zeros_like(region)
   stroke[window] = _largest_parts(drawn, 1)[0] if drawn.any() else (
-      _stamp(_deepest(depth)[None], inside.shape, width) & inside)
+      paths.stamp(paths.deepest(depth), inside.shape, width) & inside)
   return stroke
 
 
-def _background_strokes(rng, region, width, count):
-  """Returns up to `count` strokes that keep apart from one another."""
-  strokes = [draw_stroke(rng, region, width)]
+def _neighbour_distance(region, window):
+  """Returns as a region's depth how far its pixels are from other regions."""
+  padded = np.pad(region[window], 1)
+  for axis, (side, total) in enumerate(zip(window, region.shape, strict=True)):
+    lines = np.moveaxis(padded, axis, 0)  # Nobody is beyond the image's edge.
+    lines[0] |= side.start == 0
+    lines[-1] |= side.stop == total
+  return np.float64(ndimage.distance_transform_cdt(padded))[1:-1, 1:-1]
+
+
+def _line(rng, depth, neighbour_distance, width, style, coverage, max_length):
+  """Returns the [N, 2] points of a stroke of one of the STYLES but MIXED."""
+  if style == SPOT:
+    return paths.dot(rng, depth)
+  points = paths.middle_line(rng, depth)
+  if style == BOUNDARY:
+    border = paths.border_line(rng, depth, neighbour_distance, width)
+    points = border if len(border) > 1 else points
+  length = paths.line_length(points)
+  kept = min(length * rng.uniform(*_coverage_range(coverage)), max_length)
+  if style == CURVE and kept:
+    points = paths.curve(rng, depth, kept, margin=0.5 * width + 1)
+    length = kept = paths.line_length(points)
+  points = paths.stretch(points, rng.uniform(0, length - kept), kept)
+  return paths.waver(rng, points, depth, _SMOOTHNESS[style], _JITTER[style])
+
+
+def _coverage_range(mean):
+  """Returns the least and the greatest share; the default's are 0.45, 0.75."""
+  spread = min(COVERAGE_SPREAD, mean, 1 - mean)
+  return round(mean - spread, 6), round(mean + spread, 6)
+
+
+def background_strokes(rng, region, width, count, style=MEDIAL,
+                       coverage=COVERAGE):
+  """Returns up to `count` strokes that keep apart from one another.
+
+  Args:
+    rng: np.random.Generator.
+    region: [H, W] bool with at least one pixel set.
+    width: Stroke width in pixels.
+    count: At least 1.
+    style: One of STYLES.
+    coverage: See `draw_stroke`.
+
+  Returns:
+    List of [H, W] bool.
+  """
+  strokes = [draw_stroke(rng, region, width, style, coverage)]
   while len(strokes) < count:
     distance = ndimage.distance_transform_cdt(~strokes[-1])
     region = region & (distance > BACKGROUND_GAP * max(region.shape))
     if not region.any():
       break
-    strokes.append(draw_stroke(rng, region, width))
+    strokes.append(draw_stroke(rng, region, width, style, coverage))
   return strokes
 
 
@@ -118,115 +174,3 @@ def _largest_parts(region, max_parts):
   order = np.argsort(-areas, kind='stable')[:max_parts]
   return [parts == 1 + index for index in order
           if areas[index] >= MIN_PART * areas.max()]
-
-
-def _deepest(depth):
-  return np.array(np.unravel_index(np.argmax(depth), depth.shape), float)
-
-
-def _middle_line(rng, depth):
-  """Finds the longest of the cheap paths through a region's deep part.
-
-  Args:
-    rng: np.random.Generator.
-    depth: [h, w] float distance to the border in pixels, 0 outside the region.
-
-  Returns:
-    [N, 2] float (row, column) in pixels; one point where there is no path.
-  """
-  step = np.sqrt(np.count_nonzero(depth) / GRID_NODES)
-  step = max(1, int(min(step, depth.max() / 2)))
-  grid = depth[step // 2::step, step // 2::step]
-  rows, columns = np.nonzero(grid > MIN_RELATIVE_DEPTH * depth.max())
-  if len(rows) < 2:
-    return _deepest(depth)[None]
-  start = np.argmax(grid[rows, columns])
-  cost = np.exp(COST_VARIATION * rng.standard_normal(len(rows)))
-  # Dividing by the depth draws the path to the middle.
-  graph = grid_graph(rows, columns, cost / grid[rows, columns]**1.5)
-  # Two sweeps: the farthest node from the farthest node ends a longest path.
-  distance = csgraph.dijkstra(graph, indices=start)
-  end = np.argmax(np.where(np.isfinite(distance), distance, -1))
-  distance, before = csgraph.dijkstra(
-      graph, indices=end, return_predecessors=True)
-  node = np.argmax(np.where(np.isfinite(distance), distance, -1))
-  path = [node]
-  while before[node] >= 0:
-    node = before[node]
-    path.append(node)
-  return np.stack([rows[path], columns[path]], 1) * float(step) + step // 2
-
-
-def grid_graph(rows, columns, cost):
-  """Connects each node to its 8 neighbours; returns an [N, N] sparse graph."""
-  index = np.full([rows.max() + 2, columns.max() + 3], -1)
-  index[rows, columns + 1] = np.arange(len(rows))
-  sources, targets, weights = [], [], []
-  for down, right in (0, 1), (1, -1), (1, 0), (1, 1):
-    neighbour = index[rows + down, columns + 1 + right]
-    source = np.flatnonzero(neighbour >= 0)
-    target = neighbour[source]
-    sources.append(np.concatenate([source, target]))
-    targets.append(np.concatenate([target, source]))
-    length = np.hypot(down, right) * (cost[source] + cost[target]) / 2
-    weights.append(np.concatenate([length, length]))
-  entries = np.concatenate(weights), (
-      np.concatenate(sources), np.concatenate(targets))
-  return sparse.csr_array(entries, shape=(len(rows), len(rows)))
-
-
-def _partial(rng, points, max_length):
-  """Keeps a random contiguous share of a line; one point every half pixel.
-
-  Args:
-    rng: np.random.Generator.
-    points: [N, 2] (row, column) in pixels.
-    max_length: Longest stroke, in pixels.
-
-  Returns:
-    [M, 2] (row, column) in pixels.
-  """
-  steps = np.hypot(*np.diff(points, axis=0).T)
-  position = np.concatenate([[0], np.cumsum(steps)])
-  length = position[-1]
-  kept = min(length * rng.uniform(MIN_KEPT, MAX_KEPT), max_length)
-  first = rng.uniform(0, length - kept)
-  places = first + np.arange(0, kept + 0.5, 0.5)
-  return np.stack(
-      [np.interp(places, position, points[:, axis]) for axis in (0, 1)], 1)
-
-
-def _waver(rng, points, depth):
-  """Rounds a line's corners and lets it waver within its region.
-
-  Args:
-    rng: np.random.Generator.
-    points: [M, 2] (row, column) in pixels, half a pixel apart.
-    depth: [h, w] float distance to the border in pixels.
-
-  Returns:
-    [M, 2] (row, column) in pixels.
-  """
-  smoothing = max(2.0, len(points) / SMOOTHNESS)  # In points.
-
-  def smooth(values):
-    return ndimage.gaussian_filter1d(values, smoothing, axis=0, mode='nearest')
-
-  room = smooth(depth[tuple(np.round(points).astype(int).T)])
-  # A Gaussian filter leaves noise with variance 1 / (2 sqrt(pi) sigma).
-  noise = smooth(rng.standard_normal(points.shape))
-  noise *= np.sqrt(2 * np.sqrt(np.pi) * smoothing)
-  return smooth(points) + np.tanh(JITTER * noise) * room[:, None]
-
-
-def _stamp(points, shape, width):
-  """Returns [h, w] bool: discs of diameter `width` pixels at the points."""
-  offset = np.mgrid[:width, :width].reshape(2, -1).T - (width - 1) / 2
-  offset = offset[np.hypot(*offset.T) <= width / 2]
-  pixels = np.round(points)[:, None] + np.floor(offset + 0.5)
-  rows, columns = pixels.reshape(-1, 2).astype(int).T
-  kept = ((rows >= 0) & (rows < shape[0]) &
-          (columns >= 0) & (columns < shape[1]))
-  drawn = np.zeros(shape, bool)
-  drawn[rows[kept], columns[kept]] = True
-  return drawn

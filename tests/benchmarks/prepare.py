@@ -24,7 +24,7 @@ from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import shapes
 from scribble_jax.data import sources
-from scribble_jax.losses import IGNORE_LABEL
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import simulation
 from tests.benchmarks import harness
 from tests.oracles import distance_maps as brute_force

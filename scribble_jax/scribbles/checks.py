@@ -1,0 +1,169 @@
+"""What is wrong with a data set, by the code that training reads it with."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from scribble_jax.data import sources
+from scribble_jax.errors import UserError
+from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.published import VOC_CLASSES
+from scribble_jax.scribbles import parallel
+
+# Of `config.data`; each is an option of the command.
+OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
+           'val_list')
+_SHOWN_IDS = 5  # Behind what is worth knowing.
+
+
+class _Seen(NamedTuple):
+  """What one example holds; after a problem, nothing else."""
+  problems: list[str]
+  size: tuple[int, int] | None = None
+  classes: tuple[int, ...] | None = None
+  compared: int = 0
+  wrong: int = 0
+
+
+def check(options):
+  """Prints what is wrong with a data set, and what is worth knowing.
+
+  Args:
+    options: As parsed by `python -m scribble_jax.scribbles check`.
+
+  Returns:
+    0 if nothing is wrong, else 1.
+  """
+  config = _config(options)
+  problems, examples = [], {}
+  try:
+    names = sources.read_class_names(config.classes, config.root)
+  except UserError as error:
+    names = None
+    problems += _lines(error)
+  needed = config.pseudo_labels != sources.NO_PSEUDO_LABELS
+  for split in sources.SPLITS:
+    try:
+      found, missing = sources.find_examples(config, needed, (split,))
+      examples[split] = found[split]
+      problems += missing
+    except UserError as error:
+      problems += [line for line in _lines(error) if line not in problems]
+  notes = []
+  if names is not None:
+    seen = _read(examples, names, options.processes)
+    problems += [line for ones in seen.values() for one in ones.values()
+                 for line in one.problems]
+    problems += _leaks(seen)
+    notes = _notes(seen, names, config.crop_size)
+  print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
+                   *(f'  {line}' for line in problems)]))
+  if notes:
+    print('\n'.join(['Worth knowing:', *(f'  {line}' for line in notes)]))
+  return 1 if problems else 0
+
+
+def _config(options):
+  """Returns the `data` part of configs/own_data.py with the options set."""
+  from configs import own_data  # Defaults live there; drawing needs none.
+  config = own_data.get_config().data
+  config.root = options.root
+  for key in (*OPTIONS, 'classes', 'crop_size'):
+    if getattr(options, key) is not None:
+      config[key] = getattr(options, key)
+  if config.pseudo_labels == sources.GENERATE:
+    config.pseudo_labels = sources.NO_PSEUDO_LABELS  # They are yet to come.
+  if config.classes == 'voc':
+    config.unlock()
+    del config.classes  # From a text to a tuple.
+    config.classes = VOC_CLASSES
+  return config
+
+
+def _lines(error):
+  return error.problems or [str(error)]
+
+
+def _read(examples, names, processes):
+  """Returns {split: {id: _Seen}}."""
+  tasks = [(split, example) for split, listed in examples.items()
+           for example in listed]
+  seen = {split: {} for split in examples}
+  for (split, example), one in zip(
+      tasks, parallel.map_tasks(functools.partial(_look, names=names), tasks,
+                                processes, 'Checking'), strict=True):
+    seen[split][example.id] = one
+  return seen
+
+
+def _look(task, names):
+  """Reads one example as training does; returns _Seen."""
+  _, example = task
+  maps, problems = sources.load(example, names)
+  if problems:
+    return _Seen(problems)
+  if maps.scribble is None:
+    return _Seen([], maps.size)
+  drawn = maps.scribble != IGNORE_LABEL
+  classes = tuple(int(label) for label in np.unique(maps.scribble[drawn]))
+  if maps.ground_truth is None:
+    return _Seen([], maps.size, classes)
+  compared = drawn & (maps.ground_truth != IGNORE_LABEL)
+  wrong = compared & (maps.scribble != maps.ground_truth)
+  return _Seen([], maps.size, classes, int(compared.sum()), int(wrong.sum()))
+
+
+def _leaks(seen):
+  """Returns a line for the ids that are in both splits."""
+  both = sorted(seen.get('train', {}).keys() & seen.get('val', {}).keys())
+  return [f'{_ids(both)} in both lists: validation would test what training '
+          'has seen. Take them off one'] if both else []
+
+
+def _ids(ids):
+  """Returns how many images and which, in short."""
+  some = ', '.join(ids[:_SHOWN_IDS])
+  more = ', ...' if len(ids) > _SHOWN_IDS else ''
+  return f'{len(ids)} image{"s" if len(ids) > 1 else ""} ({some}{more})'
+
+
+def _notes(seen, names, crop_size):
+  """Returns lines about what training takes, but a person might not mean."""
+  train = {name: one for name, one in seen.get('train', {}).items()
+           if one.classes is not None}
+  notes = []
+  for what, matches in (
+      ('without any stroke', lambda classes: not classes),
+      ('with strokes on the background alone', lambda classes: classes == (0,)),
+      ('without a stroke on the background', lambda classes: (
+          classes and 0 not in classes))):
+    ids = [name for name, one in train.items() if matches(one.classes)]
+    notes += [f'{_ids(ids)} of {len(train)} {what}'] if ids else []
+  unseen = [name for label, name in enumerate(names) if train and not any(
+      label in one.classes for one in train.values())]
+  notes += [f'classes never scribbled: {", ".join(unseen)}'] if unseen else []
+  compared = sum(one.compared for one in train.values())
+  if compared:
+    wrong = sum(one.wrong for one in train.values())
+    worst = sorted((name for name, one in train.items() if one.wrong),
+                   key=lambda name: -train[name].wrong)
+    notes.append(f'{100 * wrong / compared:.2f} % of the stroke pixels '
+                 'disagree with the ground truth'
+                 + (f', in {_ids(worst)}' if worst else ''))
+  return notes + _size_notes(seen, crop_size)
+
+
+def _size_notes(seen, crop_size):
+  """Returns a line about the images' sizes beside the crop's."""
+  sizes = [one.size for ones in seen.values() for one in ones.values()
+           if one.size]
+  if not sizes:
+    return []
+  heights, widths = zip(*sizes, strict=True)
+  small = sum(max(size) < crop_size for size in sizes)
+  return [f'images are {min(widths)} to {max(widths)} pixels wide and '
+          f'{min(heights)} to {max(heights)} high; {small} of {len(sizes)} are '
+          f'smaller than the crop of {crop_size} both ways'
+          + (': most of a crop may be padding, see --config.data.crop_size'
+             if small > len(sizes) / 2 else '')]

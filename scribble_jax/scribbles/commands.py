@@ -1,0 +1,277 @@
+"""What the commands do: folders in, folders and tables out."""
+
+import functools
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from scribble_jax import panels
+from scribble_jax import results
+from scribble_jax.data import images
+from scribble_jax.data import listings
+from scribble_jax.data import masks
+from scribble_jax.data import sources
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+from scribble_jax.published import VOC_CLASSES
+from scribble_jax.scribbles import annotations
+from scribble_jax.scribbles import deformation
+from scribble_jax.scribbles import measures
+from scribble_jax.scribbles import outputs
+from scribble_jax.scribbles import parallel
+from scribble_jax.scribbles import seeding
+from scribble_jax.scribbles import simulation
+from scribble_jax.scribbles import statistics
+
+VOC = 'voc'
+_MEND = 'Mend these files and start again.'
+# What a damaged or unsuitable file raises.
+_BAD_INPUT = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def class_names(classes):
+  """Returns the names that --classes stands for, VOC's by default."""
+  if classes in (None, VOC):
+    return VOC_CLASSES
+  return sources.read_class_names(classes, '.')
+
+
+def _listed(files, list_file, where):
+  """Returns the part of {id: file} that a list names, all without a list."""
+  if not files:
+    raise UserError(f'{where} holds no scribble, mask or annotation. Name a '
+                    'folder, zip or JSON file that does.')
+  if list_file is None:
+    return files
+  ids = listings.read_ids(pathlib.Path(list_file))
+  raise_problems(
+      [f'{where}: nothing for the listed id {name}' for name in ids
+       if name not in files], 'Add the files or take the ids off the list.')
+  return {name: files[name] for name in ids}
+
+
+def _images_of(ids, folder):
+  """Returns {id: image path}, of None without a folder."""
+  if folder is None:
+    return dict.fromkeys(ids)
+  found = listings.files_by_id(pathlib.Path(folder), listings.IMAGE_SUFFIXES)
+  raise_problems(
+      [f'{folder}: no image for the id {name}' for name in ids
+       if name not in found], 'Add the images, or name the ids that have one '
+      'by --list=FILE.')
+  return {name: found[name] for name in ids}
+
+
+def _collect(results_and_problems):
+  """Returns the results of all tasks; raises what was wrong with any."""
+  found, problems = [], []
+  for result, problem in results_and_problems:
+    problems += [problem] if problem else []
+    found.append(result)
+  raise_problems(problems, _MEND)
+  return found
+
+
+def simulate(options):
+  """Draws strokes on dense masks and prints their figures.
+
+  Args:
+    options: As parsed by `python -m scribble_jax.scribbles simulate`.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  if options.panels and options.images is None:
+    raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
+  names = class_names(options.classes)  # Before any work.
+  files = _listed(listings.files_by_id(pathlib.Path(options.masks), ('.png',)),
+                  options.list, options.masks)
+  shown = {name: files[name] for name in _spread(list(files), options.panels)}
+  photographs = _images_of(shown, options.images if shown else None)
+  rounds = ['.'] if options.rounds == 1 else [
+      f'round_{number}' for number in range(options.rounds)]
+  strokes = {
+      'width': options.width, 'style': options.style,
+      'coverage': options.coverage, 'max_parts': options.max_parts,
+      'max_background_strokes': options.background_strokes,
+      'background_probability': options.background_probability}
+  description = {'command': 'simulate', 'options': strokes,
+                 'rounds': options.rounds, 'seed': options.seed}
+  with outputs.whole_output(
+      options.output, options.overwrite, description) as folder:
+    for name in rounds:
+      (folder / name).mkdir(exist_ok=True)
+    tasks = [(name, path, number) for number in range(len(rounds))
+             for name, path in files.items()]
+    draw = functools.partial(
+        _simulate_one, folders=[folder / name for name in rounds],
+        seed=options.seed, strokes=strokes)
+    measured = _collect(parallel.map_tasks(
+        draw, tasks, options.processes, 'Drawing strokes'))
+    if shown:
+      (folder / 'panels').mkdir()
+      results.write_png(folder / 'panels/panels.png', _panels(
+          shown, photographs, folder / rounds[0], names))
+  print(statistics.table(statistics.summarise(measured)))
+
+
+def _simulate_one(task, folders, seed, strokes):
+  """Draws and writes one round of one image; returns Measures, problem."""
+  name, path, number = task
+  try:
+    mask = masks.read_mask(path)
+  except _BAD_INPUT as error:
+    return None, f'{path}: {error}'
+  scribble = simulation.simulate_scribble(
+      seeding.generator(seed, name, number), mask, **strokes)
+  masks.write_mask(folders[number] / f'{name}.png', scribble)
+  return measures.measure(name, scribble, mask), None
+
+
+def _spread(ids, count):
+  """Returns up to `count` ids from all over the list."""
+  places = np.linspace(0, len(ids) - 1, min(count, len(ids)))
+  return [ids[int(place)] for place in places]
+
+
+def _panels(files, photographs, folder, names):
+  """Returns a picture of examples: photograph, strokes and mask."""
+  rows = []
+  for name, path in files.items():
+    mask = masks.read_mask(path)
+    try:
+      with Image.open(photographs[name]) as image:
+        image = images.as_rgb(image)
+    except _BAD_INPUT as error:
+      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
+                      '--panels.') from error
+    if image.shape[:2] != mask.shape:
+      raise UserError(f'{path} and {photographs[name]} differ in size. Name '
+                      'the folder of the photographs by --images.')
+    rows.append({'image': image, 'ground_truth': mask,
+                 'scribble': masks.read_mask(folder / f'{name}.png')})
+  return panels.draw_panels(rows, names)
+
+
+def rewrite(options):
+  """Writes scribbles of any kind as PNG masks, deformed if wanted.
+
+  Args:
+    options: As parsed by from-xml, from-points, from-boxes, shrink or drop.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  path = pathlib.Path(options.scribbles)
+  files = _listed(annotations.scribbles_by_id(
+      path, 'Name a folder, zip or JSON file of scribbles.'), options.list,
+      path)
+  if options.kinds is not None:
+    _check_kinds(files, options.kinds, options.command)
+  photographs = _images_of(files, options.images)
+  ratios = {key: options.ratio if options.command == key else 0.0
+            for key in ('shrink', 'drop')}
+  description = {'command': options.command, 'options': ratios,
+                 'seed': options.seed}
+  with outputs.whole_output(
+      options.output, options.overwrite, description) as folder:
+    write = functools.partial(
+        _rewrite_one, folder=folder, classes=class_names(options.classes),
+        any_index=options.classes is None, seed=options.seed, **ratios)
+    tasks = [(scribble, name, photographs[name])
+             for name, scribble in files.items()]
+    _collect(parallel.map_tasks(
+        write, tasks, options.processes, 'Writing scribbles'))
+  print(f'{len(files)} scribbles are in {options.output}.')
+
+
+def _check_kinds(files, kinds, command):
+  """Raises UserError for a command that is meant for other annotations."""
+  problems = [f'{file} holds no {" or ".join(kinds)}' for file in files.values()
+              if getattr(file, 'kind', 'PNG') not in kinds]
+  raise_problems(problems, f'{command} is for other files; see --help.')
+
+
+def _rewrite_one(task, folder, classes, any_index, seed, shrink, drop):
+  """Reads, deforms and writes one scribble; returns None, problem."""
+  try:
+    scribble = _read(task, classes, any_index, seed)
+  except _BAD_INPUT as error:
+    return None, f'{task[0]}: {error}'
+  name = task[1]
+  if shrink or drop:
+    scribble = deformation.deform(
+        scribble, shrink=shrink, drop=drop, key=(seed, name))
+  masks.write_mask(folder / f'{name}.png', scribble)
+  return None, None
+
+
+def _read(task, classes, any_index, seed=0):
+  """Returns the mask of a task: (scribble, id, image path or None)."""
+  scribble, _, image = task
+  if any_index and isinstance(scribble, pathlib.Path):
+    classes = range(simulation.IGNORE_LABEL)
+  return annotations.read(scribble, image and _size(image), classes, seed)
+
+
+def _size(path):
+  try:
+    with Image.open(path) as image:
+      return image.height, image.width
+  except _BAD_INPUT as error:
+    raise ValueError(f'its image {path}: {error}') from error
+
+
+def stats(options):
+  """Prints the figures of scribbles, compared with masks if there are some.
+
+  Args:
+    options: As parsed by `python -m scribble_jax.scribbles stats`.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  path = pathlib.Path(options.scribbles)
+  files = _listed(annotations.scribbles_by_id(
+      path, 'Name a folder, zip or JSON file of scribbles.'), options.list,
+      path)
+  photographs = _images_of(files, options.images)
+  dense = {}
+  if options.masks is not None:
+    dense = listings.files_by_id(pathlib.Path(options.masks), ('.png',))
+    raise_problems([f'{options.masks}: no mask for the id {name}'
+                    for name in files if name not in dense],
+                   'Add the masks, or name the ids that have one by '
+                   '--list=FILE.')
+  read = functools.partial(
+      _measure_one, dense=dense, classes=class_names(options.classes),
+      any_index=options.classes is None)
+  tasks = [(scribble, name, photographs[name])
+           for name, scribble in files.items()]
+  measured = _collect(parallel.map_tasks(
+      read, tasks, options.processes, 'Measuring'))
+  print(statistics.table(statistics.summarise(measured)))
+  if options.csv is not None:
+    try:
+      statistics.write_csv(options.csv, measured)
+    except OSError as error:
+      raise UserError(f'Cannot write {options.csv}: {error}. Name another '
+                      'file.') from error
+
+
+def _measure_one(task, dense, classes, any_index):
+  """Reads and measures one scribble; returns Measures, problem."""
+  scribble, name, _ = task
+  try:
+    drawn = _read(task, classes, any_index)
+    path = dense.get(name)
+    if path is None:
+      return measures.measure(name, drawn), None
+    mask = masks.read_mask(path)
+    if mask.shape != drawn.shape:
+      raise ValueError(f'is {drawn.shape[1]}x{drawn.shape[0]} pixels, its mask '
+                       f'{mask.shape[1]}x{mask.shape[0]}')
+    return measures.measure(name, drawn, mask), None
+  except _BAD_INPUT as error:
+    return None, f'{scribble}: {error}'

@@ -1,0 +1,67 @@
+"""Folders of scribbles that are written whole, and never over other files."""
+
+import contextlib
+import json
+import pathlib
+
+from scribble_jax import atomic
+from scribble_jax.errors import UserError
+
+DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
+# Counts the changes of what the commands draw from the same input.
+VERSION = 1
+
+
+@contextlib.contextmanager
+def whole_output(path, overwrite, description):
+  """Yields an empty folder that replaces `path` when the block ends well.
+
+  Args:
+    path: Folder to make.
+    overwrite: Whether it may replace what an earlier run has written there.
+    description: Dict that says how its files are made, for DESCRIPTION.
+
+  Raises:
+    UserError: `path` holds something else or can't be written.
+  """
+  path = pathlib.Path(path)
+  try:
+    _check(path, overwrite)
+    with atomic.whole_folder(path) as folder:
+      yield folder
+      written = {'version': VERSION, **description,
+                 'files': len(_files(folder))}
+      (folder / DESCRIPTION).write_text(json.dumps(written, indent=2) + '\n')
+  except OSError as error:
+    raise UserError(f'Cannot write {path}: {error}. Name another folder.'
+                    ) from error
+
+
+def _check(path, overwrite):
+  """Raises UserError for a path that must not be replaced."""
+  if path.exists() and not path.is_dir():
+    raise UserError(f'{path} is a file. Name a new folder.')
+  if not path.is_dir() or not any(path.iterdir()):
+    return
+  files = _files(path)
+  strange = next((file for file in files if file.suffix != '.png'), None)
+  if strange or len(files) != _count_written(path):
+    raise UserError(f'{path} holds other files than an earlier output of this '
+                    f'command{f", such as {strange.name}" if strange else ""}. '
+                    'Name a new folder.')
+  if not overwrite:
+    raise UserError(f'{path} holds an earlier output. Name a new folder or '
+                    'replace it with --overwrite.')
+
+
+def _files(folder):
+  return [path for path in sorted(folder.rglob('*'))
+          if not path.is_dir() and path != folder / DESCRIPTION]
+
+
+def _count_written(folder):
+  """Returns how many files an earlier run wrote here, None if none did."""
+  try:
+    return json.loads((folder / DESCRIPTION).read_text())['files']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None

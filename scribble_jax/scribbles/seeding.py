@@ -1,0 +1,20 @@
+"""Random numbers that depend on the image's id and the seed alone."""
+
+import hashlib
+
+import numpy as np
+
+
+def generator(seed, image_id, number=0):
+  """Returns an np.random.Generator, the same on every machine.
+
+  Args:
+    seed: Non-negative integer.
+    image_id: Name of the image, so that neither order nor other images matter.
+    number: Of a round of drawing, each with numbers of its own; 0 is the one
+      of those who draw once.
+  """
+  digest = hashlib.sha256(image_id.encode()).digest()
+  rounds = [number] if number else []
+  return np.random.default_rng(
+      [seed, *np.frombuffer(digest, '>u4'), *rounds])
