@@ -1,7 +1,7 @@
 r"""What each part of the method is worth.
 
 python -m scribble_jax.sweep --config=configs/ablation.py \
-    --workdir=runs/ablation -- --config.data.root=VOC2012
+    --workdir=runs/ablation --set=data.root=VOC2012
 
 A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants.
@@ -39,4 +39,4 @@ def get_config(base='scribblesup'):
   return sweeps.sweep(
       'Ablation', 'What is each term of the loss worth, and each switch where '
       'the released program departs from the paper?', base, points,
-      **sweeps.demo_options() if demo else {})
+      seeds=sweeps.seeds(base))

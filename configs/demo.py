@@ -23,7 +23,8 @@ def get_config(variant=''):
   config.batch_size = 16
   config.backbone_weights = 'none'  # Nothing is downloaded.
   config.model.backbone = 'resnet18'
-  config.model.width = 16
+  # As good as 16 here, and three times as fast.
+  config.model.width = 8
   config.model.head_width = 32
   config.model.dropout = 0.1  # 32 channels have little to spare.
   config.model.dtype = 'float32'  # bfloat16 is emulated on most CPUs.

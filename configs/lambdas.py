@@ -1,7 +1,7 @@
 r"""The distance maps' coefficients lambda_s and lambda_c, one at a time.
 
 python -m scribble_jax.sweep --config=configs/lambdas.py \
-    --workdir=runs/lambdas -- --config.data.root=VOC2012
+    --workdir=runs/lambdas --set=data.root=VOC2012
 
 A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants.
@@ -33,4 +33,4 @@ def get_config(base='scribblesup'):
   return sweeps.sweep(
       "The distance maps' reach", 'How far should strokes and contours reach?',
       base, points, axis_labels={axis: axis for axis in AXES}, log_axes=AXES,
-      **sweeps.demo_options() if sweeps.is_demo(base) else {})
+      seeds=sweeps.seeds(base))

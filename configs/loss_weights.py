@@ -1,7 +1,7 @@
 r"""The weight of each term of the loss, one at a time.
 
 python -m scribble_jax.sweep --config=configs/loss_weights.py \
-    --workdir=runs/loss_weights -- --config.data.root=VOC2012
+    --workdir=runs/loss_weights --set=data.root=VOC2012
 
 A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants.
@@ -30,4 +30,4 @@ def get_config(base='scribblesup'):
       "The weights of the loss's terms",
       'How much weight should each term have?', base, points,
       axis_labels={term: f'Weight of {term}' for term in current},
-      **sweeps.demo_options() if sweeps.is_demo(base) else {})
+      seeds=sweeps.seeds(base))

@@ -1,7 +1,7 @@
 r"""Poorer and poorer scribbles (METHOD 10): the full method and the baseline.
 
 python -m scribble_jax.sweep --config=configs/robustness.py \
-    --workdir=runs/robustness -- --config.data.root=VOC2012
+    --workdir=runs/robustness --set=data.root=VOC2012
 
 A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants, as in `robustness.py:scribblesup:deeplabv2_resnet50`.
@@ -38,7 +38,7 @@ def get_config(base='scribblesup'):
                                (sweeps.SCRIBBLES, 'scribble_only'))],
       axis_labels={'shrink': 'Share of each stroke that is gone',
                    'drop': 'Probability that a stroke is gone'},
-      **sweeps.demo_options() if demo else {})
+      seeds=sweeps.seeds(base))
 
 
 def _point(name, series, variant, overrides, axes):

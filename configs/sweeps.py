@@ -10,7 +10,7 @@ DATA_SETS = ('scribblesup', 'own_data', 'demo')
 FULL, SCRIBBLES = 'full method', 'scribbles alone'
 
 
-def sweep(title, question, base, points, *, seeds=(0, 1, 2), flags=(),
+def sweep(title, question, base, points, *, seeds, flags=(),
           axis_labels=None, log_axes=()):
   """Returns the config of a sweep.
 
@@ -60,6 +60,11 @@ def is_demo(base):
   return base.partition(':')[0] == 'demo'
 
 
+def seeds(base):
+  """Returns the seeds of every point."""
+  return (0, 1) if is_demo(base) else (0, 1, 2)
+
+
 def without(*terms):
   """Returns overrides that take terms out of the loss."""
   return {f'loss_weights.{term}': 0.0 for term in terms}
@@ -68,13 +73,3 @@ def without(*terms):
 def reference(axes, series=''):
   """Returns the point that changes nothing, at its place on each axis."""
   return Point('full', FULL, series=series, axes=axes)
-
-
-def demo_options():
-  """Returns `sweep` options for two cores: two seeds, networks half as wide.
-
-  Narrow networks learn the drawn textures as well and three times as fast.
-  """
-  return {'seeds': (0, 1), 'flags': (
-      '--config.model.width=8', '--config.stage1.model.width=8',
-      '--config.num_steps=900', '--config.eval_every=450')}

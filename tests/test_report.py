@@ -11,7 +11,7 @@ from scribble_jax import published
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
 from scribble_jax.report import files
-from scribble_jax.report.__main__ import write_report
+from scribble_jax.report.writer import write_report
 from tests.reported import parsed
 from tests.reported import rows_of
 from tests.reported import with_scalars

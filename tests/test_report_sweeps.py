@@ -18,8 +18,8 @@ from scribble_jax.report import page
 from scribble_jax.report import runs
 from scribble_jax.report import summaries
 from scribble_jax.report import sweeps
-from scribble_jax.report.__main__ import write_report
 from scribble_jax.report.tables import Table
+from scribble_jax.report.writer import write_report
 from tests.reported import HOSTILE
 from tests.reported import Parser
 from tests.reported import parsed
@@ -285,7 +285,7 @@ def test_everything_that_a_run_left_is_shown(run_report):
 
 def test_report_does_not_import_tensorflow(partial, tmp_path):
   code = ('import sys\n'
-          'from scribble_jax.report.__main__ import write_report\n'
+          'from scribble_jax.report.writer import write_report\n'
           f'write_report([{str(partial)!r}], {str(tmp_path / "out")!r})\n'
           'assert "tensorflow" not in sys.modules\n')
   subprocess.run([sys.executable, '-c', code], check=True,

@@ -22,6 +22,7 @@ from scribble_jax.sweep import points
 from scribble_jax.sweep import runner
 from scribble_jax.sweep.points import Point
 
+REPOSITORY = pathlib.Path(__file__).parent.parent
 # Stands for training: notes its start, then fails, waits or finishes.
 FAKE_RUN = """
 import json, os, pathlib, sys, time
@@ -193,6 +194,45 @@ def test_commands_are_those_a_person_would_type(tmp_path):
       '--config.data.lambda_s=1.0', '--config.seed=4']
   assert points.config_flag('configs/demo.py', 'x') == (
       '--config=configs/demo.py:x')
+
+
+TWO_POINTS = """
+from configs import sweeps
+from scribble_jax.sweep.points import Point
+
+
+def get_config():
+  return sweeps.sweep('Two', 'Which?', 'demo', [
+      sweeps.reference({}), Point('spots', 'spots alone', {
+          'data.scribble_shrink': 1.0})], seeds=(7,))
+"""
+
+
+def test_from_sweep_to_report_by_command(drawn_root, tmp_path):
+  (tmp_path / 'two.py').write_text(TWO_POINTS)
+  changes = [
+      'num_steps=1', 'optim.warmup_steps=0', 'eval_every=1', 'batch_size=4',
+      'model.width=4', 'model.head_width=8', 'num_panels=2',
+      'data.crop_size=33', f'data.root={drawn_root}',
+      'data.pseudo_labels=pseudo_labels', 'data.embedded.num_train=10',
+      'data.embedded.num_val=3', 'data.embedded.image_size=48']
+  folder = tmp_path / 'sweep'
+  (folder / 'records').mkdir(parents=True)
+  (folder / 'records/base').write_text('in the way')
+  done = subprocess.run(
+      [sys.executable, '-m', 'scribble_jax.sweep',
+       f'--config={tmp_path}/two.py', f'--workdir={folder}',
+       *(f'--set={change}' for change in changes)],
+      cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+  assert done.returncode == 1, done.stderr
+  assert '1 of 2 runs are finished, 1 failed' in done.stdout
+  assert 'full, seed 7: Cannot write' in done.stdout
+  finished = folder / 'spots/seed_7'
+  config = json.loads((finished / 'config.json').read_text())
+  assert config['data']['scribble_shrink'] == config['num_steps'] == 1
+  assert '--config.seed=7' in (finished / 'run.json').read_text()
+  page = (folder / 'report/report.html').read_text()
+  assert 'spots alone' in page and 'Cannot write' in page
 
 
 # The configs

@@ -1,12 +1,12 @@
 r"""Runs a named list of changes to a config, several seeds each.
 
 python -m scribble_jax.sweep --config=configs/robustness.py \
-    --workdir=runs/robustness -- --config.data.root=VOC2012
+    --workdir=runs/robustness --set=data.root=VOC2012
 
-What follows `--` goes to every run. Each run has its own folder,
+--set changes the config of every run. Each run has its own folder,
 WORKDIR/POINT/seed_SEED, and is a process of its own. Started again, finished
 runs are skipped and interrupted ones go on; a failed one is reported and the
-rest go on.
+rest go on. At the end WORKDIR/report shows what it came to.
 """
 
 import signal
@@ -15,31 +15,40 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax.errors import UserError
+from scribble_jax.report import writer
 from scribble_jax.sweep import points
 from scribble_jax.sweep import runner
 
 
 def main(argv):
   """Runs what is missing; 1 if a run failed."""
-  common = argv[1:]
-  for flag in common:
-    if not flag.startswith('--config.'):
-      raise UserError(f'{flag!r} can\'t be given to every run. Flags behind -- '
-                      'look like --config.data.root=DIR.')
+  del argv
+  for change in _SET.value:
+    if '=' not in change:
+      raise UserError(f'--set={change} has no value. Write it like '
+                      '--set=data.root=DIR.')
   # Schedulers send SIGTERM; the runs must end too, with a checkpoint.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value, common)
+  sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value,
+                       [f'--config.{change}' for change in _SET.value])
   chosen = points.choose(_CONFIG.value.points, _ONLY.value)
   if _LIST.value:
     print('\n'.join(sweep.describe(point) for point in chosen))
     return 0
-  return int(not sweep.run(chosen, parallel=_PARALLEL.value))
+  complete = sweep.run(chosen, parallel=_PARALLEL.value)
+  if sweep.has_results() and not _ONLY.value:
+    text, page = writer.write_report([sweep.workdir])
+    print(f'\n{text}\nThe page is {page}.')
+  return int(not complete)
 
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder of the sweep.', required=True)
+  _SET = flags.DEFINE_multi_string(
+      'set', [], 'KEY=VALUE of the config of every run, such as '
+      '--set=data.root=DIR; may be given several times.')
   _ONLY = flags.DEFINE_list(
       'only', None, 'Names of the points to run, with commas between; all '
       'unless given. For schedulers: several processes may share a workdir.')
@@ -48,5 +57,5 @@ if __name__ == '__main__':
   _PARALLEL = flags.DEFINE_integer(
       'parallel', 1, 'Runs at a time. On CPUs they share the cores evenly; '
       'leave it at 1 where a run needs an accelerator.', lower_bound=1)
-  command_line.run(main, takes_files=True, interrupted=(
+  command_line.run(main, interrupted=(
       'Finished runs are kept; the same command goes on.'))

@@ -147,6 +147,11 @@ class Sweep:
             f'({failure["log"]})')
     return not missing
 
+  def has_results(self):
+    """Whether any run is finished."""
+    return any(self._is_finished(point, seed) for point in self._config.points
+               for seed in self._config.seeds)
+
   def describe(self, point):
     """Returns a line on a point: its name, what is done, its command."""
     done = sum(self._is_finished(point, seed) for seed in self._config.seeds)

@@ -1,0 +1,80 @@
+"""A report as a whole: from folders of runs and sweeps to one folder."""
+
+import os
+import pathlib
+
+from scribble_jax.errors import UserError
+from scribble_jax.report import chapters
+from scribble_jax.report import comparison
+from scribble_jax.report import files as files_lib
+from scribble_jax.report import page
+from scribble_jax.report import runs
+from scribble_jax.report import summaries
+from scribble_jax.report import sweeps
+
+
+def write_report(folders, output=None):
+  """Writes a report, whole or not at all.
+
+  Args:
+    folders: Of runs and sweeps; runs share a chapter, a sweep has its own.
+    output: Folder for report.html and the other files; an earlier report there
+      is replaced. FIRST_FOLDER/report unless given.
+
+  Returns:
+    (tables and remarks as text, the page's path).
+
+  Raises:
+    UserError: A folder holds no results, or the report can't be written.
+  """
+  if not folders:
+    raise UserError('Name the folder of a run or a sweep.')
+  command = ['python', '-m', 'scribble_jax.report', *map(str, folders)]
+  if output:
+    command.append(f'--output={output}')
+  output = pathlib.Path(output or pathlib.Path(folders[0], 'report'))
+  files_lib.check_output(output)  # Before the long work starts.
+  studies = _read_studies(folders)
+  files = files_lib.Files()
+  written = [
+      (study.title, chapters.Chapter(
+          study, files, i,
+          study.title if len(studies) > 1 else '').html(command))
+      for i, study in enumerate(studies, 1)]
+  title = ', '.join(study.title for study in studies)
+  document = page.document(
+      f'{title}: {studies[0].best.miou.mean:.2f} % mIoU', written)
+  files_lib.write(output, files.contents | {
+      'report.html': document.encode()})
+  return '\n\n'.join(map(_text, studies)), output / 'report.html'
+
+
+def _read_studies(folders):
+  """Returns the runs as one study, and every sweep as its own."""
+  # A folder that is named twice counts once.
+  paths = list(dict.fromkeys(
+      pathlib.Path(os.path.realpath(folder)) for folder in folders))
+  single = []
+  studies = []
+  for path in paths:
+    if (path / 'sweep.json').exists():
+      studies.append(sweeps.read_sweep(path))
+    elif (path / 'config.json').exists():
+      single.append(path)
+    else:
+      raise UserError(f'{path} is no run and no sweep: config.json is missing, '
+                      'and so is sweep.json.')
+  return [sweeps.study_of_runs(single)] * bool(single) + studies
+
+
+def _text(study):
+  """Returns what the terminal shows of a study."""
+  parts = [study.title, summaries.results(study).text()]
+  lacking = summaries.unfinished(study)
+  if lacking.rows:
+    parts.append(lacking.text())
+  if len(study.runs) == 1 and not study.is_sweep:
+    parts += [summaries.published(study).text(),
+              comparison.comparability(study.runs)]
+  parts += summaries.findings(study) if study.is_sweep else []
+  return '\n'.join([*parts, runs.describe_evaluation(study.runs)])
