@@ -144,6 +144,25 @@ def test_another_sweep_in_the_folder_is_refused(fake_runs):
   assert started(fake_runs)[4:] == ['new 0', 'new 1']
 
 
+def test_runs_of_another_sweep_need_not_be_repeated(fake_runs, tmp_path):
+  renamed = GOOD._replace(name='reference', axes={'shrink': 0.0})
+  changed = OTHER._replace(overrides={'optim.lr': 0.2})
+  assert run(make_config(GOOD, OTHER), fake_runs)
+  second = tmp_path / 'second'
+  config = make_config(renamed, changed)
+  assert runner.Sweep(config, second, [], [fake_runs]).run(
+      points.choose(config.points, None), 1)
+  assert started(second) == ['other 0', 'other 1']
+  assert (second / 'reference/seed_1/metrics.json').samefile(
+      fake_runs / 'good/seed_1/metrics.json')
+  third = tmp_path / 'third'
+  assert runner.Sweep(config, third, ['--config.seed=5'], [fake_runs]).run(
+      points.choose(config.points, None), 1)
+  assert len(started(third)) == 4  # Other flags, other runs.
+  with pytest.raises(UserError, match='is no sweep'):
+    runner.Sweep(config, tmp_path / 'fourth', [], [tmp_path])
+
+
 def test_records_stay_until_no_run_needs_them(fake_runs):
   poor = {'data.scribble_drop': 0.5}
   config = make_config(
@@ -223,7 +242,9 @@ def test_from_sweep_to_report_by_command(drawn_root, tmp_path):
       [sys.executable, '-m', 'scribble_jax.sweep',
        f'--config={tmp_path}/two.py', f'--workdir={folder}',
        *(f'--set={change}' for change in changes)],
-      cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+      cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False,
+      # What is tested is not how fast the program computes: compile quickly.
+      env=os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0'})
   assert done.returncode == 1, done.stderr
   assert '1 of 2 runs are finished, 1 failed' in done.stdout
   assert 'full, seed 7: Cannot write' in done.stdout

@@ -30,7 +30,8 @@ def main(argv):
   # Schedulers send SIGTERM; the runs must end too, with a checkpoint.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value,
-                       [f'--config.{change}' for change in _SET.value])
+                       [f'--config.{change}' for change in _SET.value],
+                       _REUSE.value)
   chosen = points.choose(_CONFIG.value.points, _ONLY.value)
   if _LIST.value:
     print('\n'.join(sweep.describe(point) for point in chosen))
@@ -52,6 +53,9 @@ if __name__ == '__main__':
   _ONLY = flags.DEFINE_list(
       'only', None, 'Names of the points to run, with commas between; all '
       'unless given. For schedulers: several processes may share a workdir.')
+  _REUSE = flags.DEFINE_list(
+      'reuse', [], 'Other sweeps, with commas between: their finished runs of '
+      'the same settings are linked instead of repeated.')
   _LIST = flags.DEFINE_bool(
       'list', False, 'Only show the points and what is done.')
   _PARALLEL = flags.DEFINE_integer(

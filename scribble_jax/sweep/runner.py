@@ -34,22 +34,27 @@ class Sweep:
     workdir: Absolute pathlib.Path.
   """
 
-  def __init__(self, config, workdir, common_flags):
+  def __init__(self, config, workdir, common_flags, reused=()):
     """Looks at what is there already.
 
     Args:
       config: ConfigDict as in configs/robustness.py.
       workdir: Folder of the sweep.
       common_flags: Flags of every run, behind those of the config.
+      reused: Folders of other sweeps, whose finished runs of the same settings
+        need not be repeated.
 
     Raises:
-      UserError: The folder holds another sweep.
+      UserError: The folder holds another sweep, or a reused one none.
     """
     self.workdir = pathlib.Path(workdir).absolute()
     self._config = config
     self._flags = [*config.flags, *common_flags]
     self._stopping = threading.Event()
     self._check_stored()
+    self._reused = [(pathlib.Path(folder).absolute(),
+                     _read_description(pathlib.Path(folder)))
+                    for folder in reused]
 
   def _description(self):
     config = self._config
@@ -63,13 +68,9 @@ class Sweep:
 
   def _check_stored(self):
     """Refuses a folder whose runs have other settings."""
-    try:
-      stored = json.loads((self.workdir / _DESCRIPTION).read_text())
-    except FileNotFoundError:
+    if not (self.workdir / _DESCRIPTION).exists():
       return
-    except ValueError as error:
-      raise UserError(f'{self.workdir / _DESCRIPTION} is unreadable ({error}). '
-                      'Name another --workdir.') from error
+    stored = _read_description(self.workdir)
     wanted = json.loads(json.dumps(self._description()))
     problems = [f'{key} was {stored[key]!r} and is now {wanted[key]!r}'
                 for key in ('base', 'flags') if stored[key] != wanted[key]]
@@ -96,6 +97,8 @@ class Sweep:
       UserError: The folder can't be written.
     """
     self._keep_description()
+    for point in chosen:
+      self._take_over(point)
     runs = [(point, seed) for seed in self._config.seeds for point in chosen]
     waiting = [run for run in runs if not self._is_finished(*run)]
     for point, seed in waiting:
@@ -134,6 +137,23 @@ class Sweep:
     except OSError as error:
       raise UserError(f'Cannot write to {self.workdir}: {error}. Set --workdir '
                       'to a folder that can be written.') from error
+
+  def _take_over(self, point):
+    """Links finished runs of the same settings from the reused sweeps."""
+    wanted = self._description()
+    same = lambda stored, other: (
+        stored['base'] == wanted['base'] and stored['flags'] == wanted['flags']
+        and other['variant'] == point.variant
+        and other['overrides'] == point.overrides)
+    for folder, stored in self._reused:
+      for name in (other['name'] for other in stored['points']
+                   if same(stored, other)):
+        for seed in self._config.seeds:
+          source = folder / name / f'seed_{seed}'
+          run = self._folder(point, seed)
+          if (source / _FINISHED).exists() and not run.exists():
+            run.parent.mkdir(parents=True, exist_ok=True)
+            run.symlink_to(os.path.relpath(source, run.parent))
 
   def _summarise(self, runs):
     """Says what is finished; returns whether all is."""
@@ -234,6 +254,19 @@ class Sweep:
     if all(self._is_finished(other, seed) for other in sharing
            for seed in self._config.seeds):
       shutil.rmtree(self._records(point), ignore_errors=True)
+
+
+def _read_description(folder):
+  """Returns a sweep's description as `Sweep` keeps it.
+
+  Raises:
+    UserError: There is none.
+  """
+  try:
+    return json.loads((folder / _DESCRIPTION).read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{folder} is no sweep: {error}. Name the folder of a '
+                    'sweep.') from error
 
 
 def _cores(slot, parallel):
