@@ -4,6 +4,7 @@ import pathlib
 
 from clu import metric_writers
 import numpy as np
+from PIL import Image
 import pytest
 from tensorboard.summary import Writer
 
@@ -52,8 +53,11 @@ def test_run_that_left_little_shows_little(tmp_path):
   write_run(tmp_path / 'run', {'background': 0.9, 'cat': None})
   _, path = write_report([tmp_path / 'run'])
   assert {entry.name for entry in path.parent.iterdir()} == {
-      'report.html', 'files.txt', 'results.csv', 'published.csv', 'iou.csv',
-      'iou.png', 'config.csv', 'times.csv'}
+      'report.html', 'files.txt', 'iou.png', *(
+          f'{table}{suffix}' for suffix in ('.csv', '_table.png')
+          for table in ('results', 'published', 'iou', 'config', 'times'))}
+  with Image.open(path.parent / 'iou_table.png') as picture:
+    assert picture.height == 3 * 0.25 * 200  # A title and two rows.
   titles = ' '.join(parsed(path.parent).texts)
   assert 'Confusion' not in titles and 'curves' not in titles
 

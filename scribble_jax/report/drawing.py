@@ -30,6 +30,7 @@ _RC = {
     'legend.frameon': False,
 }
 _MAX_LABEL = 44  # Characters.
+_CHARACTER, _LINE = 0.1, 0.25  # Inches that a table's text takes.
 
 
 def styled(draw):
@@ -55,6 +56,35 @@ def png(figure):
 def new_figure(width, height):
   """Returns an empty Figure of so many inches."""
   return Figure(figsize=(width, height), layout='constrained')
+
+
+@styled
+def table(content):
+  """Draws a `tables.Table`, for slides and papers.
+
+  Args:
+    content: The Table; long texts are shortened.
+
+  Returns:
+    Figure.
+  """
+  lines = [[short(cell) for cell in line]
+           for line in (content.columns, *content.rows)]
+  widths = [2 + max(map(len, column)) for column in zip(*lines, strict=True)]
+  edges = [*itertools.accumulate(widths, initial=0)]
+  figure = Figure(figsize=(_CHARACTER * edges[-1], _LINE * len(lines)))
+  axes = figure.add_axes(
+      (0, 0, 1, 1), xlim=(0, edges[-1]), ylim=(len(lines), 0))
+  axes.axis('off')
+  for i, line in enumerate(lines):
+    bold = i == 0 or i - 1 in content.emphasised
+    for j, cell in enumerate(line):
+      flush_right = content.is_number(j)
+      axes.text(edges[j + 1] - 1 if flush_right else edges[j] + 1, i + 0.5,
+                cell, ha='right' if flush_right else 'left', va='center',
+                weight='bold' if bold else 'normal')
+  axes.plot([1, edges[-1] - 1], [1, 1], color='#888c94', linewidth=0.8)
+  return figure
 
 
 def short(label):

@@ -32,7 +32,8 @@ class Files:
     return name
 
   def table(self, stem, table):
-    """Keeps a Table as CSV and returns it as HTML."""
+    """Keeps a Table as CSV and PNG and returns it as HTML."""
+    self.add(f'{stem}_table.png', drawing.png(drawing.table(table)))
     name = self.add(f'{stem}.csv', table.csv().encode())
     return page.table(table, name)
 
