@@ -85,7 +85,7 @@ def check_stage1(config, num_devices, section='config.'):
   _check_keys(config, _STAGE1_KEYS)
   rules = _Rules(section)
   _add_run_rules(rules, config, num_devices)
-  values = _flatten(config.to_dict())
+  values = flatten(config.to_dict())
   for key, choices in _CHOICES.items():
     rules.require(values[key] in choices, key, values[key],
                   f'one of: {", ".join(choices)}')
@@ -232,8 +232,8 @@ def compare(config, stored, workdir):
   Raises:
     UserError: They differ in what the network learns from or how.
   """
-  wanted = _flatten(json.loads(config.to_json()))
-  stored = _flatten(stored)
+  wanted = flatten(json.loads(config.to_json()))
+  stored = flatten(stored)
   changed = [key for key in sorted(wanted.keys() | stored.keys())
              if wanted.get(key) != stored.get(key)]
   problems = [f'config.{key} was {stored.get(key)!r} and is now '
@@ -245,12 +245,12 @@ def compare(config, stored, workdir):
     logging.warning('Going on with a changed config: %s.', ', '.join(changed))
 
 
-def _flatten(tree, prefix=''):
+def flatten(tree, prefix=''):
   """{'a': {'b': 1}} -> {'a.b': 1}."""
   if not isinstance(tree, dict):
     return {prefix[:-1]: tree}
   return {key: value for name, branch in tree.items()
-          for key, value in _flatten(branch, f'{prefix}{name}.').items()}
+          for key, value in flatten(branch, f'{prefix}{name}.').items()}
 
 
 def needs_pseudo_labels(config):

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -20,20 +21,29 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
 
 
 @contextlib.contextmanager
-def recorded(workdir):
-  """Leaves a description of this start, and how long the block took.
+def recorded(workdir, resuming):
+  """Leaves a description of a run, and how long its starts took in all.
 
   Args:
     workdir: pathlib.Path of the run; its run.json is written.
+    resuming: Whether to add to what an earlier start has left.
   """
-  writing, start = not jax.process_index(), time.monotonic()
-  description = describe() if writing else None
-  if writing:
-    results.write_json(workdir / _FILE, description)
-  yield
-  if writing:
-    results.write_json(workdir / _FILE, description | {
-        'seconds': time.monotonic() - start})
+  if jax.process_index():  # The first host writes for all.
+    yield
+    return
+  path, start = workdir / _FILE, time.monotonic()
+  description = describe()
+  if resuming and path.exists():
+    earlier = json.loads(path.read_text())
+    description |= {'started': earlier['started'],
+                    'seconds': earlier['seconds'],
+                    'starts': earlier['starts'] + 1}
+  results.write_json(path, description)
+  try:
+    yield
+  finally:  # Interrupted ones count too.
+    description['seconds'] += time.monotonic() - start
+    results.write_json(path, description)
 
 
 def describe():
@@ -50,7 +60,8 @@ def describe():
       'platform': platform.platform(),
       'started': datetime.datetime.now(datetime.UTC).isoformat(
           timespec='seconds'),
-      'seconds': None,
+      'seconds': 0.0,
+      'starts': 1,
   }
 
 

@@ -136,7 +136,7 @@ def run(config, workdir, task, source, backbone):
         str(workdir), just_logging=jax.process_index() != 0)
     with metric_writers.ensure_flushes(writer):
       if state.step < config.num_steps:  # Of a finished run, it is on record.
-        with environment.recorded(workdir):
+        with environment.recorded(workdir, resuming=state.step > 0):
           updates = _updates(config, task, source, mesh, state, compile_step)
           state = _loop(
               config, task, state, updates, manager, writer, must_stop)

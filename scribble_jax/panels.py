@@ -45,9 +45,8 @@ def draw_panels(rows, class_names):
   Returns:
     [height, width, 3] uint8.
   """
-  rows = [_with_errors(row) for row in rows]
   columns = [name for name in _COLUMNS if any(
-      name in row and not _is_blank(name, row) for row in rows)]
+      _is_there(name, row) and not _is_blank(name, row) for row in rows)]
   beside = max(1, _MAX_COLUMNS // len(columns))  # Examples on one line.
   grid = [[_picture(name, row) for row in rows[i:i + beside]
            for name in columns] for i in range(0, len(rows), beside)]
@@ -101,27 +100,29 @@ def _faded(image):
   return 255 - (255 - image.astype(int)) // 3
 
 
-def _with_errors(row):
-  """Returns the row with 'error', a picture, where there is a ground truth."""
-  if 'prediction' not in row or _is_blank('ground_truth', row):
-    return row
+def _error_picture(row):
+  """Returns [H, W, 3] uint8: where prediction and ground truth differ."""
   truth = row['ground_truth'][..., None]
   wrong = np.where(row['prediction'][..., None] != truth, _WRONG,
                    _faded(row['image']))
-  return row | {'error': np.uint8(
-      np.where(truth == IGNORE_LABEL, _UNKNOWN, wrong))}
+  return np.uint8(np.where(truth == IGNORE_LABEL, _UNKNOWN, wrong))
+
+
+def _is_there(name, row):
+  return {'prediction', 'ground_truth'} <= row.keys() if name == 'error' else (
+      name in row)
 
 
 def _is_blank(name, row):
   """Whether a map says nothing: an unlabelled mask, or a map made from it."""
-  source = name.removesuffix('_distance')
-  return name not in ('image', 'error') and bool(
-      np.all(row[source] == IGNORE_LABEL))
+  source = ('ground_truth' if name == 'error'
+            else name.removesuffix('_distance'))
+  return name != 'image' and bool(np.all(row[source] == IGNORE_LABEL))
 
 
 def _picture(name, row):
   """Returns one panel, magnified to a size that people can see."""
-  values = row[name]
+  values = _error_picture(row) if name == 'error' else row[name]
   if name == 'scribble':  # Strokes over the faded image.
     labelled = (values != IGNORE_LABEL)[..., None]
     values = np.where(labelled, voc_palette()[values],

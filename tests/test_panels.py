@@ -31,3 +31,14 @@ def test_errors_are_where_prediction_and_ground_truth_differ():
   np.testing.assert_array_equal(  # Right, wrong, unknown, wrong.
       corner[45:180:90, 45:180:90],
       [[[255, 255, 255], [220, 20, 60]], [[160, 160, 160], [220, 20, 60]]])
+
+
+def test_some_examples_may_lack_a_ground_truth():
+  mask = np.ones([40, 60], np.uint8)
+  known = {'image': np.zeros([40, 60, 3], np.uint8), 'prediction': mask,
+           'ground_truth': mask}
+  unknown = known | {'ground_truth': np.full_like(mask, 255)}
+  together = panels.draw_panels([known, unknown], ['background', 'cat'])
+  alone = panels.draw_panels([unknown], ['background', 'cat'])
+  assert together.shape[1] == 8 * 186 + 6  # Two examples of four columns.
+  assert alone.shape[1] == 2 * 186 + 6

@@ -19,6 +19,7 @@ from configs import loss_weights
 from configs import robustness
 from scribble_jax.errors import UserError
 from scribble_jax.sweep import points
+from scribble_jax.sweep import process
 from scribble_jax.sweep import runner
 from scribble_jax.sweep.points import Point
 
@@ -26,11 +27,13 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 # Stands for training: notes its start, then fails, waits or finishes.
 FAKE_RUN = """
 import json, os, pathlib, sys, time
-values = dict(flag.lstrip('-').split('=', 1) for flag in sys.argv[1:])
+_, _, module, *flags = sys.argv
+values = dict(flag.lstrip('-').split('=', 1) for flag in flags)
 workdir = pathlib.Path(values['workdir'])
 workdir.mkdir(parents=True, exist_ok=True)
 with open(workdir.parent.parent / 'started.txt', 'a') as f:
-  f.write(f'{workdir.parent.name} {values["config.seed"]}\\n')
+  f.write(f'{workdir.parent.name} {values["config.seed"]}'
+          + ' evaluated' * (module == 'scribble_jax.evaluate') + '\\n')
 records = pathlib.Path(values['config.data.records'])
 records.mkdir(parents=True, exist_ok=True)
 if values.get('config.mode') == 'fail':
@@ -38,6 +41,12 @@ if values.get('config.mode') == 'fail':
   sys.exit('error: no such file. Add it.')
 if values.get('config.mode') == 'hang':
   time.sleep(600)
+if values.get('config.mode') == 'killed':
+  os.kill(os.getpid(), 9)
+if module == 'scribble_jax.evaluate':
+  (workdir / 'evaluation').mkdir()
+  (workdir / 'evaluation/metrics.json').write_text('{}')
+  sys.exit()
 (workdir / 'cores').write_text(json.dumps(sorted(os.sched_getaffinity(0))))
 (workdir / 'metrics.json').write_text(json.dumps({'miou': 0.5}))
 """
@@ -55,12 +64,10 @@ def make_config(*sweep_points, seeds=(0, 1), flags=()):
 @pytest.fixture
 def fake_runs(monkeypatch, tmp_path):
   """Lets sweeps run FAKE_RUN; returns the sweep's folder."""
-  script = tmp_path / 'fake_run.py'
-  script.write_text(FAKE_RUN)
-  original = runner.Sweep._command
-  monkeypatch.setattr(
-      runner.Sweep, '_command', lambda *args: [
-          sys.executable, str(script), *original(*args)[3:]])
+  script = tmp_path / 'fake_python'
+  script.write_text(f'#!{sys.executable}\n{FAKE_RUN}')
+  script.chmod(0o755)
+  monkeypatch.setattr(sys, 'executable', str(script))
   return tmp_path / 'sweep'
 
 
@@ -69,8 +76,8 @@ def started(folder):
   return path.read_text().splitlines() if path.exists() else []
 
 
-def run(config, folder, *, only=None, parallel=1, common=()):
-  sweep = runner.Sweep(config, folder, [*common])
+def run(config, folder, *, only=None, parallel=1, **options):
+  sweep = runner.Sweep(config, folder, **options)
   return sweep.run(points.choose(config.points, only), parallel)
 
 
@@ -95,7 +102,7 @@ def test_a_failure_is_reported_and_the_rest_goes_on(fake_runs, capsys):
   assert started(fake_runs) == ['good 3', 'bad 3', 'other 3']
   failure = json.loads((fake_runs / 'bad/seed_3.failed.json').read_text())
   assert failure == {
-      'message': 'no such file. Add it.', 'exit_code': 1,
+      'message': 'no such file. Add it.',
       'log': str(fake_runs / 'bad/seed_3.log')}
   output = capsys.readouterr().out
   assert '2 of 3 runs are finished, 1 failed' in output
@@ -138,7 +145,7 @@ def test_another_sweep_in_the_folder_is_refused(fake_runs):
   with pytest.raises(UserError, match='point other was.*0.1.*is now.*0.2'):
     run(make_config(GOOD, changed), fake_runs)
   with pytest.raises(UserError, match='flags was'):
-    run(make_config(GOOD, OTHER), fake_runs, common=['--config.batch_size=2'])
+    run(make_config(GOOD, OTHER), fake_runs, changes=['batch_size=2'])
   new = Point('new', 'new')
   assert run(make_config(GOOD, new, OTHER), fake_runs)
   assert started(fake_runs)[4:] == ['new 0', 'new 1']
@@ -150,17 +157,16 @@ def test_runs_of_another_sweep_need_not_be_repeated(fake_runs, tmp_path):
   assert run(make_config(GOOD, OTHER), fake_runs)
   second = tmp_path / 'second'
   config = make_config(renamed, changed)
-  assert runner.Sweep(config, second, [], [fake_runs]).run(
-      points.choose(config.points, None), 1)
+  assert run(config, second, reused=[fake_runs])
   assert started(second) == ['other 0', 'other 1']
   assert (second / 'reference/seed_1/metrics.json').samefile(
       fake_runs / 'good/seed_1/metrics.json')
+  assert run(config, second, reused=[fake_runs])  # Nothing is linked twice.
   third = tmp_path / 'third'
-  assert runner.Sweep(config, third, ['--config.seed=5'], [fake_runs]).run(
-      points.choose(config.points, None), 1)
+  assert run(config, third, changes=['num_steps=5'], reused=[fake_runs])
   assert len(started(third)) == 4  # Other flags, other runs.
   with pytest.raises(UserError, match='is no sweep'):
-    runner.Sweep(config, tmp_path / 'fourth', [], [tmp_path])
+    run(config, tmp_path / 'fourth', reused=[tmp_path])
 
 
 def test_records_stay_until_no_run_needs_them(fake_runs):
@@ -197,15 +203,96 @@ def test_an_interrupted_sweep_stops_its_runs(fake_runs):
       pathlib.Path(f'/proc/{int(pid)}').exists() for pid in hanging)
   assert started(fake_runs) == ['good 0', 'hang 0']
   assert not (fake_runs / 'hang/seed_0.failed.json').exists()
+  # Started again, it goes on.
+  (fake_runs / 'hang/seed_0').mkdir(exist_ok=True)
+  (fake_runs / 'hang/seed_0/metrics.json').write_text('{"miou": 0.1}')
+  assert run(config, fake_runs)
+  assert started(fake_runs) == ['good 0', 'hang 0', 'other 0']
+
+
+def test_a_run_of_another_process_is_left_alone(fake_runs, capsys):
+  config = make_config(GOOD, OTHER, seeds=(0,))
+  (fake_runs / 'good').mkdir(parents=True)
+  with process.alone(fake_runs / 'good/seed_0.lock'):
+    assert not run(config, fake_runs)
+  assert started(fake_runs) == ['other 0']
+  assert '1 of 2 runs are finished, 0 failed' in capsys.readouterr().out
+  assert run(config, fake_runs)
+
+
+def test_a_run_keeps_its_place_when_the_sweep_is_killed(tmp_path):
+  with process.alone(tmp_path / 'lock') as lock:
+    heir = subprocess.Popen(['sleep', '60'], pass_fds=[lock])
+  with process.alone(tmp_path / 'lock') as lock:
+    assert lock is None
+  heir.kill()
+  heir.wait()
+  with process.alone(tmp_path / 'lock') as lock:
+    assert lock is not None
+
+
+@pytest.mark.parametrize('evaluate', [False, True])
+def test_evaluation_follows_where_it_is_wanted(fake_runs, evaluate):
+  config = make_config(GOOD, seeds=(0,))
+  assert run(config, fake_runs)
+  assert run(config, fake_runs, evaluate=evaluate)
+  assert started(fake_runs) == ['good 0', *['good 0 evaluated'] * evaluate]
+
+
+def test_strange_ends_of_a_run(fake_runs, capsys):
+  killed = Point('killed', 'killed', {'mode': 'killed'})
+  config = make_config(killed, BAD, GOOD, seeds=(0,))
+  (fake_runs / 'bad/seed_0.log').mkdir(parents=True)  # Can't be written.
+  assert not run(config, fake_runs)
+  output = capsys.readouterr().out
+  assert 'killed, seed 0: killed by SIGKILL, perhaps for want of mem' in output
+  assert started(fake_runs) == ['killed 0', 'good 0']
+
+
+def test_an_edited_base_makes_another_sweep(fake_runs, tmp_path):
+  base = tmp_path / 'base.py'
+  text = 'from configs import demo\n\ndef get_config():\n'
+  base.write_text(text + '  return demo.get_config()\n')
+  config = make_config(GOOD, seeds=(0,))
+  config.base = str(base)
+  assert run(config, fake_runs)
+  base.write_text(f'{text}  config = demo.get_config()\n'
+                  '  config.model.width = 5\n  return config\n')
+  with pytest.raises(UserError, match='config.model.width of .* is now 5'):
+    run(config, fake_runs)
+  second = tmp_path / 'second'
+  assert run(config, second, reused=[fake_runs])
+  assert started(second) == ['good 0']
+
+
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda config, _: config.update(base='configs/none.py'), 'no config file'),
+    (lambda config, _: delattr(config, 'points'), 'needs points'),
+    (lambda _, folder: (folder / 'sweep.json').write_text('[]'), 'is no sweep'),
+    (lambda _, folder: (folder / 'sweep.json').write_text('{"points": []}'),
+     'not of this program'),
+])
+def test_a_sweep_that_cannot_be(tmp_path, spoil, message):
+  config = make_config(GOOD)
+  spoil(config, tmp_path)
+  with pytest.raises(UserError, match=message):
+    runner.Sweep(config, tmp_path)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ('num_steps', 'has no value'), ('seed=3', 'for the sweep to decide'),
+    ('data.records=x', 'for the sweep to decide')])
+def test_changes_that_cannot_be(tmp_path, change, message):
+  with pytest.raises(UserError, match=message):
+    runner.Sweep(make_config(GOOD), tmp_path, [change])
 
 
 def test_commands_are_those_a_person_would_type(tmp_path):
   point = Point('p', 'p', {'data.lambda_s': 1.0}, 'scribble_only')
   config = make_config(point, flags=('--config.num_steps=5',))
   config.base = 'configs/scribblesup.py:deeplabv2_resnet50'
-  sweep = runner.Sweep(config, tmp_path, ['--config.data.root=VOC2012'])
-  assert sweep._command(point, 4)[1:] == [
-      '-m', 'scribble_jax.main',
+  sweep = runner.Sweep(config, tmp_path, ['data.root=VOC2012'])
+  assert sweep._run_flags(point, 4) == [
       '--config=configs/scribblesup.py:deeplabv2_resnet50,scribble_only',
       f'--workdir={tmp_path}/p/seed_4',
       f'--config.data.records={tmp_path}/records/lambda_s=1.0/records',

@@ -14,7 +14,6 @@ import signal
 from absl import flags
 
 from scribble_jax import command_line
-from scribble_jax.errors import UserError
 from scribble_jax.report import writer
 from scribble_jax.sweep import points
 from scribble_jax.sweep import runner
@@ -23,15 +22,10 @@ from scribble_jax.sweep import runner
 def main(argv):
   """Runs what is missing; 1 if a run failed."""
   del argv
-  for change in _SET.value:
-    if '=' not in change:
-      raise UserError(f'--set={change} has no value. Write it like '
-                      '--set=data.root=DIR.')
   # Schedulers send SIGTERM; the runs must end too, with a checkpoint.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value,
-                       [f'--config.{change}' for change in _SET.value],
-                       _REUSE.value)
+  sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value, _SET.value,
+                       reused=_REUSE.value, evaluate=_EVALUATE.value)
   chosen = points.choose(_CONFIG.value.points, _ONLY.value)
   if _LIST.value:
     print('\n'.join(sweep.describe(point) for point in chosen))
@@ -52,7 +46,11 @@ if __name__ == '__main__':
       '--set=data.root=DIR; may be given several times.')
   _ONLY = flags.DEFINE_list(
       'only', None, 'Names of the points to run, with commas between; all '
-      'unless given. For schedulers: several processes may share a workdir.')
+      'unless given. For schedulers: jobs of one host each may share a '
+      'workdir.')
+  _EVALUATE = flags.DEFINE_bool(
+      'evaluate', False, "Evaluate each trained network by the paper's "
+      'protocol, as scribble_jax.evaluate does; the report prefers that.')
   _REUSE = flags.DEFINE_list(
       'reuse', [], 'Other sweeps, with commas between: their finished runs of '
       'the same settings are linked instead of repeated.')

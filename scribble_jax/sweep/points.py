@@ -33,6 +33,25 @@ def config_flag(base, variant):
   return f'--config={base}'
 
 
+# What the sweep itself decides for each run.
+_DECIDED = ('seed', 'data.records')
+
+
+def change_flags(changes):
+  """Returns ['optim.lr=0.1'] as flags.
+
+  Raises:
+    UserError: One has no value, or is of what the sweep decides.
+  """
+  raise_problems([f'--set={change} has no value'
+                  for change in changes if '=' not in change],
+                 'Write it like --set=data.root=DIR.')
+  raise_problems([f'--set={change} is for the sweep to decide'
+                  for change in changes if change.split('=')[0] in _DECIDED],
+                 'Leave it out; --config.seeds chooses the seeds.')
+  return [f'--config.{change}' for change in changes]
+
+
 def override_flags(overrides):
   """Returns {'optim.lr': 0.1} as flags."""
   return [f'--config.{key}={value}' for key, value in overrides.items()]

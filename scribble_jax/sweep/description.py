@@ -1,0 +1,128 @@
+"""sweep.json: what a sweep's folder holds, to compare with and to report."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+from scribble_jax import config_check
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+from scribble_jax.sweep import points
+
+FILE = 'sweep.json'
+# What a run depends on, besides its point and its seed.
+_SHARED = ('base', 'base_config', 'flags')
+# Flags of the sweep that say nothing about its results.
+_PASSING = ('--only', '--parallel', '--list', '--reuse', '--nolist')
+
+
+def describe(config, changes):
+  """Returns all that a sweep's results depend on, as read from JSON.
+
+  Args:
+    config: ConfigDict as in configs/robustness.py.
+    changes: 'KEY=VALUE's for the config of every run.
+
+  Raises:
+    UserError: A change can't be made, the config is not that of a sweep, or
+      its base can't be read.
+  """
+  lacking = {'title', 'question', 'base', 'seeds', 'flags', 'points',
+             'axis_labels', 'log_axes'} - set(config.keys())
+  if lacking:
+    raise UserError('The config of a sweep needs '
+                    f'{", ".join(sorted(lacking))}; configs/robustness.py is '
+                    'one. Train other configs with scribble_jax.main.')
+  flags = [*config.flags, *points.change_flags(changes)]
+  return json.loads(json.dumps({
+      'title': config.title, 'question': config.question, 'base': config.base,
+      'base_config': _read_base(config.base), 'flags': flags,
+      'seeds': [*config.seeds], 'axis_labels': config.axis_labels.to_dict(),
+      'log_axes': [*config.log_axes],
+      'command': ['python', '-m', 'scribble_jax.sweep', *(
+          flag for flag in sys.argv[1:] if not flag.startswith(_PASSING))],
+      'points': [point._asdict() for point in config.points]}))
+
+
+def _read_base(base):
+  """Returns the base config as nested dicts."""
+  path, _, variant = base.partition(':')
+  spec = importlib.util.spec_from_file_location('sweep_base', path)
+  try:
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(*[variant] if variant else [])
+  except (OSError, AttributeError, ValueError) as error:
+    raise UserError(f'config.base is {base!r}, which is no config file '
+                    f'({error}). Name one, such as configs/demo.py.') from error
+  return json.loads(config.to_json())
+
+
+def read(folder):
+  """Returns the description in a sweep's folder.
+
+  Raises:
+    UserError: There is none.
+  """
+  path = pathlib.Path(folder, FILE)
+  try:
+    stored = json.loads(path.read_text())
+    complete = {*_SHARED, 'points'} <= stored.keys() and all(
+        {'name', 'variant', 'overrides'} <= point.keys()
+        for point in stored['points'])
+  except (OSError, ValueError, AttributeError, TypeError) as error:
+    raise UserError(f'{folder} is no sweep: {error}. Name the folder of a '
+                    'sweep.') from error
+  if not complete:
+    raise UserError(f'{path} is not of this program. Name the folder of a '
+                    'sweep.')
+  return stored
+
+
+def check_same(stored, wanted, folder):
+  """Checks that a sweep goes on with the settings that it began with.
+
+  Points and seeds may come and go.
+
+  Args:
+    stored: Description in the folder.
+    wanted: Description of the sweep that is to run.
+    folder: For the message.
+
+  Raises:
+    UserError: Its runs have other settings.
+  """
+  problems = [f'{key} was {stored[key]!r} and is now {wanted[key]!r}'
+              for key in ('base', 'flags') if stored[key] != wanted[key]]
+  if stored['base'] == wanted['base']:
+    before, now = (config_check.flatten(description['base_config'])
+                   for description in (stored, wanted))
+    problems += [
+        f'config.{key} of {wanted["base"]} was {before.get(key)!r} and is now '
+        f'{now.get(key)!r}' for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)]
+  before = {point['name']: point for point in stored['points']}
+  problems += [
+      f'point {point["name"]} was {before[point["name"]][key]!r} and is now '
+      f'{point[key]!r}' for point in wanted['points']
+      for key in ('overrides', 'variant')
+      if before.get(point['name'], point)[key] != point[key]]
+  raise_problems(problems, f'{folder} holds another sweep. Name another '
+                 '--workdir, or use the settings of that one.')
+
+
+def names_of_same(stored, wanted, point):
+  """Returns names of another sweep's points with the settings of a point.
+
+  Args:
+    stored: Description of the other sweep.
+    wanted: Description of the point's sweep.
+    point: points.Point.
+  """
+  if any(stored[key] != wanted[key] for key in _SHARED):
+    return []
+  overrides = json.loads(json.dumps(point.overrides))
+  return [other['name'] for other in stored['points']
+          if (other['variant'], other['overrides'])
+          == (point.variant, overrides)]
