@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from scribble_jax.data import input_pipeline
 from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import sources
+from scribble_jax.pseudo_labels import stage
 from scribble_jax.scribbles import seeding
 from scribble_jax.scribbles.deformation import deform
 from tests.conftest import tiny_config
@@ -169,6 +171,22 @@ def test_training_reads_the_deformed_scribbles(root, config):
     path.write_bytes(record['scribble_distance'])
     foreground = kept(expected) & (expected > 0)
     np.testing.assert_array_equal(masks.read_mask(path) == 255, foreground)
+
+
+def test_image_level_labels_are_those_of_the_deformed_scribbles(config):
+  config.data.scribble_drop, config.data.scribble_seed = 0.9, 4
+  examples = sources.list_examples(config.data, False, ('train',))['train']
+  stage1 = stage.stage1_config(config)
+  source = records.prepare(stage1.data, False, splits=('train',))
+  lost = 0
+  for example, decoded in zip(
+      examples, input_pipeline.whole_examples(source, 'train'), strict=True):
+    whole = masks.read_mask(example.scribble)
+    expected = deform(whole, shrink=0, drop=0.9, key=(4, example.id))
+    found = np.asarray(input_pipeline.scribbled_classes(decoded['scribble']))
+    np.testing.assert_array_equal(np.flatnonzero(found), np.unique(expected))
+    lost += len(np.unique(whole)) - len(np.unique(expected))
+  assert lost > 5
 
 
 def test_other_ratios_make_the_records_anew(root, caplog):

@@ -1,0 +1,35 @@
+"""What a run leaves on record about itself."""
+
+import importlib.metadata
+import json
+
+import pytest
+
+from scribble_jax import environment
+
+
+def test_the_time_of_all_starts_counts(tmp_path, monkeypatch):
+  clock = iter([0.0, 5.0, 100.0, 107.0, 200.0, 201.0])
+  monkeypatch.setattr(environment.time, 'monotonic', lambda: next(clock))
+  read = lambda: json.loads((tmp_path / 'run.json').read_text())
+  with (pytest.raises(KeyboardInterrupt),
+        environment.recorded(tmp_path, resuming=False)):
+    assert (read()['seconds'], read()['starts']) == (0, 1)
+    raise KeyboardInterrupt
+  first = read()
+  assert first['seconds'] == 5
+  with environment.recorded(tmp_path, resuming=True):
+    pass
+  assert read() | {'seconds': 5, 'starts': 1} == first
+  assert (read()['seconds'], read()['starts']) == (12, 2)
+  with environment.recorded(tmp_path, resuming=False):  # Anew.
+    pass
+  assert (read()['seconds'], read()['starts']) == (1, 1)
+
+
+def test_versions_and_devices_are_named():
+  description = environment.describe()
+  assert description['versions']['jax'] == importlib.metadata.version('jax')
+  assert description['devices'] == '4 x cpu'  # Those of conftest.py.
+  assert description['processor'] and description['cores'] >= 1
+  assert json.loads(json.dumps(description)) == description
