@@ -9,8 +9,6 @@ runs are skipped and interrupted ones go on; a failed one is reported and the
 rest go on. At the end WORKDIR/report shows what it came to.
 """
 
-import signal
-
 from absl import flags
 
 from scribble_jax import command_line
@@ -27,8 +25,7 @@ def main(argv):
     if '=' not in change:
       raise UserError(f'--set={change} has no value. Write it like '
                       '--set=data.root=DIR.')
-  # Schedulers send SIGTERM; the runs must end too, with a checkpoint.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  command_line.end_on_sigterm()  # The runs must end too, with a checkpoint.
   sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value,
                        [f'--config.{change}' for change in _SET.value],
                        _REUSE.value)
