@@ -88,7 +88,8 @@ def _data():
   data.root = 'VOC2012'
   # Below root, or absolute.
   data.images = 'JPEGImages'
-  data.scribbles = 'scribbles'  # Folder of PNG or XML, or a zip of XML.
+  # Folder of PNG or XML, a zip of XML, or JSON of points or boxes.
+  data.scribbles = 'scribbles'
   # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
   data.pseudo_labels = 'pseudo_labels'
   data.ground_truth = 'SegmentationClassAug'

@@ -4,6 +4,7 @@ import argparse
 import os
 import pathlib
 import re
+import signal
 import sys
 
 from absl import app
@@ -70,6 +71,11 @@ def run(main, *, interrupted, takes_files=False, parser=None):
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)
+
+
+def end_on_sigterm():
+  """Lets SIGTERM, which schedulers send, end this process as Ctrl-C does."""
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def join_job():

@@ -15,7 +15,6 @@ from scribble_jax.errors import UserError
 from scribble_jax.scribbles import annotations
 from scribble_jax.scribbles import boxes
 from scribble_jax.scribbles import points
-from scribble_jax.scribbles import polylines
 
 CLASSES = ('background', 'cat', 'dog')
 SIZE = (20, 40)  # Height, width.
@@ -82,9 +81,12 @@ def test_the_last_half_pixel_belongs_to_the_image():
     (point(4, 5, True), 'unknown class True'),
     (point(4, 5, 'cow'), "unknown class 'cow'"),
     ({'x': 4, 'y': 5}, 'unknown class None'),
-    ({'x': 4, 'cls': 1}, 'y is None instead of a number'),
-    (point('4', 5), "x is '4' instead of a number"),
-    (point(float('nan'), 5), 'x is nan instead of a number'),
+    ({'x': 4, 'cls': 1}, 'y is None instead of a finite number'),
+    (point('4', 5), "x is '4' instead of a finite number"),
+    (point(float('nan'), 5), 'x is nan instead of a finite number'),
+    (point(json.loads('1e400'), 5), 'x is inf instead of a finite number'),
+    (point(4, 10**400), r'y is 10+\.\.\.0+ instead of a finite number'),
+    (point(True, 5), 'x is True instead of a finite number'),
     ([4, 5], r'point 1 is \[4, 5\] instead of an object'),
 ])
 def test_wrong_points(wrong, message):
@@ -132,6 +134,15 @@ def test_a_thin_boxs_stroke_stays_inside():
       without_background(mask), filled((5, 6, 13, 17, 1)))
 
 
+def test_a_box_may_be_one_pixel_wide():
+  mask = draw_boxes([box(5, 3, 5, 12), box(30, 7, 30, 7, 'dog')])
+  np.testing.assert_array_equal(without_background(mask), filled(
+      (5, 9, 5, 5, 1), (7, 7, 30, 30, 2)))
+  # Its 30 pixels are more than the 22 of the box that is drawn over it.
+  crossing = [box(1, 9, 30, 9), box(10, 4, 11, 14, 'dog')]
+  assert draw_boxes(crossing)[9, 8:14].tolist() == [1, 1, 2, 2, 1, 1]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(
     st.integers(0, 30), st.integers(0, 12), st.integers(1, 9),
@@ -167,14 +178,14 @@ def test_vocs_boxes_count_from_one_and_parts_are_no_objects():
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (box(5, 3, 5, 9), r'box 1, \(5, 3\) to \(5, 9\), has no area'),
-    (box(9, 3, 5, 9), 'has no area'),
+    (box(9, 3, 5, 9), r'box 1, \(9, 3\) to \(5, 9\), has no area'),
+    (box(5, 9, 9, 8), 'has no area'),
     (box(5, 3, 41, 9), r'\(5, 3\) to \(41, 9\).* is outside the image of '
      '40x20'),
     (box(-2, 3, 30, 9), 'is outside'),
     (box(5, 3, 9, 25), 'is outside'),
     (box(5, 3, 9, 8, 'cow'), "box 1: unknown class 'cow'"),
-    (box(None, 3, 9, 8), 'xmin is None instead of a number'),
+    (box(None, 3, 9, 8), 'xmin is None instead of a finite number'),
 ])
 def test_wrong_boxes(wrong, message):
   with pytest.raises(ValueError, match=message):
@@ -183,12 +194,15 @@ def test_wrong_boxes(wrong, message):
 
 @pytest.mark.parametrize('objects, message', [
     ([('cow', 1, 2, 3, 4)], "box 1: unknown class name 'cow'"),
+    ([('cat', 1, 'nan', 3, 4)], r'box 1, \(0, nan\) .* needs finite numbers'),
+    ([('cat', 1, 1, 'inf', 4)], 'needs finite numbers'),
     ([('cat', 1, '', 3, 4)], 'box 1: bndbox needs a number each as xmin'),
 ])
 def test_wrong_xml_boxes(objects, message):
-  root, _ = polylines.parse(voc_xml(objects), SIZE)
+  annotation = annotations.Annotation(
+      'a', 'a.xml', annotations.XML, voc_xml(objects))
   with pytest.raises(ValueError, match=message):
-    boxes.in_xml(root, CLASSES)
+    annotations.read(annotation, SIZE, CLASSES)
 
 
 def test_xml_draws_at_its_own_size_if_none_is_given():
@@ -206,12 +220,63 @@ def test_xml_draws_at_its_own_size_if_none_is_given():
     ('{"a": [', 'broken JSON: Expecting value'),
     ('{"a": [], "b": [], "a": []}', "broken JSON: 'a' is there twice"),
     ('[1]', 'holds no JSON object'),
+    ('[' * 100_000, 'broken JSON: maximum recursion depth'),
 ])
 def test_broken_json(tmp_path, text, message):
   path = tmp_path / 'points.json'
   path.write_text(text)
   with pytest.raises(UserError, match=f'points.json .*{message}'):
     annotations.scribbles_by_id(path, '')
+
+
+def damaged_zip(path, method):
+  """A zip whose one file is damaged while the list of files is whole."""
+  with zipfile.ZipFile(path, 'w', method) as archive:
+    archive.writestr('a.xml', voc_xml([('cat', 5, 4, 24, 13)]))
+  content = bytearray(path.read_bytes())
+  content[40:60] = b'\xff' * 20
+  path.write_bytes(content)
+
+
+@pytest.mark.parametrize('method', [
+    zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
+    zipfile.ZIP_LZMA])
+def test_a_zip_with_damaged_data(tmp_path, method):
+  damaged_zip(tmp_path / 'boxes.zip', method)
+  with pytest.raises(UserError, match='boxes.zip is no complete zip file'):
+    annotations.scribbles_by_id(tmp_path / 'boxes.zip', '')
+
+
+def test_a_zip_whose_data_ends_early(tmp_path):
+  path = tmp_path / 'boxes.zip'
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('a.xml', b'<annotation/>')
+  content = bytearray(path.read_bytes())
+  central = content.index(b'PK\x01\x02')
+  for place in (central + 20, central + 24):  # Both of its sizes.
+    content[place:place + 4] = (10_000).to_bytes(4, 'little')
+  path.write_bytes(content)
+  with pytest.raises(UserError, match='boxes.zip is no complete zip file'):
+    annotations.scribbles_by_id(path, '')
+
+
+@pytest.mark.parametrize('name, message', [
+    ('folder', r'a\.xml: .*Is a directory.* Mend these files'),
+    ('points.json', 'Cannot read .*points.json: .*denied'),
+    ('boxes.zip', 'boxes.zip is no complete zip file .*denied')])
+def test_files_that_cant_be_read(tmp_path, monkeypatch, name, message):
+  if name == 'folder':
+    (tmp_path / 'folder/a.xml').mkdir(parents=True)
+  else:
+    (tmp_path / name).touch()
+
+    def refuse(*arguments, **options):
+      raise PermissionError(13, 'Permission denied')  # Root may read all.
+
+    monkeypatch.setattr('io.open', refuse)
+    monkeypatch.setattr('pathlib.Path.read_text', refuse)
+  with pytest.raises(UserError, match=message):
+    annotations.scribbles_by_id(tmp_path / name, '')
 
 
 def test_an_entry_that_is_no_list(tmp_path):

@@ -10,16 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 from PIL import Image
 import pytest
 
+from scribble_jax import panels
 from scribble_jax.data import masks
+from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import __main__ as command
 from scribble_jax.scribbles import deformation
+from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
 from scribble_jax.scribbles import simulation
 from tests.test_annotations import box
@@ -39,6 +44,12 @@ def run(*arguments):
     code = options.run(options)
   return (code, printed.getvalue()) if options.command == 'check' else (
       printed.getvalue())
+
+
+def left_in(folder):
+  """Names of what is there but for the empty files that lock an output."""
+  return [path.name for path in folder.iterdir()
+          if path.suffix != '.lock' or path.stat().st_size]
 
 
 def contents(folder):
@@ -74,6 +85,8 @@ def test_strokes_agree_with_the_masks_and_are_described(dense, tmp_path):
   description = json.loads((output / 'scribbles.json').read_text())
   assert description['command'] == 'simulate' and description['seed'] == 3
   assert description['options']['style'] == 'mixed'
+  assert description['input'] == str(dense)
+  assert description['list'] is description['classes'] is None
   assert re.search(r'images +13 +-', printed)
   assert re.search(r'disagree with the mask \(%\) +0.00', printed)
   assert run('stats', output, '--masks', dense) == printed
@@ -134,6 +147,24 @@ def test_panels_stand_apart_from_the_scribbles(dense, photographs, tmp_path):
   assert not (tmp_path / 'other').exists()
 
 
+def test_the_panels_legend_is_the_users(
+    drawn_root, dense, photographs, tmp_path, monkeypatch):
+  legends = []
+  draw = panels.draw_panels
+  monkeypatch.setattr(panels, 'draw_panels', lambda rows, names: (
+      legends.append(names), draw(rows, names))[1])
+  arguments = 'simulate', dense, tmp_path / 'out', '--images', photographs
+  run(*arguments, '--panels=13')
+  last = max(label for path in dense.iterdir()
+             for label in np.unique(masks.read_mask(path)) if label != 255)
+  assert legends.pop() == ('0 background', *map(str, range(1, last + 1)))
+  run(*arguments, '--panels=1', '--overwrite', '--classes',
+      drawn_root / 'classes.txt')
+  assert legends.pop()[2] == 'spotted_shell'
+  run(*arguments, '--panels=1', '--overwrite', '--classes=voc')
+  assert legends.pop() == VOC_CLASSES
+
+
 def test_bad_masks_are_listed_and_nothing_is_written(root, tmp_path):
   dense = root / 'SegmentationClassAug'
   first, second, *_ = sorted(dense.iterdir())
@@ -145,7 +176,7 @@ def test_bad_masks_are_listed_and_nothing_is_written(root, tmp_path):
   assert head == '2 problems. Mend these files and start again.'
   assert f'{first}: has mode RGB' in lines[0]
   assert f'{second}: cannot identify' in lines[1]
-  assert not list(tmp_path.glob('*out*'))
+  assert left_in(tmp_path) == ['data']
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError()])
@@ -161,7 +192,7 @@ def test_an_interruption_leaves_nothing(dense, tmp_path, monkeypatch, error):
   monkeypatch.setattr(simulation, 'simulate_scribble', simulate_or_die)
   with pytest.raises(type(error)):
     run('simulate', dense, tmp_path / 'out')
-  assert not list(tmp_path.iterdir())
+  assert not left_in(tmp_path)
 
 
 def test_a_list_that_names_something_else(dense, tmp_path):
@@ -212,6 +243,28 @@ def test_a_folder_or_file_of_somebody_else_is_never_replaced(root, tmp_path):
   assert contents(root) == before
 
 
+def test_two_commands_of_one_output_take_turns(tmp_path):
+  refused = []
+
+  def second():
+    try:
+      with outputs.whole_output(tmp_path / 'out', False, {}):
+        refused.append(None)
+    except UserError as error:
+      refused.append(str(error))
+
+  thread = threading.Thread(target=second)
+  with outputs.whole_output(tmp_path / 'out', False, {}) as folder:
+    (folder / 'first.png').touch()
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive() and not refused
+  thread.join()
+  (message,) = refused
+  assert 'out holds an earlier output' in message
+  assert set(contents(tmp_path / 'out')) == {'first.png', 'scribbles.json'}
+
+
 def test_a_place_that_cant_be_written(dense, tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(UserError, match='Cannot write .*Name another folder'):
@@ -222,24 +275,46 @@ def test_a_place_that_cant_be_written(dense, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['shrink', 'drop'])
-def test_deformations_get_ratio_seed_and_id(
-    drawn_root, tmp_path, monkeypatch, name):
-  calls = []
+def test_deformations_are_those_of_training(drawn_root, tmp_path, name):
+  scribbles = drawn_root / 'scribbles'
+  ids = sorted(path.stem for path in scribbles.iterdir())
+  (tmp_path / 'list').write_text('\n'.join(ids[5:2:-1]))
+  expected = {}
+  ratios = {'shrink': 0.0, 'drop': 0.0, name: 0.5}
+  for one in ids:
+    masks.write_mask(tmp_path / 'expected.png', deformation.deform(
+        masks.read_mask(scribbles / f'{one}.png'), **ratios, key=(7, one)))
+    expected[one] = (tmp_path / 'expected.png').read_bytes()
+  assert any(content != (scribbles / f'{one}.png').read_bytes()
+             for one, content in expected.items())
+  for output, chosen, options in (
+      ('one', ids, ['--processes=1']), ('two', ids, ['--processes=2']),
+      ('few', ids[3:6], ['--list', tmp_path / 'list'])):
+    run(name, scribbles, tmp_path / output, '--ratio=0.5', '--seed=7', *options)
+    written = contents(tmp_path / output)
+    del written['scribbles.json']
+    assert written == {f'{one}.png': expected[one] for one in chosen}
 
-  def deform(scribble, **options):
-    calls.append(options)
-    return np.where(scribble == 0, 255, scribble).astype(np.uint8)
 
-  monkeypatch.setattr(deformation, 'deform', deform)
-  run(name, drawn_root / 'scribbles', tmp_path / 'out', '--ratio=0.3',
-      '--seed=7')
-  paths = sorted((drawn_root / 'scribbles').iterdir())
-  ratios = {'shrink': 0.0, 'drop': 0.0, name: 0.3}
-  assert calls == [{**ratios, 'key': (7, path.stem)} for path in paths]
-  for path in paths:
-    before, after = (masks.read_mask(one) for one in (
-        path, tmp_path / 'out' / path.name))
-    np.testing.assert_array_equal(after, np.where(before == 0, 255, before))
+def test_deformed_boxes_are_those_of_training(config, root, tmp_path):
+  ids = (root / config.data.train_list).read_text().split()
+  boxes = root / 'boxes.json'
+  boxes.write_text(json.dumps({
+      name: [box(4, 3, 23, 12), box(30, 20, 40, 40, 'dog')] for name in ids}))
+  run('shrink', boxes, tmp_path / 'out', '--ratio=0.5', '--seed=5', '--images',
+      root / 'JPEGImages')
+  config.data.scribbles = 'boxes.json'
+  for example in sources.list_examples(config.data, True)['train']:
+    maps, _ = sources.load(example, VOC_CLASSES)
+    np.testing.assert_array_equal(
+        masks.read_mask(tmp_path / f'out/{example.id}.png'),
+        deformation.deform(
+            maps.scribble, shrink=0.5, drop=0, key=(5, example.id)))
+  for seed in (0, 5):
+    run('from-boxes', boxes, tmp_path / f'drawn_{seed}', '--seed', seed,
+        '--images', root / 'JPEGImages')
+  assert (contents(tmp_path / 'drawn_0').items()
+          ^ contents(tmp_path / 'drawn_5').items())
 
 
 def test_ratio_0_changes_nothing(drawn_root, tmp_path):
@@ -462,6 +537,13 @@ def start(*arguments):
       text=True, start_new_session=True)
 
 
+@pytest.mark.parametrize('name', ['shrink', 'drop'])
+def test_help_says_what_a_deformation_reads(name, capsys):
+  with pytest.raises(SystemExit):
+    command.make_parser().parse_args([name, '--help'])
+  assert 'Accepts whatever training reads' in capsys.readouterr().out
+
+
 def test_what_every_process_imports_is_light():
   # JAX and TensorFlow would cost each of them seconds.
   subprocess.run([sys.executable, '-c', (
@@ -479,20 +561,24 @@ def test_a_mistake_is_one_line_and_exit_code_1(tmp_path):
   assert line.startswith('error: ') and 'nowhere does not exist' in line
 
 
-def test_ctrl_c_is_one_line_and_leaves_nothing(dense, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_is_one_line_and_leaves_nothing(
+    dense, tmp_path, number):
   process = start('simulate', dense, tmp_path / 'out', '--rounds=4000',
                   '--processes=2')
   deadline = time.monotonic() + 120
   while not list(tmp_path.glob('.out.partial/round_0/*.png')):
     assert time.monotonic() < deadline and process.poll() is None
     time.sleep(0.05)
-  # A terminal sends it to all of the processes.
-  os.killpg(process.pid, signal.SIGINT)
-  _, error = process.communicate()
+  if number == signal.SIGINT:  # A terminal sends it to all of the processes.
+    os.killpg(process.pid, number)
+  else:
+    process.send_signal(number)
+  _, error = process.communicate(timeout=60)  # Workers hold its pipes too.
   assert process.returncode == 130
   assert error.splitlines()[-1] == 'Interrupted. Nothing was written.'
   assert 'Traceback' not in error
-  assert not list(tmp_path.iterdir())
+  assert not left_in(tmp_path)
 
 
 def test_a_process_that_is_killed_is_one_line():

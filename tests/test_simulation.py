@@ -131,6 +131,7 @@ def test_no_background_strokes():
 
 def test_random_numbers_depend_on_id_seed_and_round():
   draws = [seeding.generator(*key).integers(2**60) for key in (
-      (0, 'a'), (0, 'b'), (1, 'a'), (0, 'a', 1))]
-  assert len(set(draws)) == 4
+      (0, 'a'), (0, 'b'), (1, 'a'), (0, 'a', 1), (0, 'a', 0, 'simulate'),
+      (0, 'a', 0, 'boxes'), (0, 'a', 1, 'boxes'))]
+  assert len(set(draws)) == 7
   assert seeding.generator(0, 'a', 0).integers(2**60) == draws[0]

@@ -9,7 +9,7 @@ import pytest
 
 from scribble_jax.data import masks
 from scribble_jax.data import sources
-from scribble_jax.scribbles import polylines
+from scribble_jax.scribbles import annotations
 
 CLASSES = ('background', 'cat', 'dog')
 
@@ -24,18 +24,21 @@ def xml(strokes, width=20, height=10):
           f'<depth>3</depth></size>{polygons}</annotation>').encode()
 
 
+def draw(content, size=(10, 20)):
+  return annotations.read(
+      annotations.Annotation('a', 'a.xml', annotations.XML, content), size,
+      CLASSES)
+
+
 def test_stroke_is_three_pixels_wide():
-  mask = polylines.draw(
-      xml([('dog', [(4, 5), (12, 5)])]), (10, 20), CLASSES)
+  mask = draw(xml([('dog', [(4, 5), (12, 5)])]))
   expected = np.full([10, 20], 255)
   expected[4:7, 4:13] = 2
   np.testing.assert_array_equal(mask, expected)
 
 
 def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():
-  mask = polylines.draw(
-      xml([('cat', [(2, 5), (17, 5)]), ('background', [(10, 5)])]),
-      (10, 20), CLASSES)
+  mask = draw(xml([('cat', [(2, 5), (17, 5)]), ('background', [(10, 5)])]))
   assert (mask[4:7, 9:12] == 0).all()
   assert set(mask[5, 2:9]) | set(mask[5, 12:18]) == {1}
   assert (mask == 0).sum() == 9
@@ -45,12 +48,41 @@ def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():
     (xml([('unicorn', [(1, 1)])]), "unknown class name 'unicorn'"),
     (xml([('cat', [])]), "a stroke of class 'cat' has no point"),
     (xml([], width=21), 'is for 21x10 pixels, its image has 20x10'),
-    (xml([('cat', [('', 1)])]), 'could not convert'),
+    (xml([('cat', [('', 1)])]),
+     r"the point \(, 1\) of a stroke of class 'cat' is no two numbers"),
+    *((xml([('cat', [(4, 5), (x, 5)])]),
+       rf"the point \({x}, 5\) of a stroke of class 'cat' is far outside")
+      for x in ('nan', 'inf', '-1e300')),
+    (xml([('cat', [(4, 5), (5, 'nan')])]), 'is far outside'),
+    (xml([('cat', [(25, 5), (30, 7)])]),
+     r"class 'cat', from \(25, 5\) to \(30, 7\), is outside the image of "
+     '20x10'),
+    (xml([('cat', [(-9, 5)])]), r'from \(-9, 5\) to \(-9, 5\), is outside'),
+    (xml([], width=''), "names '' as the width of its image instead of a num"),
+    (xml([], height='ten'), "names 'ten' as the height of its image"),
     (b'<annotation>', 'broken XML'),
+    (b'<?xml version="1.0" encoding="martian"?><annotation/>',
+     r'broken XML \(unknown encoding: martian'),
+    (b'<?xml version="1.0" encoding="big5"?><annotation/>',
+     r'broken XML \(multi-byte encodings'),
 ])
 def test_broken_xml(broken, message):
   with pytest.raises(ValueError, match=message):
-    polylines.draw(broken, (10, 20), CLASSES)
+    draw(broken)
+
+
+def test_a_stroke_may_leave_the_image_or_cross_it_between_its_points():
+  expected = np.full([10, 20], 255)
+  expected[4:7] = 1
+  for first, last in ((4, 99_999), (-30, 50)):
+    mask = draw(xml([('cat', [(first, 5), (last, 5)])]))
+    np.testing.assert_array_equal(
+        mask[:, max(first, 0):], expected[:, max(first, 0):])
+
+
+def test_an_annotation_of_any_size_has_the_size_of_an_image():
+  with pytest.raises(ValueError, match='more than any image has'):
+    draw(xml([], 10**6, 10**6), None)
 
 
 @pytest.mark.parametrize('palette', [True, False])
@@ -129,6 +161,16 @@ def test_images_may_be_png_or_jpeg(tmp_path, name, mode):
     image.save(path)
   maps, problems = sources.load(sources.Example('image', path), CLASSES)
   assert not problems and maps.size == (10, 20)
+
+
+def test_a_mask_too_large_to_decode_is_a_problem(tmp_path, monkeypatch):
+  image, mask = tmp_path / 'image.jpg', tmp_path / 'mask.png'
+  Image.new('RGB', (4, 4)).save(image)
+  Image.new('L', (100, 100)).save(mask)
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+  maps, (problem,) = sources.load(
+      sources.Example('image', image, ground_truth=mask), CLASSES)
+  assert maps is None and 'mask.png: Image size (10000 pixels)' in problem
 
 
 def test_other_formats_are_a_problem_that_names_the_file(tmp_path):

@@ -6,6 +6,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
+# What reading a damaged or unsuitable file raises.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
+           Image.DecompressionBombError)
 # Pillow's modes that hold one 8-bit index a pixel.
 _INDEX_MODES = ('P', 'L')
 SCRIBBLED_CLASSES = 'scribbled_classes'  # Of a whole image, not of a crop.
@@ -58,8 +61,8 @@ def read_mask(path):
     [H, W] uint8.
 
   Raises:
-    OSError: The file is truncated or no image.
-    ValueError: It holds colours instead of class indices.
+    DAMAGED: The file is truncated or no image, or holds colours instead of
+      class indices.
   """
   with Image.open(path) as image:
     if image.mode not in _INDEX_MODES:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax.data import listings
+from scribble_jax.data import masks
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
@@ -177,8 +178,7 @@ def load(example, class_names):
     with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as decoded:
       decoded.load()
       size = decoded.height, decoded.width
-  except (OSError, SyntaxError, ValueError,
-          Image.DecompressionBombError) as error:
+  except masks.DAMAGED as error:
     return None, [f'{example.image}: truncated or neither JPEG nor PNG '
                   f'({error})']
 
@@ -188,7 +188,7 @@ def load(example, class_names):
       return None
     try:
       return annotations.read(path, size, class_names)
-    except (OSError, SyntaxError, ValueError) as error:
+    except masks.DAMAGED as error:
       problems.append(f'{path}: {error}')
       return None
 

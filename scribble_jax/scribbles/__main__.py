@@ -47,23 +47,22 @@ def _add_command(subparsers, name, run, summary, details=''):
   return parser
 
 
-def _add_output(parser):
+def _add_output(parser, seed='Another one draws other strokes'):
   """Adds what commands that write a folder share."""
   parser.add_argument('output', metavar='OUTPUT',
                       help='Folder to make, whole or not at all.')
   parser.add_argument('--list', metavar='FILE',
                       help='Only the ids that it lists, one a line.')
   parser.add_argument('--seed', type=_natural, default=0, metavar='N',
-                      help='Another one draws other strokes (default '
-                      '%(default)s).')
+                      help=f'{seed} (default %(default)s).')
   parser.add_argument('--overwrite', action='store_true',
                       help='Replace an earlier output of this program.')
 
 
-def _add_classes(parser):
+def _add_classes(parser, default="PASCAL VOC's"):
   parser.add_argument(
-      '--classes', metavar='FILE|voc', help="Class names, one a line, "
-      "background first; PASCAL VOC's by default.")
+      '--classes', metavar='FILE|voc', help='Class names, one a line, '
+      f'background first; {default} by default.')
 
 
 def _add_conversions(subparsers):
@@ -124,7 +123,7 @@ def _add_simulate(subparsers):
   add('--panels', type=_natural, default=0, metavar='N',
       help='Pictures to look at, in OUTPUT/panels; needs --images.')
   add('--images', metavar='DIR', help='Folder of the photographs.')
-  _add_classes(parser)
+  _add_classes(parser, 'for the panels alone, numbers')
 
 
 def _add_deformations(subparsers):
@@ -134,9 +133,13 @@ def _add_deformations(subparsers):
        'Share of its length that each stroke loses; 1 leaves a spot.'),
       ('drop', "Removes strokes, but never an image's last one.",
        'Probability of each stroke to go.')):
-    parser = _add_command(subparsers, name, commands.rewrite, summary)
+    parser = _add_command(
+        subparsers, name, commands.rewrite, summary,
+        'Accepts whatever training reads and writes PNG masks. Points and '
+        'boxes are drawn\nas training draws them, whatever the --seed.')
     parser.add_argument('scribbles', metavar='SCRIBBLES', help=_SCRIBBLES)
-    _add_output(parser)
+    _add_output(parser, 'As config.data.scribble_seed: another one chooses '
+                'other strokes and places')
     parser.add_argument('--ratio', type=_share, required=True, metavar='R',
                         help=ratio)
     _add_sizes(parser)
@@ -203,5 +206,6 @@ _share = _number(float, 0, 1, 'a number from 0 to 1')
 
 
 if __name__ == '__main__':
+  command_line.end_on_sigterm()
   command_line.run(lambda options: options.run(options), parser=make_parser(),
                    interrupted='Nothing was written.')

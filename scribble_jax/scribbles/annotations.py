@@ -6,6 +6,7 @@ points and boxes as JSON. METHOD 9 describes them.
 
 import dataclasses
 import json
+import lzma
 import os
 import zipfile
 
@@ -52,15 +53,24 @@ def scribbles_by_id(path, remedy):
     {id: pathlib.Path of a PNG or Annotation}.
 
   Raises:
-    UserError: Nothing there, or a broken archive or JSON.
+    UserError: Nothing there, a broken archive or JSON, or a file that can't be
+      read.
   """
   if path.is_file():
     return _in_json(path) if path.suffix.lower() == '.json' else _in_zip(path)
   if not path.is_dir():
     raise UserError(f'{path} does not exist. {remedy}')
-  files = listings.files_by_id(path, ('.png',))
+  return _in_folder(path)
+
+
+def _in_folder(path):
+  files, problems = listings.files_by_id(path, ('.png',)), []
   for name, xml in listings.files_by_id(path, ('.xml',)).items():
-    files.setdefault(name, Annotation(name, str(xml), XML, xml.read_bytes()))
+    try:
+      files.setdefault(name, Annotation(name, str(xml), XML, xml.read_bytes()))
+    except OSError as error:
+      problems.append(f'{xml}: {error}')
+  raise_problems(problems, 'Mend these files and start again.')
   return files
 
 
@@ -75,7 +85,8 @@ def _in_zip(path):
           if stem in files:
             problems.append(f'{place}: another file has the same id')
           files[stem] = Annotation(stem, place, XML, archive.read(name))
-  except (zipfile.BadZipFile, RuntimeError) as error:
+  except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
+          RuntimeError) as error:
     raise UserError(f'{path} is no complete zip file ({error}). Copy it '
                     'again, or unpack it and name the folder.') from error
   raise_problems(problems, 'Keep one XML file an id.')
@@ -86,7 +97,10 @@ def _in_json(path):
   try:
     entries = json.loads(path.read_text(encoding='utf-8-sig'),
                          object_pairs_hook=_without_repeats)
-  except ValueError as error:  # No UTF-8 text either.
+  except OSError as error:
+    raise UserError(f'Cannot read {path}: {error}. Name another file.'
+                    ) from error
+  except (ValueError, RecursionError) as error:  # No UTF-8 text either.
     raise UserError(
         f'{path} is broken JSON: {error}. Export it again.') from error
   if not isinstance(entries, dict):
@@ -128,7 +142,7 @@ def read(scribble, size, class_names, seed=0):
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
 
   Raises:
-    OSError: The PNG is truncated or no image.
+    masks.DAMAGED: The PNG is truncated or no image.
     ValueError: Another size, an unknown class, a point outside the image, ...
   """
   if isinstance(scribble, Annotation):

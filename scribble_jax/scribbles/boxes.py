@@ -1,5 +1,6 @@
 """Boxes as scribbles: a stroke across each, others on the background."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -85,13 +86,13 @@ def draw(boxes, size, key):
     [H, W] uint8 classes, 255 where unlabelled.
 
   Raises:
-    ValueError: A box without area or outside the image.
+    ValueError: A box that ends before it begins or is outside the image.
   """
   for number, box in enumerate(boxes, 1):
     _check(box, f'box {number}', size)
   mask = np.full(size, IGNORE_LABEL, np.uint8)
   outside = np.ones(size, bool)
-  area = lambda box: (box.xmax - box.xmin) * (box.ymax - box.ymin)
+  area = lambda box: (box.xmax - box.xmin + 1) * (box.ymax - box.ymin + 1)
   for box in sorted(boxes, key=area, reverse=True):
     left, right = _pixels(box.xmin, box.xmax, size[1])
     top, bottom = _pixels(box.ymin, box.ymax, size[0])
@@ -103,7 +104,7 @@ def draw(boxes, size, key):
       columns, rows = _thin(left, right), _shortened(top, bottom)
     mask[rows, columns] = box.label
   if boxes and outside.any():
-    rng = seeding.generator(*key)
+    rng = seeding.generator(*key, purpose='boxes')
     count = rng.integers(1, simulation.MAX_BACKGROUND_STROKES + 1)
     for stroke in simulation.background_strokes(
         rng, outside, simulation.WIDTH, count):
@@ -113,7 +114,9 @@ def draw(boxes, size, key):
 
 def _check(box, place, size):
   corners = f'({box.xmin:g}, {box.ymin:g}) to ({box.xmax:g}, {box.ymax:g})'
-  if box.xmax <= box.xmin or box.ymax <= box.ymin:
+  if not all(map(math.isfinite, box)):  # XML may name any float.
+    raise ValueError(f'{place}, {corners}, needs finite numbers')
+  if box.xmax < box.xmin or box.ymax < box.ymin:
     raise ValueError(f'{place}, {corners}, has no area')
   if (min(box.xmin, box.ymin) < -TOLERANCE
       or box.xmax > size[1] - 1 + TOLERANCE

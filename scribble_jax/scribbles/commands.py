@@ -14,6 +14,7 @@ from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import annotations
 from scribble_jax.scribbles import deformation
@@ -26,8 +27,6 @@ from scribble_jax.scribbles import statistics
 
 VOC = 'voc'
 _MEND = 'Mend these files and start again.'
-# What a damaged or unsuitable file raises.
-_BAD_INPUT = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def class_names(classes):
@@ -84,7 +83,7 @@ def simulate(options):
   """
   if options.panels and options.images is None:
     raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
-  names = class_names(options.classes)  # Before any work.
+  names = options.classes and class_names(options.classes)  # Before any work.
   files = _listed(listings.files_by_id(pathlib.Path(options.masks), ('.png',)),
                   options.list, options.masks)
   shown = {name: files[name] for name in _spread(list(files), options.panels)}
@@ -96,8 +95,8 @@ def simulate(options):
       'coverage': options.coverage, 'max_parts': options.max_parts,
       'max_background_strokes': options.background_strokes,
       'background_probability': options.background_probability}
-  description = {'command': 'simulate', 'options': strokes,
-                 'rounds': options.rounds, 'seed': options.seed}
+  description = _description(options, options.masks, strokes) | {
+      'rounds': options.rounds}
   with outputs.whole_output(
       options.output, options.overwrite, description) as folder:
     for name in rounds:
@@ -116,15 +115,22 @@ def simulate(options):
   print(statistics.table(statistics.summarise(measured)))
 
 
+def _description(options, source, numbers):
+  """Returns what a folder is made by and of; see outputs.whole_output."""
+  return {'command': options.command, 'options': numbers, 'seed': options.seed,
+          'input': source, 'list': options.list, 'images': options.images,
+          'classes': options.classes}
+
+
 def _simulate_one(task, folders, seed, strokes):
   """Draws and writes one round of one image; returns Measures, problem."""
   name, path, number = task
   try:
     mask = masks.read_mask(path)
-  except _BAD_INPUT as error:
+  except masks.DAMAGED as error:
     return None, f'{path}: {error}'
   scribble = simulation.simulate_scribble(
-      seeding.generator(seed, name, number), mask, **strokes)
+      seeding.generator(seed, name, number, 'simulate'), mask, **strokes)
   masks.write_mask(folders[number] / f'{name}.png', scribble)
   return measures.measure(name, scribble, mask), None
 
@@ -136,14 +142,21 @@ def _spread(ids, count):
 
 
 def _panels(files, photographs, folder, names):
-  """Returns a picture of examples: photograph, strokes and mask."""
+  """Returns a picture of examples: photograph, strokes and mask.
+
+  Args:
+    files: {id: path of a mask}.
+    photographs: {id: path}.
+    folder: Of the strokes.
+    names: Of the classes, background first; None: their numbers.
+  """
   rows = []
   for name, path in files.items():
     mask = masks.read_mask(path)
     try:
       with Image.open(photographs[name]) as image:
         image = images.as_rgb(image)
-    except _BAD_INPUT as error:
+    except masks.DAMAGED as error:
       raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
                       '--panels.') from error
     if image.shape[:2] != mask.shape:
@@ -151,7 +164,14 @@ def _panels(files, photographs, folder, names):
                       'the folder of the photographs by --images.')
     rows.append({'image': image, 'ground_truth': mask,
                  'scribble': masks.read_mask(folder / f'{name}.png')})
-  return panels.draw_panels(rows, names)
+  return panels.draw_panels(rows, names or _numbers(rows))
+
+
+def _numbers(rows):
+  """Returns the classes' numbers as names, up to the last one of the masks."""
+  last = max((int(label) for row in rows for label in np.unique(
+      row['ground_truth']) if label != IGNORE_LABEL), default=0)
+  return ('0 background', *map(str, range(1, last + 1)))
 
 
 def rewrite(options):
@@ -172,13 +192,15 @@ def rewrite(options):
   photographs = _images_of(files, options.images)
   ratios = {key: options.ratio if options.command == key else 0.0
             for key in ('shrink', 'drop')}
-  description = {'command': options.command, 'options': ratios,
-                 'seed': options.seed}
+  description = _description(options, options.scribbles, ratios)
+  # What is deformed is drawn as in training; --seed is the deformation's.
+  drawing_seed = options.seed if options.kinds else 0
   with outputs.whole_output(
       options.output, options.overwrite, description) as folder:
     write = functools.partial(
         _rewrite_one, folder=folder, classes=class_names(options.classes),
-        any_index=options.classes is None, seed=options.seed, **ratios)
+        any_index=options.classes is None, drawing_seed=drawing_seed,
+        seed=options.seed, **ratios)
     tasks = [(scribble, name, photographs[name])
              for name, scribble in files.items()]
     _collect(parallel.map_tasks(
@@ -193,11 +215,12 @@ def _check_kinds(files, kinds, command):
   raise_problems(problems, f'{command} is for other files; see --help.')
 
 
-def _rewrite_one(task, folder, classes, any_index, seed, shrink, drop):
+def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, shrink,
+                 drop):
   """Reads, deforms and writes one scribble; returns None, problem."""
   try:
-    scribble = _read(task, classes, any_index, seed)
-  except _BAD_INPUT as error:
+    scribble = _read(task, classes, any_index, drawing_seed)
+  except masks.DAMAGED as error:
     return None, f'{task[0]}: {error}'
   name = task[1]
   if shrink or drop:
@@ -211,7 +234,7 @@ def _read(task, classes, any_index, seed=0):
   """Returns the mask of a task: (scribble, id, image path or None)."""
   scribble, _, image = task
   if any_index and isinstance(scribble, pathlib.Path):
-    classes = range(simulation.IGNORE_LABEL)
+    classes = range(IGNORE_LABEL)
   return annotations.read(scribble, image and _size(image), classes, seed)
 
 
@@ -219,7 +242,7 @@ def _size(path):
   try:
     with Image.open(path) as image:
       return image.height, image.width
-  except _BAD_INPUT as error:
+  except masks.DAMAGED as error:
     raise ValueError(f'its image {path}: {error}') from error
 
 
@@ -273,5 +296,5 @@ def _measure_one(task, dense, classes, any_index):
       raise ValueError(f'is {drawn.shape[1]}x{drawn.shape[0]} pixels, its mask '
                        f'{mask.shape[1]}x{mask.shape[0]}')
     return measures.measure(name, drawn, mask), None
-  except _BAD_INPUT as error:
+  except masks.DAMAGED as error:
     return None, f'{scribble}: {error}'

@@ -9,29 +9,34 @@ from scribble_jax.errors import UserError
 
 DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
 # Counts the changes of what the commands draw from the same input.
-VERSION = 1
+VERSION = 2
 
 
 @contextlib.contextmanager
 def whole_output(path, overwrite, description):
   """Yields an empty folder that replaces `path` when the block ends well.
 
+  Another process that makes the same folder waits until this one is done.
+
   Args:
     path: Folder to make.
     overwrite: Whether it may replace what an earlier run has written there.
-    description: Dict that says how its files are made, for DESCRIPTION.
+    description: Dict that says how its files are made and of what, for
+      DESCRIPTION.
 
   Raises:
     UserError: `path` holds something else or can't be written.
   """
   path = pathlib.Path(path)
   try:
-    _check(path, overwrite)
-    with atomic.whole_folder(path) as folder:
-      yield folder
-      written = {'version': VERSION, **description,
-                 'files': len(_files(folder))}
-      (folder / DESCRIPTION).write_text(json.dumps(written, indent=2) + '\n')
+    _check(path, overwrite)  # Before any waiting, too.
+    with atomic.only_one_process(path):
+      _check(path, overwrite)
+      with atomic.whole_folder(path) as folder:
+        yield folder
+        written = {'version': VERSION, **description,
+                   'files': len(_files(folder))}
+        (folder / DESCRIPTION).write_text(json.dumps(written, indent=2) + '\n')
   except OSError as error:
     raise UserError(f'Cannot write {path}: {error}. Name another folder.'
                     ) from error

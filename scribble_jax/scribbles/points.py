@@ -1,5 +1,8 @@
 """Points as scribbles: a dot on each (METHOD 9)."""
 
+import math
+import reprlib
+
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
@@ -49,15 +52,17 @@ def class_index(item, place, class_names):
     ValueError: There is no such class.
   """
   if not isinstance(item, dict):
-    raise ValueError(f'{place} is {item!r} instead of an object')
+    raise ValueError(f'{place} is {reprlib.repr(item)} instead of an '
+                     'object')
   label = item.get('cls')
   if isinstance(label, str) and label in class_names:
     return class_names.index(label)
   if (isinstance(label, int) and not isinstance(label, bool)
       and 0 <= label < len(class_names)):
     return label
-  raise ValueError(f'{place}: unknown class {label!r}; "cls" is a name of the '
-                   f'class list or an index from 0 to {len(class_names) - 1}')
+  raise ValueError(f'{place}: unknown class {reprlib.repr(label)}; "cls" is a '
+                   'name of the class list or an index from 0 to '
+                   f'{len(class_names) - 1}')
 
 
 def coordinate(item, key, place):
@@ -69,10 +74,14 @@ def coordinate(item, key, place):
     place: What to call it in messages.
 
   Raises:
-    ValueError: It is missing or no number.
+    ValueError: It is missing, no number or too large.
   """
   value = item.get(key)
-  if (isinstance(value, bool) or not isinstance(value, int | float)
-      or not np.isfinite(value)):
-    raise ValueError(f'{place}: {key} is {value!r} instead of a number')
-  return value
+  if isinstance(value, int | float) and not isinstance(value, bool):
+    try:
+      if math.isfinite(value):
+        return value
+    except OverflowError:  # An integer that no float can hold.
+      pass
+  raise ValueError(f'{place}: {key} is {reprlib.repr(value)} instead of a '
+                   'finite number')

@@ -1,5 +1,6 @@
 """ScribbleSup's own annotations: strokes as XML polylines (METHOD 9)."""
 
+import reprlib
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -9,23 +10,9 @@ from PIL import ImageDraw
 from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
-
-
-def draw(xml, size, class_names):
-  """Draws ScribbleSup's strokes, 3 pixels wide, in the file's order.
-
-  Args:
-    xml: Contents of the file (METHOD 9).
-    size: (height, width) of the image in pixels; None: as the file says.
-    class_names: Names that a stroke's tag may have.
-
-  Returns:
-    [H, W] uint8 classes, 255 where unlabelled.
-
-  Raises:
-    ValueError: Broken XML, another size, an unknown class, no point.
-  """
-  return draw_strokes(*parse(xml, size), class_names)
+# Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
+_FARTHEST = 100_000
+_MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow reads no larger image.
 
 
 def parse(xml, size):
@@ -39,36 +26,87 @@ def parse(xml, size):
     The root element, and the (height, width) that the file names.
 
   Raises:
-    ValueError: Broken XML or another size.
+    ValueError: Broken XML, or another size or none.
   """
   try:
     root = ElementTree.fromstring(xml)
-  except ElementTree.ParseError as error:
+  except (ElementTree.ParseError, LookupError, ValueError) as error:
+    # The last two are an encoding's that Python lacks or cannot mix with XML.
     raise ValueError(f'broken XML ({error})') from None
-  named_size = tuple(int(root.findtext(f'size/{side}', '0'))
-                     for side in ('height', 'width'))
-  if min(named_size) < 1 and size is None:
+  named_size = _side(root, 'height'), _side(root, 'width')
+  if size is None and min(named_size) < 1:
     raise ValueError('names no size of its image')
+  if size is None and named_size[0] * named_size[1] > _MAX_PIXELS:
+    raise ValueError('names a size of more than any image has')
   if size is not None and named_size != tuple(size):
     raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
                      f'image has {size[1]}x{size[0]}')
   return root, named_size
 
 
+def _side(root, side):
+  """Returns the height or width that a file names, 0 if it names none."""
+  text = root.findtext(f'size/{side}', '0')
+  try:
+    return int(text)
+  except ValueError:
+    raise ValueError(f'names {reprlib.repr(text)} as the {side} of its image '
+                     'instead of a number of pixels') from None
+
+
 def draw_strokes(root, size, class_names):
-  """Draws the strokes of a parsed file; see `draw`."""
+  """Draws ScribbleSup's strokes, 3 pixels wide, in the file's order.
+
+  Args:
+    root: Element of a parsed file (METHOD 9).
+    size: (height, width) of the image in pixels.
+    class_names: Names that a stroke's tag may have.
+
+  Returns:
+    [H, W] uint8 classes, 255 where unlabelled.
+
+  Raises:
+    ValueError: A stroke of an unknown class, without points, with coordinates
+      that are no numbers, or outside the image.
+  """
   mask = Image.new('L', (size[1], size[0]), IGNORE_LABEL)
   canvas = ImageDraw.Draw(mask)
   for polygon in root.iter('polygon'):
     tag = polygon.findtext('tag', '').strip()
     if tag not in class_names:
       raise ValueError(f'unknown class name {tag!r}')
-    points = [(float(point.findtext('X', '')), float(point.findtext('Y', '')))
-              for point in polygon.iter('point')]
+    points = [_point(point, tag) for point in polygon.iter('point')]
     if not points:
       raise ValueError(f'a stroke of class {tag!r} has no point')
+    if not _is_inside(points, size):
+      (x, y), (last_x, last_y) = points[0], points[-1]
+      raise ValueError(f'a stroke of class {tag!r}, from ({x:g}, {y:g}) to '
+                       f'({last_x:g}, {last_y:g}), is outside the image of '
+                       f'{size[1]}x{size[0]} pixels')
     _draw_stroke(canvas, points, class_names.index(tag))
   return np.asarray(mask)
+
+
+def _point(point, tag):
+  """Returns the (x, y) of an element, which Pillow can draw."""
+  texts = point.findtext('X', ''), point.findtext('Y', '')
+  place = f'({", ".join(texts)}) of a stroke of class {tag!r}'
+  try:
+    x, y = map(float, texts)
+  except ValueError:
+    raise ValueError(f'the point {place} is no two numbers') from None
+  if not (abs(x) <= _FARTHEST and abs(y) <= _FARTHEST):  # So is NaN.
+    raise ValueError(f'the point {place} is far outside of any image')
+  return x, y
+
+
+def _is_inside(points, size):
+  """Whether a stroke has a pixel in the image, if only between its points."""
+  if any(0 <= x < size[1] and 0 <= y < size[0] for x, y in points):
+    return True
+  alone = Image.new('L', (size[1], size[0]))
+  _draw_stroke(ImageDraw.Draw(alone), points, 1)
+  return alone.getbbox() is not None
 
 
 def _draw_stroke(canvas, points, label):

@@ -9,8 +9,6 @@ runs are skipped and interrupted ones go on; a failed one is reported and the
 rest go on. At the end WORKDIR/report shows what it came to.
 """
 
-import signal
-
 from absl import flags
 
 from scribble_jax import command_line
@@ -22,8 +20,7 @@ from scribble_jax.sweep import runner
 def main(argv):
   """Runs what is missing; 1 if a run failed."""
   del argv
-  # Schedulers send SIGTERM; the runs must end too, with a checkpoint.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  command_line.end_on_sigterm()  # The runs must end too, with a checkpoint.
   sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value, _SET.value,
                        reused=_REUSE.value, evaluate=_EVALUATE.value)
   chosen = points.choose(_CONFIG.value.points, _ONLY.value)
