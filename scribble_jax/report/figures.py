@@ -14,7 +14,7 @@ _MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
 
 @drawing.styled
 def miou_bars(rows, reference):
-  """Draws the mIoU of points as bars, and how far they are from one of them.
+  """Draws the mIoU of settings as bars, and how far they are from one of them.
 
   Args:
     rows: [(label, Spread in per cent, or None without a result)].
@@ -77,7 +77,7 @@ def axis_plot(lines, label, logarithmic):
   xs = axes_lib.positions(lines)
   styles = zip(lines, drawing.line_styles(), strict=False)
   for i, (line, style) in enumerate(styles):
-    spreads = [(x, point.miou) for x, point in line.points.items()]
+    spreads = [(x, setting.miou) for x, setting in line.settings.items()]
     where = [x for x, _ in spreads]
     panel.plot(where, [spread.mean for _, spread in spreads],
                label=drawing.short(line.label), linewidth=1.8,
@@ -194,7 +194,7 @@ def iou_bars(iou):
 
 @drawing.styled
 def iou_map(rows, class_names):
-  """Draws the IoU of several points as a map of points by classes.
+  """Draws the IoU of several settings as a map of settings by classes.
 
   Args:
     rows: [(label, {class: IoU in per cent or None})].

@@ -1,4 +1,4 @@
-"""Studies: the points of a sweep, or runs side by side; means and spreads."""
+"""Studies: the settings of a sweep, or runs side by side; means and spreads."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from scribble_jax.report import runs as runs_lib
 
 
 class Spread(NamedTuple):
-  """What the seeds of a point came to.
+  """What the seeds of a setting came to.
 
   Attributes:
     mean: Of the values, as the others in their unit.
@@ -44,13 +44,13 @@ class Unfinished(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
-  """One setting, trained once a seed.
+class Setting:
+  """One setting of a sweep (what its config calls a point), once a seed.
 
   Attributes:
     label: What the page calls it.
     series: Line of a plot that it belongs to.
-    axes: {axis name: x}; {} for a point of an ablation.
+    axes: {axis name: x}; {} for a setting of an ablation.
     runs: Finished ones.
     seeds: Of `runs`.
     unfinished: The others.
@@ -85,15 +85,15 @@ class Study:
 
   Attributes:
     title: Of the chapter.
-    points: At least one of them with a finished run.
-    is_sweep: False for runs that were named one by one, each a point.
+    settings: At least one of them with a finished run.
+    is_sweep: False for runs that were named one by one, each a setting.
     question: What a sweep is to answer; ''.
     command: Of a sweep, as a list; None.
     axis_labels: {axis name: with which unit it is labelled}.
     log_axes: Names of axes with a logarithmic scale.
   """
   title: str
-  points: tuple[Point, ...]
+  settings: tuple[Setting, ...]
   is_sweep: bool = False
   question: str = ''
   command: list[str] | None = None
@@ -102,24 +102,24 @@ class Study:
 
   @property
   def runs(self):
-    """The finished runs of all points."""
-    return [run for point in self.points for run in point.runs]
+    """The finished runs of all settings."""
+    return [run for setting in self.settings for run in setting.runs]
 
   @property
   def finished(self):
-    """The points with at least one finished run."""
-    return [point for point in self.points if point.runs]
+    """The settings with at least one finished run."""
+    return [setting for setting in self.settings if setting.runs]
 
   @property
   def best(self):
-    """The point of the highest mean mIoU."""
-    return max(self.finished, key=lambda point: point.miou.mean)
+    """The setting of the highest mean mIoU."""
+    return max(self.finished, key=lambda setting: setting.miou.mean)
 
   @property
   def axes(self):
-    """Names of the axes, in the order of the points."""
+    """Names of the axes, in the order of the settings."""
     return list(dict.fromkeys(
-        axis for point in self.points for axis in point.axes))
+        axis for setting in self.settings for axis in setting.axes))
 
   def axis_label(self, axis):
     """Returns what to write along an axis."""
@@ -127,11 +127,11 @@ class Study:
 
 
 def study_of_runs(folders):
-  """Returns a Study with a point for each run; UserError as `read_runs`."""
+  """Returns a Study with a setting for each run; UserError as `read_runs`."""
   runs = runs_lib.read_runs(folders)
   title = runs[0].name if len(runs) == 1 else f'{len(runs)} runs'
   return Study(title, tuple(
-      Point(run.name, run.name, {}, (run,), (run.config.get('seed', 0),))
+      Setting(run.name, run.name, {}, (run,), (run.config.get('seed', 0),))
       for run in runs))
 
 
@@ -151,30 +151,32 @@ def read_sweep(folder):
   sweep = runs_lib.read_json(path)
   try:
     seeds = [int(seed) for seed in sweep['seeds']]
-    points = [_read_point(folder, entry, seeds) for entry in sweep['points']]
+    settings = [_read_setting(folder, entry, seeds)
+                for entry in sweep['points']]
   except (KeyError, TypeError, ValueError, AttributeError) as error:
     raise UserError(f'{path} describes no sweep ({error!r}). Start the sweep '
                     'again.') from error
-  finished = [run for point in points for run in point.runs]
+  finished = [run for setting in settings for run in setting.runs]
   if not finished:
-    states = [entry.state for point in points for entry in point.unfinished]
+    states = [entry.state for setting in settings
+              for entry in setting.unfinished]
     counts = ', '.join(f'{states.count(state)} {state}'
                        for state in dict.fromkeys(states))
-    raise UserError(f'{folder} has no finished run yet ({counts or "no points"}'
-                    '). Go on with the sweep first.')
+    raise UserError(f'{folder} has no finished run yet '
+                    f'({counts or "no points"}). Go on with the sweep first.')
   alike = {run.folder: run for run in runs_lib.measured_alike(finished)}
   return Study(
       str(sweep.get('title') or runs_lib.names([folder])[0]),
       tuple(dataclasses.replace(
-          point, runs=tuple(alike[run.folder] for run in point.runs))
-            for point in points),
+          setting, runs=tuple(alike[run.folder] for run in setting.runs))
+            for setting in settings),
       is_sweep=True, question=str(sweep.get('question') or ''),
       command=sweep.get('command'), axis_labels=sweep.get('axis_labels') or {},
       log_axes=tuple(sweep.get('log_axes') or ()))
 
 
-def _read_point(folder, entry, seeds):
-  """Returns a Point with whichever runs are finished."""
+def _read_setting(folder, entry, seeds):
+  """Returns a Setting with whichever runs are finished."""
   label = str(entry.get('label') or entry['name'])
   finished, unfinished = {}, []
   for seed in seeds:
@@ -186,8 +188,8 @@ def _read_point(folder, entry, seeds):
       unfinished.append(_unfinished(path, seed))
   axes = {str(axis): float(x) for axis, x in (entry.get('axes') or {}).items()}
   if not all(map(math.isfinite, axes.values())):
-    raise ValueError(f'point {label!r} lies at {axes}')
-  return Point(label, str(entry.get('series') or label), axes,
+    raise ValueError(f'setting {label!r} lies at {axes}')
+  return Setting(label, str(entry.get('series') or label), axes,
                tuple(finished.values()), tuple(finished), tuple(unfinished))
 
 
