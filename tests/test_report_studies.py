@@ -80,11 +80,12 @@ def test_results_of_a_partial_sweep(partial_report):
   text, folder = partial_report
   rows = rows_of(folder, 'results.csv')
   assert [row[1:] for row in rows[1:]] == [
-      ['2 of 2', '72.00', '70.00', '74.00', '2.83', ''],
-      ['2 of 2', '63.00', '60.00', '66.00', '4.24', '-9.00'],
-      ['1 of 2', '60.00', '60.00', '60.00', '', '-12.00'],
-      ['2 of 2', '35.00', '30.00', '40.00', '7.07', '-37.00'],
-      ['0 of 2', '', '', '', '', '']]
+      ['2 of 2', '72.00', '2.83', '', '', '70.00', '74.00'],
+      ['2 of 2', '63.00', '4.24', '-9.00', '7.07', '66.00', '60.00'],
+      ['1 of 2', '60.00', '', '-10.00', '', '60.00', ''],
+      ['2 of 2', '35.00', '7.07', '-37.00', '4.24', '30.00', '40.00'],
+      ['0 of 2', '', '', '', '', '', '']]
+  assert rows[0][-2:] == ['Seed 0', 'Seed 1']
   assert [row[1:] for row in rows_of(folder, 'unfinished.csv')[1:]] == [
       ['1', 'failed', f'loss is nan {HOSTILE} (exit code 1) Log: x.log'],
       ['0', 'not finished', 'at step 400 of 1,200'],
@@ -98,15 +99,17 @@ def test_axes_of_a_partial_sweep(partial_report):
   _, folder = partial_report
   rows = rows_of(folder, 'robustness_shrink.csv')
   assert rows[1:] == [
-      ['0', '72.00', '2.83', '60.00', '', '-12.00'],
-      ['1', '63.00', '4.24', '35.00', '7.07', '-28.00']]
+      ['0', '72.00', '2.83', '60.00', '', '-10.00', ''],
+      ['1', '63.00', '4.24', '35.00', '7.07', '-28.00', '11.31']]
   assert rows_of(folder, 'robustness_shrink_ends.csv')[1:] == [
-      ['full', '72.00', '63.00', '9.00'], [HOSTILE, '60.00', '35.00', '25.00']]
+      ['full', '2', '72.00', '63.00', '9.00', '7.07'],
+      [HOSTILE, '1', '60.00', '30.00', '30.00', '']]
   # The other end of this axis has no result yet.
   assert rows_of(folder, 'robustness_drop.csv')[1:] == [['0', '72.00', '2.83']]
   assert not (folder / 'robustness_drop_ends.csv').exists()
   shown = ' '.join(parsed(folder).texts)
   assert '72.00 → 63.00 % (-9.00 points)' in shown
+  assert '60.00 → 30.00 % (-30.00 points over 1 common seed)' in shown
 
 
 def test_only_what_differs_is_listed(partial_report):
@@ -131,14 +134,6 @@ def test_sweep_without_any_result(tmp_path):
     write_report([tmp_path])
 
 
-def test_figures_of_one_sweep_are_all_of_one_kind(tmp_path):
-  write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
-  write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (50.0, 60.0)
-  write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (90.0, 70.0)
-
-
 def test_run_of_a_sweep_counts_once_it_was_trained_to_its_end(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
   write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
@@ -152,7 +147,8 @@ def test_times_of_a_sweep_are_added_up(tmp_path):
   for seed, seconds in enumerate((3600, 60, None)):
     write_json(tmp_path / f'a/seed_{seed}/run.json', {'seconds': seconds})
   text, = summaries.whole_time(studies.read_sweep(tmp_path))
-  assert text.startswith('2 runs trained for 1:01:00 in all, 0:30:30 in the')
+  assert text.startswith('The training of stage 2 took 1:01:00 in 2 runs with')
+  assert ' 0:30:30 in the median' in text
 
 
 def test_iou_of_a_point_is_the_mean_over_the_seeds_that_have_the_class():
@@ -245,11 +241,11 @@ def test_tables_are_the_same_in_the_page_and_beside_it(
 def test_figures_are_the_same_in_the_page_and_beside_it(partial_report):
   _, folder = partial_report
   shown = parsed(folder)
-  figures = [path for path in folder.glob('*.png')
-             if not path.stem.endswith('_table')]
-  assert {path.name for path in figures} >= {
+  drawn = [path for path in folder.glob('*.png')
+           if not path.stem.endswith('_table')]
+  assert {path.name for path in drawn} >= {
       'robustness_shrink.png', 'robustness_drop.png', 'iou.png'}
-  for path in figures:
+  for path in drawn:
     with Image.open(path) as image:
       assert image.width > 800  # Sharp on dense screens.
     data = base64.b64encode(path.read_bytes()).decode()
@@ -269,7 +265,9 @@ def test_everything_that_a_run_left_is_shown(run_report):
   shown = parsed(folder)
   texts = ' '.join(shown.texts)
   assert f"scribble_jax.main '{HOSTILE[:8]}" in texts  # Ready for a shell.
-  assert '1:02:03' in texts and '2024-02-20 10:00' in texts
+  times = dict(zip(*rows_of(folder, 'times.csv'), strict=True))
+  assert times['Training of stage 2'] == '1:02:03' and times['Starts'] == '3'
+  assert '2024-02-20 10:00' in texts
   for name in ('train', 'val', 'best', 'worst'):
     picture = (folder.parent / f'panels_{name}.png').read_bytes()
     data = f'data:image/png;base64,{base64.b64encode(picture).decode()}'

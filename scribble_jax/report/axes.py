@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from scribble_jax.report.studies import Setting
+from scribble_jax.report.studies import pair
 
 
 class Line(NamedTuple):
@@ -59,18 +60,17 @@ def positions(found):
 
 
 def ends(found):
-  """Returns [(label, mIoU at the smallest x, mIoU at the largest x)].
+  """Returns [(label, Pair of the smallest and the largest x)].
 
   Args:
     found: Lines of one axis.
 
   Returns:
-    Of the lines that have both ends; per cent, means over the seeds.
+    Of the lines that have both ends; None for ends without a common seed.
   """
   xs = positions(found)
   if len(xs) < 2:
     return []
-  return [(line.label, line.settings[xs[0]].miou.mean,
-           line.settings[xs[-1]].miou.mean)
+  return [(line.label, pair(line.settings[xs[0]], line.settings[xs[-1]]))
           for line in found
           if xs[0] in line.settings and xs[-1] in line.settings]

@@ -108,6 +108,8 @@ class Chapter:
 
   def _results(self):
     content = self._table('results', outcomes.results(self._study))
+    if note := outcomes.seeds_note(self._study):
+      content += page.paragraph(note, 'note')
     lacking = outcomes.unfinished(self._study)
     if lacking.rows:
       content += page.heading('Runs that are missing', 3)
@@ -148,10 +150,12 @@ class Chapter:
     settings = [setting for setting in self._study.settings if not setting.axes]
     if len(settings) < 2 or not any(setting.runs for setting in settings):
       return
-    with_reference = self._study.is_sweep and settings[0].runs
+    first = settings[0]
+    with_reference = self._study.is_sweep and first.runs
     figure = figures.miou_bars(
         [(setting.label, setting.miou) for setting in settings],
-        0 if with_reference else None)
+        first.label if with_reference else None,
+        [setting.minus(first) for setting in settings])
     content = self._figure('miou', figure, 'mIoU as bars; figures: Results')
     if any(len(setting.runs) > 1 for setting in settings):
       content += page.paragraph('Bars: means over the seeds. Dots: single '

@@ -27,23 +27,38 @@ def _run_results(study):
 
 
 def _sweep_results(study):
-  first = study.settings[0]
+  first, seeds = study.settings[0], study.seeds
   rows = []
   for setting in study.settings:
     total = len(setting.runs) + len(setting.unfinished)
-    done, miou = f'{len(setting.runs)} of {total}', setting.miou
-    if miou is None:
-      rows.append((setting.label, done, *[''] * 5))
-      continue
-    difference = (None if first.miou is None or setting is first
-                  else miou.mean - first.miou.mean)
+    miou, found = setting.miou, setting.by_seed
     rows.append((
-        setting.label, done, number(miou.mean), number(miou.low),
-        number(miou.high), number(miou.deviation), signed(difference)))
+        setting.label, f'{len(setting.runs)} of {total}', *_mean(miou),
+        *_mean(None if setting is first else setting.minus(first), signed),
+        *(number(found.get(seed)) for seed in seeds)))
   return Table(
-      ('Setting', 'Seeds done', 'Mean mIoU (%)', 'Lowest seed', 'Highest seed',
-       'Std. dev. (points)', 'Difference to the first (points)'),
+      ('Setting', 'Seeds done', 'Mean mIoU (%)', 'Std. dev. (points)',
+       'Difference to the first (points)', 'Its std. dev. (points)',
+       *(f'Seed {seed}' for seed in seeds)),
       tuple(rows), _best_of_several(study))
+
+
+def _mean(spread, form=number):
+  """Returns mean and standard deviation as texts; '' for what there is none."""
+  return (form(spread and spread.mean), number(spread and spread.deviation))
+
+
+def seeds_note(study):
+  """Returns how to read means and spreads over seeds, '' for single seeds."""
+  if not study.is_sweep or len(study.seeds) < 2:
+    return ''
+  note = ('Differences are taken seed by seed, over the seeds that both '
+          'settings have finished.')
+  if study.same_inputs:
+    note += (' Seeds vary the training of stage 2 (initial weights, order, '
+             'augmentation); generated pseudo-labels and deformations are the '
+             'same for all seeds.')
+  return note
 
 
 def _best_of_several(study):
@@ -69,11 +84,12 @@ def findings(study):
                      f'{worst.miou.mean:.2f} %.')
   others = [setting for setting in finished if setting is not first]
   if not study.axes and first.runs and others:
-    gaps = {setting.label: setting.miou.mean - first.miou.mean
-            for setting in others}
-    furthest = max(gaps, key=lambda label: abs(gaps[label]))
-    sentences.append(f'Furthest from {first.label}: {furthest}, '
-                     f'by {gaps[furthest]:+.2f} points.')
+    gaps = {setting.label: gap.mean for setting in others
+            if (gap := setting.minus(first))}
+    furthest = max(gaps, key=lambda label: abs(gaps[label]), default=None)
+    if furthest is not None:
+      sentences.append(f'Furthest from {first.label}: {furthest}, '
+                       f'by {gaps[furthest]:+.2f} points.')
   ranges = [setting.miou.high - setting.miou.low for setting in finished
             if len(setting.runs) > 1]
   if ranges:
@@ -85,13 +101,21 @@ def findings(study):
 def _along(study, axis):
   """Returns what the lines of an axis lose from end to end, '' without ends."""
   found = axes.lines(study, axis)
-  changes = [f'{label} {start:.2f} → {end:.2f} % ({end - start:+.2f} points)'
-             for label, start, end in axes.ends(found)]
+  changes = [f'{label} {ends.first.mean:.2f} → {ends.second.mean:.2f} % '
+             f'({ends.difference.mean:+.2f} points{_over(ends)})'
+             for label, ends in axes.ends(found) if ends]
   if not changes:
     return ''
   xs = axes.positions(found)
   return (f'{study.axis_label(axis)} from {xs[0]:.4g} to {xs[-1]:.4g}: '
           f'{"; ".join(changes)}.')
+
+
+def _over(ends):
+  """Returns over which seeds a Pair is, if not over all."""
+  count = len(ends.difference.values)
+  return (f' over {count} common seed{"s" * (count > 1)}'
+          if ends.is_partial else '')
 
 
 def along_axis(study, axis, lines):
@@ -101,19 +125,18 @@ def along_axis(study, axis, lines):
   columns = [study.axis_label(axis)]
   for line in lines:
     columns += [f'{line.label} (%)'] + ['std. dev.'] * several
-  columns += [f'{line.label} minus {lines[0].label} (points)'
-              for line in lines[1:]]
+  for line in lines[1:]:
+    columns += ([f'{line.label} minus {lines[0].label} (points)']
+                + ['its std. dev.'] * several)
   rows = []
   for x in axes.positions(lines):
-    spreads = [line.settings[x].miou if x in line.settings else None
-               for line in lines]
+    settings = [line.settings.get(x) for line in lines]
     row = [f'{x:.6g}']
-    for spread in spreads:
-      row += [number(spread and spread.mean)]
-      row += [number(spread and spread.deviation)] * several
-    row += [signed(spread.mean - spreads[0].mean
-                   if spread and spreads[0] else None)
-            for spread in spreads[1:]]
+    for setting in settings:
+      row += _mean(setting and setting.miou)[:1 + several]
+    for setting in settings[1:]:
+      gap = setting and settings[0] and setting.minus(settings[0])
+      row += _mean(gap, signed)[:1 + several]
     rows.append(tuple(row))
   return Table(tuple(columns), tuple(rows))
 
@@ -125,13 +148,22 @@ def between_ends(lines):
     lines: Of one axis.
 
   Returns:
-    A Table, or None unless two lines have both ends.
+    A Table over the seeds that both ends have finished, or None unless two
+    lines have both ends.
   """
   found, xs = axes.ends(lines), axes.positions(lines)
   if len(found) < 2:
     return None
   return Table(
-      ('Series', f'mIoU at {xs[0]:.4g} (%)', f'mIoU at {xs[-1]:.4g} (%)',
-       'Loss (points)'),
-      tuple((label, number(start), number(end), number(start - end))
-            for label, start, end in found))
+      ('Series', 'Common seeds', f'mIoU at {xs[0]:.4g} (%)',
+       f'mIoU at {xs[-1]:.4g} (%)', 'Loss (points)', 'Its std. dev. (points)'),
+      tuple((label, *_loss(ends)) for label, ends in found))
+
+
+def _loss(ends):
+  """Returns the cells of a Pair, or of None."""
+  if ends is None:
+    return ('0', *[''] * 4)
+  start, end = ends.first.mean, ends.second.mean
+  return (str(len(ends.difference.values)), number(start), number(end),
+          number(start - end), number(ends.difference.deviation))

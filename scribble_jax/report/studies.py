@@ -9,6 +9,12 @@ from scribble_jax.errors import UserError
 from scribble_jax.report import events
 from scribble_jax.report import runs as runs_lib
 
+_REQUIRED = ('seeds', 'points')  # Keys of a sweep.json.
+_TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
+          'axis_labels': dict, 'log_axes': list}
+# Keys of the config that vary pseudo-labels and deformations.
+_INPUT_SEEDS = ('stage1.seed', 'scribble_seed')
+
 
 class Spread(NamedTuple):
   """What the seeds of a setting came to.
@@ -33,6 +39,33 @@ def spread(values):
   return Spread(
       statistics.fmean(values), min(values), max(values),
       statistics.stdev(values) if len(values) > 1 else None, values)
+
+
+class Pair(NamedTuple):
+  """Two settings over the seeds that both have finished.
+
+  Attributes:
+    first: Spread of the mIoU in per cent.
+    second: The same of the other.
+    difference: Spread of the second minus the first, seed by seed, in points.
+    is_partial: Whether one has finished seeds that the other has not.
+  """
+  first: Spread
+  second: Spread
+  difference: Spread
+  is_partial: bool
+
+
+def pair(first, second):
+  """Returns the Pair of two Settings; None without a common seed."""
+  ours, theirs = first.by_seed, second.by_seed
+  common = [seed for seed in ours if seed in theirs]
+  if not common:
+    return None
+  return Pair(spread(ours[seed] for seed in common),
+              spread(theirs[seed] for seed in common),
+              spread(theirs[seed] - ours[seed] for seed in common),
+              ours.keys() != theirs.keys())
 
 
 class Unfinished(NamedTuple):
@@ -67,7 +100,25 @@ class Setting:
     """Spread of the mIoU in per cent; None without a finished run."""
     if not self.runs:
       return None
-    return spread(100 * run.figures['miou'] for run in self.runs)
+    return spread(self.by_seed.values())
+
+  @property
+  def by_seed(self):
+    """{seed: mIoU in per cent} of the finished runs."""
+    return {seed: 100 * run.figures['miou']
+            for seed, run in zip(self.seeds, self.runs, strict=True)}
+
+  def minus(self, other):
+    """Returns the Spread of the mIoU minus another's, in points.
+
+    Args:
+      other: A Setting.
+
+    Returns:
+      Of the seeds that both have finished; None if there are none.
+    """
+    paired = pair(other, self)
+    return paired and paired.difference
 
   def iou(self):
     """Returns {class: per cent}, the mean over the runs that have the class."""
@@ -91,6 +142,8 @@ class Study:
     command: Of a sweep, as a list; None.
     axis_labels: {axis name: with which unit it is labelled}.
     log_axes: Names of axes with a logarithmic scale.
+    same_inputs: Whether all seeds of a sweep train on the same pseudo-labels
+      and scribbles.
   """
   title: str
   settings: tuple[Setting, ...]
@@ -99,6 +152,13 @@ class Study:
   command: list[str] | None = None
   axis_labels: dict[str, str] = dataclasses.field(default_factory=dict)
   log_axes: tuple[str, ...] = ()
+  same_inputs: bool = False
+
+  @property
+  def seeds(self):
+    """All seeds, finished or not, in order."""
+    return sorted({seed for setting in self.settings for seed in (
+        *setting.seeds, *(entry.seed for entry in setting.unfinished))})
 
   @property
   def runs(self):
@@ -150,10 +210,13 @@ def read_sweep(folder):
   path = folder / 'sweep.json'
   sweep = runs_lib.read_json(path)
   try:
+    _check_types(sweep)
     seeds = [int(seed) for seed in sweep['seeds']]
     settings = [_read_setting(folder, entry, seeds)
                 for entry in sweep['points']]
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    same_inputs = _has_same_inputs(sweep)
+  except (KeyError, TypeError, ValueError, AttributeError,
+          OverflowError) as error:
     raise UserError(f'{path} describes no sweep ({error!r}). Start the sweep '
                     'again.') from error
   finished = [run for setting in settings for run in setting.runs]
@@ -172,7 +235,24 @@ def read_sweep(folder):
             for setting in settings),
       is_sweep=True, question=str(sweep.get('question') or ''),
       command=sweep.get('command'), axis_labels=sweep.get('axis_labels') or {},
-      log_axes=tuple(sweep.get('log_axes') or ()))
+      log_axes=tuple(sweep.get('log_axes') or ()), same_inputs=same_inputs)
+
+
+def _check_types(sweep):
+  """Raises KeyError or TypeError for a sweep.json of another shape."""
+  for key in _REQUIRED:
+    if key not in sweep:
+      raise KeyError(key)
+  for key, kind in _TYPES.items():
+    if not isinstance(sweep.get(key), kind | None):
+      raise TypeError(f'{key} is {sweep[key]!r}')
+
+
+def _has_same_inputs(sweep):
+  """Whether no flag and no point changes what the seeds train on."""
+  changed = [*(sweep.get('flags') or ()), *(
+      key for entry in sweep['points'] for key in entry.get('overrides') or ())]
+  return not any(key in str(text) for text in changed for key in _INPUT_SEEDS)
 
 
 def _read_setting(folder, entry, seeds):

@@ -104,10 +104,10 @@ def config_differences(study):
 
 
 def times(study):
-  """Returns when and how long each run trained."""
+  """Returns when and how long each run trained, all its starts together."""
   return Table(
-      ('Run', 'Seed', 'Started', 'Training time', 'Images/s', 'Best mIoU (%)',
-       'at step'),
+      ('Run', 'Seed', 'Started', 'Training of stage 2', 'Starts', 'Images/s',
+       'Best mIoU (%)', 'at step'),
       tuple(_times(setting.label, run)
             for setting in study.finished for run in setting.runs))
 
@@ -118,9 +118,9 @@ def whole_time(study):
            if run.facts.get('seconds') is not None]
   if len(known) < 2:
     return []
-  return [f'{len(known)} runs trained for {_clock(sum(known))} in all, '
-          f'{_clock(statistics.median(known))} in the median '
-          '(hours:minutes:seconds).']
+  return [f'The training of stage 2 took {_clock(sum(known))} in {len(known)} '
+          f'runs with all their starts, {_clock(statistics.median(known))} in '
+          'the median (hours:minutes:seconds). Stage 1 is not included.']
 
 
 def _clock(seconds):
@@ -142,6 +142,7 @@ def _times(label, run):
   return (label, str(run.config.get('seed', '')),
           _moment(run.facts.get('started', '')),
           '' if seconds is None else _clock(seconds),
+          str(run.facts.get('starts', '')),
           '' if speed is None else f'{speed:.1f}',
           number(best and 100 * best), '' if step is None else f'{step:,}')
 
