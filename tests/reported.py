@@ -19,8 +19,19 @@ def write_json(path, content):
   path.write_text(json.dumps(content))
 
 
-def write_run(folder, iou, *, evaluated=False, config=None, **figures):
-  """Leaves what a finished run leaves, with the given {class: IoU}."""
+def write_run(folder, iou, *, evaluated=False, config=None, num_images=1449,
+              protocol=None, **figures):
+  """Leaves what a finished run leaves, with the given {class: IoU}.
+
+  Args:
+    folder: pathlib.Path.
+    iou: {class: IoU}.
+    evaluated: Whether with an evaluation; then validation found 0.5.
+    config: Additions to the config.
+    num_images: Of the evaluation.
+    protocol: Changes to the evaluation's.
+    **figures: Additions to the figures.
+  """
   figures = {'step': 33100, 'pixel_accuracy': 0.9, 'iou': iou, 'miou': float(
       np.mean([value for value in iou.values() if value is not None]))
   } | figures
@@ -31,9 +42,9 @@ def write_run(folder, iou, *, evaluated=False, config=None, **figures):
              figures | ({'miou': 0.5} if evaluated else {}))
   if evaluated:
     write_json(folder / 'evaluation/metrics.json', figures | {
-        'num_images': 1449, 'protocol': {
+        'num_images': num_images, 'protocol': {
             'scales': [0.5, 1.0], 'long_side': 512, 'window': 465,
-            'flip': False}})
+            'flip': False, 'batch_size': 16} | (protocol or {})})
 
 
 def write_everything(folder):
@@ -44,7 +55,8 @@ def write_everything(folder):
   write_json(folder / 'run.json', {
       'command': ['python', '-m', 'scribble_jax.main', HOSTILE],
       'versions': {'jax': '0.10.2', HOSTILE: HOSTILE}, 'cores': 2,
-      'processor': HOSTILE, 'started': '2024-02-20T10:00:00', 'seconds': 3723})
+      'processor': HOSTILE, 'started': '2024-02-20T10:00:00', 'seconds': 3723,
+      'starts': 3})
   for name in ('train', 'val', 'best', 'worst'):
     results.write_png(folder / f'panels_{name}.png',
                       np.full([4, 1500, 3], len(name), np.uint8))
@@ -66,13 +78,14 @@ def point(name, series, mious, **axes):
           'axes': axes, 'overrides': {}}, mious
 
 
-def write_sweep(folder, *points, seeds=(0, 1)):
+def write_sweep(folder, *points, seeds=(0, 1), flags=()):
   """Leaves a sweep of `point`s with one IoU a seed; None for no run."""
   write_json(folder / 'sweep.json', {
       'title': f'Robustness {HOSTILE}', 'question': f'Why {HOSTILE}?',
-      'base': 'configs/demo.py', 'flags': [], 'seeds': list(seeds),
+      'base': 'configs/demo.py', 'flags': list(flags), 'seeds': list(seeds),
       'command': ['python', '-m', 'scribble_jax.sweep', HOSTILE],
       'points': [entry for entry, _ in points],
+      'base_config': {'stage1': {'seed': 0}, 'data': {'scribble_seed': 0}},
       'axis_labels': {'shrink': f'Shrink {HOSTILE}'}, 'log_axes': ['shrink']})
   for entry, mious in points:
     for seed, miou in zip(seeds, mious, strict=True):

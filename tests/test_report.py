@@ -83,9 +83,20 @@ def test_report_of_an_unfinished_run(tmp_path, missing, message):
     ('sweep.json', '{"seeds": [0], "points": [{"name": "a", "axes": '
      '{"x": "much"}}]}', 'sweep.json describes no sweep'),
     ('sweep.json', '{"seeds": [0], "points": []}', 'no finished run yet'),
+    ('sweep.json', '[]', 'sweep.json holds no JSON object'),
+    ('sweep.json', '{"points": []}', r"describes no sweep \(KeyError\('seeds'"),
+    ('sweep.json', '{"seeds": "01", "points": []}', 'describes no sweep'),
+    ('sweep.json', '{"seeds": [Infinity], "points": []}', 'no sweep'),
+    ('sweep.json', '{"seeds": [0], "points": [], "log_axes": 3}',
+     'describes no sweep .*log_axes is 3'),
+    ('sweep.json', '{"seeds": [0], "points": [], "axis_labels": ["x"]}',
+     'describes no sweep .*axis_labels'),
+    ('evaluation/metrics.json', '{"miou": 1, "pixel_accuracy": 1, "iou": {}, '
+     '"step": 1}', "lacks 'protocol'"),
 ])
 def test_damaged_file_is_named(tmp_path, name, content, message):
   write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
+  (tmp_path / name).parent.mkdir(exist_ok=True)
   (tmp_path / name).write_text(content)
   with pytest.raises(UserError, match=message) as error:
     write_report([tmp_path])
@@ -97,6 +108,17 @@ def test_report_of_a_run_that_was_evaluated_before_its_end(tmp_path):
   write_run(tmp_path, {'background': 0.9, 'cat': 0.5}, evaluated=True)
   (tmp_path / 'metrics.json').unlink()
   assert 'Measured after 33,100 updates' in write_report([tmp_path])[0]
+
+
+def test_page_says_that_different_evaluations_do_not_compare(tmp_path):
+  for name, scales in (('x', [1.0]), ('y', [0.5, 1.0])):
+    write_run(tmp_path / name, {'background': 0.9, 'cat': 0.5}, evaluated=True,
+              protocol={'scales': scales})
+    (tmp_path / name / 'metrics.json').unlink()
+  text, path = write_report([tmp_path / 'x', tmp_path / 'y'])
+  for shown in (text, path.read_text()):
+    assert ('The evaluations differ in: scales. Their figures do not compare.'
+            in shown)
 
 
 def test_runs_side_by_side(tmp_path):

@@ -1,6 +1,6 @@
 """What runs and sweeps came to: one HTML page, tables as CSV, figures as PNG.
 
-runs, sweeps, events: folders -> studies   comparison: published figures
-tables, figures: studies -> what is shown  chapters, page: the page
-files, writer: the folder as a whole
+runs, studies, events: folders -> studies   comparison: published figures
+outcomes, summaries, figures: studies -> what is shown
+chapters, page: the page   files, writer: the folder as a whole
 """

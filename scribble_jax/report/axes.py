@@ -2,17 +2,18 @@
 
 from typing import NamedTuple
 
-from scribble_jax.report.sweeps import Point
+from scribble_jax.report.studies import Setting
+from scribble_jax.report.studies import pair
 
 
 class Line(NamedTuple):
-  """What one series does along an axis: its label, {x: point} in order."""
+  """What one series does along an axis: its label, {x: setting} in order."""
   label: str
-  points: dict[float, Point]
+  settings: dict[float, Setting]
 
 
 def lines(study, axis):
-  """Returns the lines over an axis, of points with finished runs.
+  """Returns the lines over an axis, of settings with finished runs.
 
   Args:
     study: A Study.
@@ -23,53 +24,53 @@ def lines(study, axis):
     grid), told apart by the other axes.
   """
   series = {}
-  for point in study.finished:
-    if axis in point.axes:
-      series.setdefault(point.series, []).append(point)
+  for setting in study.finished:
+    if axis in setting.axes:
+      series.setdefault(setting.series, []).append(setting)
   found = []
-  for label, points in series.items():
-    xs = [point.axes[axis] for point in points]
+  for label, settings in series.items():
+    xs = [setting.axes[axis] for setting in settings]
     if len(set(xs)) == len(xs):
-      found.append(_line(label, points, axis))
+      found.append(_line(label, settings, axis))
     else:
-      found += _grid_lines(study, label, points, axis)
+      found += _grid_lines(study, label, settings, axis)
   return found
 
 
-def _grid_lines(study, label, points, axis):
-  """Splits points by where they lie on the other axes."""
+def _grid_lines(study, label, settings, axis):
+  """Splits settings by where they lie on the other axes."""
   groups = {}
-  for point in points:
-    others = tuple((name, x) for name, x in sorted(point.axes.items())
+  for setting in settings:
+    others = tuple((name, x) for name, x in sorted(setting.axes.items())
                    if name != axis)
-    groups.setdefault(others, []).append(point)
+    groups.setdefault(others, []).append(setting)
   return [_line(', '.join([label, *(
       f'{study.axis_label(name)} {x:g}' for name, x in others)]), group, axis)
           for others, group in sorted(groups.items(), key=lambda item: item[0])]
 
 
-def _line(label, points, axis):
-  return Line(label, {point.axes[axis]: point for point in sorted(
-      points, key=lambda point: point.axes[axis])})
+def _line(label, settings, axis):
+  return Line(label, {setting.axes[axis]: setting for setting in sorted(
+      settings, key=lambda setting: setting.axes[axis])})
 
 
 def positions(found):
   """Returns the x of all lines, in order."""
-  return sorted({x for line in found for x in line.points})
+  return sorted({x for line in found for x in line.settings})
 
 
 def ends(found):
-  """Returns [(label, mIoU at the smallest x, mIoU at the largest x)].
+  """Returns [(label, Pair of the smallest and the largest x)].
 
   Args:
     found: Lines of one axis.
 
   Returns:
-    Of the lines that have both ends; per cent, means over the seeds.
+    Of the lines that have both ends; None for ends without a common seed.
   """
   xs = positions(found)
   if len(xs) < 2:
     return []
-  return [(line.label, line.points[xs[0]].miou.mean,
-           line.points[xs[-1]].miou.mean)
-          for line in found if xs[0] in line.points and xs[-1] in line.points]
+  return [(line.label, pair(line.settings[xs[0]], line.settings[xs[-1]]))
+          for line in found
+          if xs[0] in line.settings and xs[-1] in line.settings]

@@ -6,6 +6,7 @@ import shlex
 from scribble_jax.report import axes
 from scribble_jax.report import comparison
 from scribble_jax.report import figures
+from scribble_jax.report import outcomes
 from scribble_jax.report import page
 from scribble_jax.report import runs as runs_lib
 from scribble_jax.report import summaries
@@ -49,8 +50,8 @@ class Chapter:
     self._curves()
     self._classes()
     self._confusion()
-    for title, point in self._shown().items():
-      self._gallery(title, point.runs[0])
+    for title, setting in self._shown().items():
+      self._gallery(title, setting.runs[0])
     self._configuration()
     self._machine()
     self._commands(command)
@@ -75,7 +76,7 @@ class Chapter:
   def _headline(self):
     study, best = self._study, self._study.best
     network = comparison.network(best.runs[0].config)
-    if len(study.points) > 1:
+    if len(study.settings) > 1:
       seeds = len(best.runs)
       under = f'Highest of {len(study.finished)}: {best.label}' + (
           f' (mean of {seeds} seeds)' if seeds > 1 else '')
@@ -88,13 +89,13 @@ class Chapter:
         page.paragraph(study.question) if study.question else '',
         f'<div class="headline">{best.miou.mean:.2f} % <small>mIoU</small>'
         '</div>\n', page.paragraph(under),
-        page.findings(summaries.findings(study) if study.is_sweep else []),
+        page.findings(outcomes.findings(study) if study.is_sweep else []),
         page.paragraph(runs_lib.describe_evaluation(study.runs), 'note'),
         self._warning()])
 
   def _warning(self):
-    lacking = [entry for point in self._study.points
-               for entry in point.unfinished]
+    lacking = [entry for setting in self._study.settings
+               for entry in setting.unfinished]
     if not lacking:
       return ''
     states = [entry.state for entry in lacking]
@@ -106,8 +107,10 @@ class Chapter:
         'warning')
 
   def _results(self):
-    content = self._table('results', summaries.results(self._study))
-    lacking = summaries.unfinished(self._study)
+    content = self._table('results', outcomes.results(self._study))
+    if note := outcomes.seeds_note(self._study):
+      content += page.paragraph(note, 'note')
+    lacking = outcomes.unfinished(self._study)
     if lacking.rows:
       content += page.heading('Runs that are missing', 3)
       content += self._table('unfinished', lacking)
@@ -125,8 +128,8 @@ class Chapter:
       return
     label = self._study.axis_label(axis)
     name = f'robustness_{axis}'
-    ranges = any(len(point.runs) > 1 for line in lines
-                 for point in line.points.values())
+    ranges = any(len(setting.runs) > 1 for line in lines
+                 for setting in line.settings.values())
     content = self._figure(
         name, figures.axis_plot(lines, label, axis in self._study.log_axes),
         f'mIoU over {label}, a line a series; figures in the table below')
@@ -134,31 +137,34 @@ class Chapter:
       content += page.paragraph('Lines: means over the seeds. Bands: from the '
                                 'lowest to the highest seed. Faint dots: '
                                 'single seeds.', 'note')
-    content += self._table(name, summaries.along_axis(
+    content += self._table(name, outcomes.along_axis(
         self._study, axis, lines))
-    between = summaries.between_ends(lines)
+    between = outcomes.between_ends(lines)
     if between:
       content += page.heading('From end to end', 3)
       content += self._table(f'{name}_ends', between)
     self._add(f'mIoU over {label}', content)
 
   def _bars(self):
-    """Shows points that lie on no axis."""
-    points = [point for point in self._study.points if not point.axes]
-    if len(points) < 2 or not any(point.runs for point in points):
+    """Shows settings that lie on no axis."""
+    settings = [setting for setting in self._study.settings if not setting.axes]
+    if len(settings) < 2 or not any(setting.runs for setting in settings):
       return
-    with_reference = self._study.is_sweep and points[0].runs
-    figure = figures.miou_bars([(point.label, point.miou) for point in points],
-                               0 if with_reference else None)
+    first = settings[0]
+    with_reference = self._study.is_sweep and first.runs
+    figure = figures.miou_bars(
+        [(setting.label, setting.miou) for setting in settings],
+        first.label if with_reference else None,
+        [setting.minus(first) for setting in settings])
     content = self._figure('miou', figure, 'mIoU as bars; figures: Results')
-    if any(len(point.runs) > 1 for point in points):
+    if any(len(setting.runs) > 1 for setting in settings):
       content += page.paragraph('Bars: means over the seeds. Dots: single '
                                 'seeds. Lines: from the lowest to the highest '
                                 'seed.', 'note')
     self._add('mIoU side by side', content)
 
   def _curves(self):
-    runs = {point.label: point.runs[0] for point in self._study.finished}
+    runs = {setting.label: setting.runs[0] for setting in self._study.finished}
     scalars = {label: run.scalars for label, run in runs.items()
                if any(tag.startswith('loss/') for tag in run.scalars)}
     if not scalars:
@@ -172,34 +178,36 @@ class Chapter:
          for label, found in scalars.items() for tag, points in found.items()
          for step, value in points))
     if self._study.is_sweep:
-      content += page.paragraph('Of the first finished seed of each point.',
+      content += page.paragraph('Of the first finished seed of each setting.',
                                 'note')
     content += page.paragraph(f'Every scalar is in {name}.', 'file')
     self._add('Training curves', content, len(runs) > _MAX_OPEN)
 
   def _classes(self):
-    points = self._study.finished
-    if len(points) == 1:
-      figure = figures.iou_bars(points[0].iou())
+    settings = self._study.finished
+    if len(settings) == 1:
+      figure = figures.iou_bars(settings[0].iou())
     else:
-      figure = figures.iou_map([(point.label, point.iou()) for point in points],
-                               summaries.class_names(self._study))
+      figure = figures.iou_map(
+          [(setting.label, setting.iou()) for setting in settings],
+          summaries.class_names(self._study))
     content = self._figure('iou', figure,
                            'IoU by class, figures in the table below')
     self._add('Classes', content + page.folded(
         'As a table', self._table('iou', summaries.iou(self._study))))
 
   def _confusion(self):
-    ranked = sorted(self._study.finished, key=lambda point: -point.miou.mean)
-    found = [(point, shares) for point in ranked
-             if (shares := summaries.confusion_shares(point))]
+    ranked = sorted(self._study.finished,
+                    key=lambda setting: -setting.miou.mean)
+    found = [(setting, shares) for setting in ranked
+             if (shares := summaries.confusion_shares(setting))]
     if not found:
       return
-    point, (shares, names, num_runs) = found[0]
-    which = 'Of this run' if len(ranked) == 1 else f'Of {point.label}, ' + (
-        'the best' if point is ranked[0] else 'the best that has one')
+    setting, (shares, names, num_runs) = found[0]
+    which = 'Of this run' if len(ranked) == 1 else f'Of {setting.label}, ' + (
+        'the best' if setting is ranked[0] else 'the best that has one')
     seeds = f', summed over {num_runs} seeds' if num_runs > 1 else ''
-    source = ('' if any(run.figures.get('confusion') for run in point.runs)
+    source = ('' if any(run.figures.get('confusion') for run in setting.runs)
               else ', by the validation of training')
     content = page.paragraph(
         f'{which}{seeds}{source}. A row tells what the pixels of a class were '
@@ -210,15 +218,16 @@ class Chapter:
         'confusion', summaries.confusion(shares, names))))
 
   def _shown(self):
-    """Returns {title: point} of whom to show pictures."""
+    """Returns {title: setting} of whom to show pictures."""
     study = self._study
     if len(study.finished) == 1:
       return {'Pictures': study.finished[0]}
     if not study.is_sweep:
-      return {f'Pictures: {point.label}': point for point in study.finished}
-    worst = min(study.finished, key=lambda point: point.miou.mean)
-    return {f'Pictures of the best point: {study.best.label}': study.best,
-            f'Pictures of the lowest point: {worst.label}': worst}
+      return {f'Pictures: {setting.label}': setting
+              for setting in study.finished}
+    worst = min(study.finished, key=lambda setting: setting.miou.mean)
+    return {f'Pictures of the best setting: {study.best.label}': study.best,
+            f'Pictures of the lowest setting: {worst.label}': worst}
 
   def _gallery(self, title, run):
     """Shows the pictures of a run, and its best and worst val images."""

@@ -13,52 +13,56 @@ _MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
 
 
 @drawing.styled
-def miou_bars(rows, reference):
-  """Draws the mIoU of points as bars, and how far they are from one of them.
+def miou_bars(rows, reference=None, differences=()):
+  """Draws the mIoU of settings as bars, and how far they are from one of them.
 
   Args:
     rows: [(label, Spread in per cent, or None without a result)].
-    reference: Index of the row that differences are taken to; None for no
+    reference: Label of the row that differences are taken to; None for no
       differences.
+    differences: Their Spreads in points, as many as rows; None without one.
   """
   figure = drawing.new_figure(9, 0.9 + 0.36 * len(rows))
   panels = figure.subplots(1, 1 if reference is None else 2, sharey=True,
                            squeeze=False)[0]
-  _bars(panels[0], rows, 0)
+  _bars(panels[0], [spread for _, spread in rows])
+  _write_means(panels[0], [spread for _, spread in rows])
   panels[0].set_xlim(0, 100)
   panels[0].set_xlabel('mIoU (%)')
   panels[0].set_yticks(
       range(len(rows)), [drawing.short(label) for label, _ in rows])
   panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
   if reference is not None:
-    base = rows[reference][1].mean
-    _bars(panels[1], rows, base)
+    _bars(panels[1], differences)
     panels[1].axvline(0, color='#555', linewidth=1)
     panels[1].set_xlabel(
-        f'Difference to “{drawing.short(rows[reference][0])}” (points)')
+        f'Difference to “{drawing.short(reference)}” (points)')
   for panel in panels:
     panel.grid(axis='y', visible=False)
     panel.tick_params(axis='y', length=0)
   return figure
 
 
-def _bars(panel, rows, base):
-  """Draws means minus `base`, their range and the single seeds."""
-  for y, (_, spread) in enumerate(rows):
+def _bars(panel, spreads):
+  """Draws means, their range and the single seeds; nothing for None."""
+  for y, spread in enumerate(spreads):
     if spread is None:
-      if not base:
-        panel.text(1, y, 'no result yet', va='center', color='#777',
-                   fontsize=9)
       continue
-    panel.barh(y, spread.mean - base, height=0.62, color=drawing.COLOURS[0],
-               alpha=0.8)
+    panel.barh(y, spread.mean, height=0.62, color=drawing.COLOURS[0], alpha=0.8)
     if len(spread.values) > 1:
-      panel.plot([spread.low - base, spread.high - base], [y, y],
-                 color='black', linewidth=1.4)
-      panel.plot([value - base for value in spread.values],
-                 [y] * len(spread.values), 'o', color='white', markersize=4.5,
-                 markeredgecolor='black', markeredgewidth=0.9, clip_on=False)
-    if not base:
+      panel.plot([spread.low, spread.high], [y, y], color='black',
+                 linewidth=1.4)
+      panel.plot(spread.values, [y] * len(spread.values), 'o', color='white',
+                 markersize=4.5, markeredgecolor='black', markeredgewidth=0.9,
+                 clip_on=False)
+
+
+def _write_means(panel, spreads):
+  """Writes the means beside their bars."""
+  for y, spread in enumerate(spreads):
+    if spread is None:
+      panel.text(1, y, 'no result yet', va='center', color='#777', fontsize=9)
+    else:
       panel.annotate(f'{spread.mean:.1f}', (spread.high, y), (7, 0),
                      textcoords='offset points', va='center', fontsize=9)
 
@@ -77,7 +81,7 @@ def axis_plot(lines, label, logarithmic):
   xs = axes_lib.positions(lines)
   styles = zip(lines, drawing.line_styles(), strict=False)
   for i, (line, style) in enumerate(styles):
-    spreads = [(x, point.miou) for x, point in line.points.items()]
+    spreads = [(x, setting.miou) for x, setting in line.settings.items()]
     where = [x for x, _ in spreads]
     panel.plot(where, [spread.mean for _, spread in spreads],
                label=drawing.short(line.label), linewidth=1.8,
@@ -194,7 +198,7 @@ def iou_bars(iou):
 
 @drawing.styled
 def iou_map(rows, class_names):
-  """Draws the IoU of several points as a map of points by classes.
+  """Draws the IoU of several settings as a map of settings by classes.
 
   Args:
     rows: [(label, {class: IoU in per cent or None})].

@@ -13,6 +13,8 @@ from scribble_jax.report import events
 
 _EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
 _VALIDATION = 'metrics.json'  # Of training.
+# What figures of evaluation depend on; the size of a batch is none of it.
+_PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'number of images')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ def read_run(folder, name):
   """
   validated = _read_figures(folder / _VALIDATION)
   evaluated = _read_figures(folder / _EVALUATION)
+  if evaluated and not isinstance(evaluated.get('protocol'), dict):
+    raise UserError(f"{folder / _EVALUATION} lacks 'protocol'. Evaluate again.")
   return Run(name, folder, read_json(folder / 'config.json'), validated,
              evaluated, evaluated or validated,
              read_json(folder / 'run.json', {}))
@@ -91,12 +95,22 @@ def measured_alike(runs):
     runs: Each with figures.
 
   Returns:
-    The runs, with the figures of evaluation only if each run has them.
+    The runs, with the figures of evaluation only if each run has them and all
+    are by one protocol, on as many images.
   """
-  if all(run.evaluated for run in runs) or not all(
-      run.validated for run in runs):
+  alike = all(run.evaluated for run in runs) and not _differing(
+      run.evaluated for run in runs)
+  if alike or not all(run.validated for run in runs):
     return tuple(runs)
   return tuple(dataclasses.replace(run, figures=run.validated) for run in runs)
+
+
+def _differing(evaluations):
+  """Returns what the figures of evaluations differ in: ['scales', ...]."""
+  found = [figures['protocol'] | {'number of images': figures.get('num_images')}
+           for figures in evaluations]
+  return [key for key in _PROTOCOL
+          if len({json.dumps(each.get(key)) for each in found}) > 1]
 
 
 def read_runs(folders):
@@ -193,6 +207,11 @@ def describe_evaluation(runs):
     return ('Some figures are of scribble_jax.evaluate, others of the '
             'validation of training: they do not compare. Evaluate the rest.')
   figures = several[0]
+  differing = ', '.join(_differing(
+      run.evaluated for run in runs if run.evaluated))
+  if 'protocol' in figures and differing:
+    return (f'The evaluations differ in: {differing}. Their figures do not '
+            'compare. Evaluate all runs alike.')
   steps = [each['step'] for each in several]
   if None in steps:  # A file was evaluated instead.
     after = f'Measured on {figures.get("checkpoint", "a file")} by'
@@ -201,8 +220,11 @@ def describe_evaluation(runs):
   else:
     after = f'Measured after {steps[0]:,} updates by'
   if 'protocol' not in figures:
+    rest = (f'The evaluations differ in: {differing}; they are not shown.'
+            if differing else 'For the protocol of the paper run '
+            'scribble_jax.evaluate.')
     return (f'{after} the validation of training: each image once, at its own '
-            'size. For the protocol of the paper run scribble_jax.evaluate.')
+            f'size. {rest}')
   protocol = figures['protocol']
   scales = ', '.join(f'{scale:g}' for scale in protocol['scales'])
   side = (f'a long side of {protocol["long_side"]} pixels'

@@ -1,4 +1,4 @@
-"""Tables and sentences on a study, from its numbers alone."""
+"""Tables on the runs of a study: classes, images, configs, times, machines."""
 
 import datetime
 import math
@@ -6,153 +6,22 @@ import statistics
 
 import numpy as np
 
-from scribble_jax.report import axes
 from scribble_jax.report import comparison
 from scribble_jax.report import runs as runs_lib
 from scribble_jax.report.tables import Table
 from scribble_jax.report.tables import number
-from scribble_jax.report.tables import signed
 
 _MACHINE = ('devices', 'processor', 'cores', 'platform', 'commit')
-_SEED = 'seed'  # Key of the config that differs within a point.
-
-
-def results(study):
-  """Returns the table of all points, or of runs that were named one by one."""
-  return _sweep_results(study) if study.is_sweep else _run_results(study)
-
-
-def _run_results(study):
-  rows = []
-  for run in study.runs:
-    step = run.figures['step']
-    rows.append((
-        run.name, comparison.network(run.config),
-        number(100 * run.figures['miou']),
-        number(100 * run.figures['pixel_accuracy']),
-        '' if step is None else f'{step:,}',
-        'evaluate' if 'protocol' in run.figures else 'validation'))
-  return Table(('Run', 'Network', 'mIoU (%)', 'Pixel accuracy (%)', 'Steps',
-                'Measured by'), tuple(rows), _best_of_several(study))
-
-
-def _sweep_results(study):
-  first = study.points[0]
-  rows = []
-  for point in study.points:
-    total = len(point.runs) + len(point.unfinished)
-    done, miou = f'{len(point.runs)} of {total}', point.miou
-    if miou is None:
-      rows.append((point.label, done, *[''] * 5))
-      continue
-    difference = (None if first.miou is None or point is first
-                  else miou.mean - first.miou.mean)
-    rows.append((
-        point.label, done, number(miou.mean), number(miou.low),
-        number(miou.high), number(miou.deviation), signed(difference)))
-  return Table(
-      ('Point', 'Seeds done', 'Mean mIoU (%)', 'Lowest seed', 'Highest seed',
-       'Std. dev. (points)', 'Difference to the first (points)'),
-      tuple(rows), _best_of_several(study))
-
-
-def _best_of_several(study):
-  """Returns the index of the best point, to stand out among others."""
-  return frozenset({study.points.index(study.best)}
-                   if len(study.finished) > 1 else ())
-
-
-def unfinished(study):
-  """Returns the table of runs without results."""
-  return Table(('Point', 'Seed', 'State', 'Detail'), tuple(
-      (point.label, str(entry.seed), entry.state, entry.detail)
-      for point in study.points for entry in point.unfinished))
-
-
-def findings(study):
-  """Returns sentences on what a sweep found."""
-  sentences = [_along(study, axis) for axis in study.axes]
-  finished, first = study.finished, study.points[0]
-  if len(finished) > 1 and (study.axes or not first.runs):
-    worst = min(finished, key=lambda point: point.miou.mean)
-    sentences.append(f'Lowest of {len(finished)}: {worst.label}, '
-                     f'{worst.miou.mean:.2f} %.')
-  others = [point for point in finished if point is not first]
-  if not study.axes and first.runs and others:
-    gaps = {point.label: point.miou.mean - first.miou.mean for point in others}
-    furthest = max(gaps, key=lambda label: abs(gaps[label]))
-    sentences.append(f'Furthest from {first.label}: {furthest}, '
-                     f'by {gaps[furthest]:+.2f} points.')
-  ranges = [point.miou.high - point.miou.low for point in finished
-            if len(point.runs) > 1]
-  if ranges:
-    sentences.append(f'Seeds of one point lie up to {max(ranges):.2f} points '
-                     'apart.')
-  return [sentence for sentence in sentences if sentence]
-
-
-def _along(study, axis):
-  """Returns what the lines of an axis lose from end to end, '' without ends."""
-  found = axes.lines(study, axis)
-  changes = [f'{label} {start:.2f} → {end:.2f} % ({end - start:+.2f} points)'
-             for label, start, end in axes.ends(found)]
-  if not changes:
-    return ''
-  xs = axes.positions(found)
-  return (f'{study.axis_label(axis)} from {xs[0]:.4g} to {xs[-1]:.4g}: '
-          f'{"; ".join(changes)}.')
-
-
-def along_axis(study, axis, lines):
-  """Returns the mIoU of every line at every x, and how far lines are apart."""
-  several = any(len(point.runs) > 1 for line in lines
-                for point in line.points.values())
-  columns = [study.axis_label(axis)]
-  for line in lines:
-    columns += [f'{line.label} (%)'] + ['std. dev.'] * several
-  columns += [f'{line.label} minus {lines[0].label} (points)'
-              for line in lines[1:]]
-  rows = []
-  for x in axes.positions(lines):
-    spreads = [line.points[x].miou if x in line.points else None
-               for line in lines]
-    row = [f'{x:.6g}']
-    for spread in spreads:
-      row += [number(spread and spread.mean)]
-      row += [number(spread and spread.deviation)] * several
-    row += [signed(spread.mean - spreads[0].mean
-                   if spread and spreads[0] else None)
-            for spread in spreads[1:]]
-    rows.append(tuple(row))
-  return Table(tuple(columns), tuple(rows))
-
-
-def between_ends(lines):
-  """Returns what lines lose from the smallest to the largest x.
-
-  Args:
-    lines: Of one axis.
-
-  Returns:
-    A Table, or None unless two lines have both ends.
-  """
-  found, xs = axes.ends(lines), axes.positions(lines)
-  if len(found) < 2:
-    return None
-  return Table(
-      ('Series', f'mIoU at {xs[0]:.4g} (%)', f'mIoU at {xs[-1]:.4g} (%)',
-       'Loss (points)'),
-      tuple((label, number(start), number(end), number(start - end))
-            for label, start, end in found))
+_SEED = 'seed'  # Key of the config that differs within a setting.
 
 
 def published(study):
   """Returns the table of a study beside the published figures."""
-  points = [study.best] if study.is_sweep else study.finished
-  alone = len(points) == 1 and not study.is_sweep
-  own = [('this run' if alone else point.label,
-          comparison.network(point.runs[0].config), point.miou.mean)
-         for point in points]
+  settings = [study.best] if study.is_sweep else study.finished
+  alone = len(settings) == 1 and not study.is_sweep
+  own = [('this run' if alone else setting.label,
+          comparison.network(setting.runs[0].config), setting.miou.mean)
+         for setting in settings]
   return comparison.comparison(own, 'This run' if alone else 'The best here',
                                comparison.is_comparable(study.runs))
 
@@ -164,28 +33,28 @@ def class_names(study):
 
 
 def iou(study):
-  """Returns the table of IoU by class, a column a point."""
-  points = study.finished
-  by_point = [point.iou() for point in points]
-  heads = ['IoU (%)'] if len(points) == 1 else [
-      point.label for point in points]
+  """Returns the table of IoU by class, a column a setting."""
+  settings = study.finished
+  by_setting = [setting.iou() for setting in settings]
+  heads = ['IoU (%)'] if len(settings) == 1 else [
+      setting.label for setting in settings]
   return Table(('Class', *heads), tuple(
-      (name, *(number(found.get(name)) for found in by_point))
+      (name, *(number(found.get(name)) for found in by_setting))
       for name in class_names(study)))
 
 
-def confusion_shares(point):
-  """Returns a point's confusion matrix, summed over its seeds.
+def confusion_shares(setting):
+  """Returns a setting's confusion matrix, summed over its seeds.
 
   Args:
-    point: With finished runs.
+    setting: With finished runs.
 
   Returns:
     (per cent of each ground-truth class [C, C] with NaN where there is none,
     class names, number of runs), or None without any matrix.
   """
-  names = list(point.runs[0].figures['iou'])
-  found = [np.asarray(run.confusion, float) for run in point.runs
+  names = list(setting.runs[0].figures['iou'])
+  found = [np.asarray(run.confusion, float) for run in setting.runs
            if run.confusion and list(run.figures['iou']) == names]
   found = [counts for counts in found
            if counts.shape == (len(names), len(names))]
@@ -219,28 +88,28 @@ def config_differences(study):
     study: A Study.
 
   Returns:
-    A Table with a row a point, or None if nothing differs.
+    A Table with a row a setting, or None if nothing differs.
   """
-  points = study.finished
-  configs = [runs_lib.flat(point.runs[0].config) for point in points]
+  settings = study.finished
+  configs = [runs_lib.flat(setting.runs[0].config) for setting in settings]
   keys = dict.fromkeys(key for config in configs for key in config)
   differing = [key for key in keys if key != _SEED
                and len({config.get(key) for config in configs}) > 1]
   if not differing:
     return None
   return Table(
-      ('Point' if study.is_sweep else 'Run', *differing),
-      tuple((point.label, *(config.get(key, '') for key in differing))
-            for point, config in zip(points, configs, strict=True)))
+      ('Setting' if study.is_sweep else 'Run', *differing),
+      tuple((setting.label, *(config.get(key, '') for key in differing))
+            for setting, config in zip(settings, configs, strict=True)))
 
 
 def times(study):
-  """Returns when and how long each run trained."""
+  """Returns when and how long each run trained, all its starts together."""
   return Table(
-      ('Run', 'Seed', 'Started', 'Training time', 'Images/s', 'Best mIoU (%)',
-       'at step'),
-      tuple(_times(point.label, run)
-            for point in study.finished for run in point.runs))
+      ('Run', 'Seed', 'Started', 'Training of stage 2', 'Starts', 'Images/s',
+       'Best mIoU (%)', 'at step'),
+      tuple(_times(setting.label, run)
+            for setting in study.finished for run in setting.runs))
 
 
 def whole_time(study):
@@ -249,9 +118,9 @@ def whole_time(study):
            if run.facts.get('seconds') is not None]
   if len(known) < 2:
     return []
-  return [f'{len(known)} runs trained for {_clock(sum(known))} in all, '
-          f'{_clock(statistics.median(known))} in the median '
-          '(hours:minutes:seconds).']
+  return [f'The training of stage 2 took {_clock(sum(known))} in {len(known)} '
+          f'runs with all their starts, {_clock(statistics.median(known))} in '
+          'the median (hours:minutes:seconds). Stage 1 is not included.']
 
 
 def _clock(seconds):
@@ -273,6 +142,7 @@ def _times(label, run):
   return (label, str(run.config.get('seed', '')),
           _moment(run.facts.get('started', '')),
           '' if seconds is None else _clock(seconds),
+          str(run.facts.get('starts', '')),
           '' if speed is None else f'{speed:.1f}',
           number(best and 100 * best), '' if step is None else f'{step:,}')
 

@@ -7,10 +7,11 @@ from scribble_jax.errors import UserError
 from scribble_jax.report import chapters
 from scribble_jax.report import comparison
 from scribble_jax.report import files as files_lib
+from scribble_jax.report import outcomes
 from scribble_jax.report import page
 from scribble_jax.report import runs
+from scribble_jax.report import studies
 from scribble_jax.report import summaries
-from scribble_jax.report import sweeps
 
 
 def write_report(folders, output=None):
@@ -34,19 +35,19 @@ def write_report(folders, output=None):
     command.append(f'--output={output}')
   output = pathlib.Path(output or pathlib.Path(folders[0], 'report'))
   files_lib.check_output(output)  # Before the long work starts.
-  studies = _read_studies(folders)
+  found = _read_studies(folders)
   files = files_lib.Files()
   written = [
       (study.title, chapters.Chapter(
           study, files, i,
-          study.title if len(studies) > 1 else '').html(command))
-      for i, study in enumerate(studies, 1)]
-  title = ', '.join(study.title for study in studies)
+          study.title if len(found) > 1 else '').html(command))
+      for i, study in enumerate(found, 1)]
+  title = ', '.join(study.title for study in found)
   document = page.document(
-      f'{title}: {studies[0].best.miou.mean:.2f} % mIoU', written)
+      f'{title}: {found[0].best.miou.mean:.2f} % mIoU', written)
   files_lib.write(output, files.contents | {
       'report.html': document.encode()})
-  return '\n\n'.join(map(_text, studies)), output / 'report.html'
+  return '\n\n'.join(map(_text, found)), output / 'report.html'
 
 
 def _read_studies(folders):
@@ -55,26 +56,26 @@ def _read_studies(folders):
   paths = list(dict.fromkeys(
       pathlib.Path(os.path.realpath(folder)) for folder in folders))
   single = []
-  studies = []
+  found = []
   for path in paths:
     if (path / 'sweep.json').exists():
-      studies.append(sweeps.read_sweep(path))
+      found.append(studies.read_sweep(path))
     elif (path / 'config.json').exists():
       single.append(path)
     else:
       raise UserError(f'{path} is no run and no sweep: config.json is missing, '
                       'and so is sweep.json.')
-  return [sweeps.study_of_runs(single)] * bool(single) + studies
+  return [studies.study_of_runs(single)] * bool(single) + found
 
 
 def _text(study):
   """Returns what the terminal shows of a study."""
-  parts = [study.title, summaries.results(study).text()]
-  lacking = summaries.unfinished(study)
+  parts = [study.title, outcomes.results(study).text()]
+  lacking = outcomes.unfinished(study)
   if lacking.rows:
     parts.append(lacking.text())
   if len(study.runs) == 1 and not study.is_sweep:
     parts += [summaries.published(study).text(),
               comparison.comparability(study.runs)]
-  parts += summaries.findings(study) if study.is_sweep else []
+  parts += outcomes.findings(study) if study.is_sweep else []
   return '\n'.join([*parts, runs.describe_evaluation(study.runs)])

@@ -1,4 +1,4 @@
-"""Studies: the points of a sweep, or runs side by side; means and spreads."""
+"""Studies: the settings of a sweep, or runs side by side; means and spreads."""
 
 import dataclasses
 import math
@@ -9,9 +9,15 @@ from scribble_jax.errors import UserError
 from scribble_jax.report import events
 from scribble_jax.report import runs as runs_lib
 
+_REQUIRED = ('seeds', 'points')  # Keys of a sweep.json.
+_TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
+          'axis_labels': dict, 'log_axes': list}
+# Keys of the config that vary pseudo-labels and deformations.
+_INPUT_SEEDS = ('stage1.seed', 'scribble_seed')
+
 
 class Spread(NamedTuple):
-  """What the seeds of a point came to.
+  """What the seeds of a setting came to.
 
   Attributes:
     mean: Of the values, as the others in their unit.
@@ -35,6 +41,33 @@ def spread(values):
       statistics.stdev(values) if len(values) > 1 else None, values)
 
 
+class Pair(NamedTuple):
+  """Two settings over the seeds that both have finished.
+
+  Attributes:
+    first: Spread of the mIoU in per cent.
+    second: The same of the other.
+    difference: Spread of the second minus the first, seed by seed, in points.
+    is_partial: Whether one has finished seeds that the other has not.
+  """
+  first: Spread
+  second: Spread
+  difference: Spread
+  is_partial: bool
+
+
+def pair(first, second):
+  """Returns the Pair of two Settings; None without a common seed."""
+  ours, theirs = first.by_seed, second.by_seed
+  common = [seed for seed in ours if seed in theirs]
+  if not common:
+    return None
+  return Pair(spread(ours[seed] for seed in common),
+              spread(theirs[seed] for seed in common),
+              spread(theirs[seed] - ours[seed] for seed in common),
+              ours.keys() != theirs.keys())
+
+
 class Unfinished(NamedTuple):
   """A run without results: its seed, 'failed', 'not finished' and so on, why.
   """
@@ -44,13 +77,13 @@ class Unfinished(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
-  """One setting, trained once a seed.
+class Setting:
+  """One setting of a sweep (what its config calls a point), once a seed.
 
   Attributes:
     label: What the page calls it.
     series: Line of a plot that it belongs to.
-    axes: {axis name: x}; {} for a point of an ablation.
+    axes: {axis name: x}; {} for a setting of an ablation.
     runs: Finished ones.
     seeds: Of `runs`.
     unfinished: The others.
@@ -67,7 +100,25 @@ class Point:
     """Spread of the mIoU in per cent; None without a finished run."""
     if not self.runs:
       return None
-    return spread(100 * run.figures['miou'] for run in self.runs)
+    return spread(self.by_seed.values())
+
+  @property
+  def by_seed(self):
+    """{seed: mIoU in per cent} of the finished runs."""
+    return {seed: 100 * run.figures['miou']
+            for seed, run in zip(self.seeds, self.runs, strict=True)}
+
+  def minus(self, other):
+    """Returns the Spread of the mIoU minus another's, in points.
+
+    Args:
+      other: A Setting.
+
+    Returns:
+      Of the seeds that both have finished; None if there are none.
+    """
+    paired = pair(other, self)
+    return paired and paired.difference
 
   def iou(self):
     """Returns {class: per cent}, the mean over the runs that have the class."""
@@ -85,41 +136,50 @@ class Study:
 
   Attributes:
     title: Of the chapter.
-    points: At least one of them with a finished run.
-    is_sweep: False for runs that were named one by one, each a point.
+    settings: At least one of them with a finished run.
+    is_sweep: False for runs that were named one by one, each a setting.
     question: What a sweep is to answer; ''.
     command: Of a sweep, as a list; None.
     axis_labels: {axis name: with which unit it is labelled}.
     log_axes: Names of axes with a logarithmic scale.
+    same_inputs: Whether all seeds of a sweep train on the same pseudo-labels
+      and scribbles.
   """
   title: str
-  points: tuple[Point, ...]
+  settings: tuple[Setting, ...]
   is_sweep: bool = False
   question: str = ''
   command: list[str] | None = None
   axis_labels: dict[str, str] = dataclasses.field(default_factory=dict)
   log_axes: tuple[str, ...] = ()
+  same_inputs: bool = False
+
+  @property
+  def seeds(self):
+    """All seeds, finished or not, in order."""
+    return sorted({seed for setting in self.settings for seed in (
+        *setting.seeds, *(entry.seed for entry in setting.unfinished))})
 
   @property
   def runs(self):
-    """The finished runs of all points."""
-    return [run for point in self.points for run in point.runs]
+    """The finished runs of all settings."""
+    return [run for setting in self.settings for run in setting.runs]
 
   @property
   def finished(self):
-    """The points with at least one finished run."""
-    return [point for point in self.points if point.runs]
+    """The settings with at least one finished run."""
+    return [setting for setting in self.settings if setting.runs]
 
   @property
   def best(self):
-    """The point of the highest mean mIoU."""
-    return max(self.finished, key=lambda point: point.miou.mean)
+    """The setting of the highest mean mIoU."""
+    return max(self.finished, key=lambda setting: setting.miou.mean)
 
   @property
   def axes(self):
-    """Names of the axes, in the order of the points."""
+    """Names of the axes, in the order of the settings."""
     return list(dict.fromkeys(
-        axis for point in self.points for axis in point.axes))
+        axis for setting in self.settings for axis in setting.axes))
 
   def axis_label(self, axis):
     """Returns what to write along an axis."""
@@ -127,11 +187,11 @@ class Study:
 
 
 def study_of_runs(folders):
-  """Returns a Study with a point for each run; UserError as `read_runs`."""
+  """Returns a Study with a setting for each run; UserError as `read_runs`."""
   runs = runs_lib.read_runs(folders)
   title = runs[0].name if len(runs) == 1 else f'{len(runs)} runs'
   return Study(title, tuple(
-      Point(run.name, run.name, {}, (run,), (run.config.get('seed', 0),))
+      Setting(run.name, run.name, {}, (run,), (run.config.get('seed', 0),))
       for run in runs))
 
 
@@ -150,31 +210,53 @@ def read_sweep(folder):
   path = folder / 'sweep.json'
   sweep = runs_lib.read_json(path)
   try:
+    _check_types(sweep)
     seeds = [int(seed) for seed in sweep['seeds']]
-    points = [_read_point(folder, entry, seeds) for entry in sweep['points']]
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    settings = [_read_setting(folder, entry, seeds)
+                for entry in sweep['points']]
+    same_inputs = _has_same_inputs(sweep)
+  except (KeyError, TypeError, ValueError, AttributeError,
+          OverflowError) as error:
     raise UserError(f'{path} describes no sweep ({error!r}). Start the sweep '
                     'again.') from error
-  finished = [run for point in points for run in point.runs]
+  finished = [run for setting in settings for run in setting.runs]
   if not finished:
-    states = [entry.state for point in points for entry in point.unfinished]
+    states = [entry.state for setting in settings
+              for entry in setting.unfinished]
     counts = ', '.join(f'{states.count(state)} {state}'
                        for state in dict.fromkeys(states))
-    raise UserError(f'{folder} has no finished run yet ({counts or "no points"}'
-                    '). Go on with the sweep first.')
+    raise UserError(f'{folder} has no finished run yet '
+                    f'({counts or "no points"}). Go on with the sweep first.')
   alike = {run.folder: run for run in runs_lib.measured_alike(finished)}
   return Study(
       str(sweep.get('title') or runs_lib.names([folder])[0]),
       tuple(dataclasses.replace(
-          point, runs=tuple(alike[run.folder] for run in point.runs))
-            for point in points),
+          setting, runs=tuple(alike[run.folder] for run in setting.runs))
+            for setting in settings),
       is_sweep=True, question=str(sweep.get('question') or ''),
       command=sweep.get('command'), axis_labels=sweep.get('axis_labels') or {},
-      log_axes=tuple(sweep.get('log_axes') or ()))
+      log_axes=tuple(sweep.get('log_axes') or ()), same_inputs=same_inputs)
 
 
-def _read_point(folder, entry, seeds):
-  """Returns a Point with whichever runs are finished."""
+def _check_types(sweep):
+  """Raises KeyError or TypeError for a sweep.json of another shape."""
+  for key in _REQUIRED:
+    if key not in sweep:
+      raise KeyError(key)
+  for key, kind in _TYPES.items():
+    if not isinstance(sweep.get(key), kind | None):
+      raise TypeError(f'{key} is {sweep[key]!r}')
+
+
+def _has_same_inputs(sweep):
+  """Whether no flag and no point changes what the seeds train on."""
+  changed = [*(sweep.get('flags') or ()), *(
+      key for entry in sweep['points'] for key in entry.get('overrides') or ())]
+  return not any(key in str(text) for text in changed for key in _INPUT_SEEDS)
+
+
+def _read_setting(folder, entry, seeds):
+  """Returns a Setting with whichever runs are finished."""
   label = str(entry.get('label') or entry['name'])
   finished, unfinished = {}, []
   for seed in seeds:
@@ -186,8 +268,8 @@ def _read_point(folder, entry, seeds):
       unfinished.append(_unfinished(path, seed))
   axes = {str(axis): float(x) for axis, x in (entry.get('axes') or {}).items()}
   if not all(map(math.isfinite, axes.values())):
-    raise ValueError(f'point {label!r} lies at {axes}')
-  return Point(label, str(entry.get('series') or label), axes,
+    raise ValueError(f'setting {label!r} lies at {axes}')
+  return Setting(label, str(entry.get('series') or label), axes,
                tuple(finished.values()), tuple(finished), tuple(unfinished))
 
 

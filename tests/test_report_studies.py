@@ -16,8 +16,8 @@ from scribble_jax.errors import UserError
 from scribble_jax.report import axes
 from scribble_jax.report import page
 from scribble_jax.report import runs
+from scribble_jax.report import studies
 from scribble_jax.report import summaries
-from scribble_jax.report import sweeps
 from scribble_jax.report.tables import Table
 from scribble_jax.report.writer import write_report
 from tests.reported import HOSTILE
@@ -71,20 +71,21 @@ def run_report(tmp_path_factory):
 
 
 def test_spread_against_hand_computed_values():
-  assert sweeps.spread([70.0, 74.0, 75.0]) == (
+  assert studies.spread([70.0, 74.0, 75.0]) == (
       73.0, 70.0, 75.0, pytest.approx(math.sqrt(7)), (70.0, 74.0, 75.0))
-  assert sweeps.spread([70.0]) == (70.0, 70.0, 70.0, None, (70.0,))
+  assert studies.spread([70.0]) == (70.0, 70.0, 70.0, None, (70.0,))
 
 
 def test_results_of_a_partial_sweep(partial_report):
   text, folder = partial_report
   rows = rows_of(folder, 'results.csv')
   assert [row[1:] for row in rows[1:]] == [
-      ['2 of 2', '72.00', '70.00', '74.00', '2.83', ''],
-      ['2 of 2', '63.00', '60.00', '66.00', '4.24', '-9.00'],
-      ['1 of 2', '60.00', '60.00', '60.00', '', '-12.00'],
-      ['2 of 2', '35.00', '30.00', '40.00', '7.07', '-37.00'],
-      ['0 of 2', '', '', '', '', '']]
+      ['2 of 2', '72.00', '2.83', '', '', '70.00', '74.00'],
+      ['2 of 2', '63.00', '4.24', '-9.00', '7.07', '66.00', '60.00'],
+      ['1 of 2', '60.00', '', '-10.00', '', '60.00', ''],
+      ['2 of 2', '35.00', '7.07', '-37.00', '4.24', '30.00', '40.00'],
+      ['0 of 2', '', '', '', '', '', '']]
+  assert rows[0][-2:] == ['Seed 0', 'Seed 1']
   assert [row[1:] for row in rows_of(folder, 'unfinished.csv')[1:]] == [
       ['1', 'failed', f'loss is nan {HOSTILE} (exit code 1) Log: x.log'],
       ['0', 'not finished', 'at step 400 of 1,200'],
@@ -98,20 +99,22 @@ def test_axes_of_a_partial_sweep(partial_report):
   _, folder = partial_report
   rows = rows_of(folder, 'robustness_shrink.csv')
   assert rows[1:] == [
-      ['0', '72.00', '2.83', '60.00', '', '-12.00'],
-      ['1', '63.00', '4.24', '35.00', '7.07', '-28.00']]
+      ['0', '72.00', '2.83', '60.00', '', '-10.00', ''],
+      ['1', '63.00', '4.24', '35.00', '7.07', '-28.00', '11.31']]
   assert rows_of(folder, 'robustness_shrink_ends.csv')[1:] == [
-      ['full', '72.00', '63.00', '9.00'], [HOSTILE, '60.00', '35.00', '25.00']]
+      ['full', '2', '72.00', '63.00', '9.00', '7.07'],
+      [HOSTILE, '1', '60.00', '30.00', '30.00', '']]
   # The other end of this axis has no result yet.
   assert rows_of(folder, 'robustness_drop.csv')[1:] == [['0', '72.00', '2.83']]
   assert not (folder / 'robustness_drop_ends.csv').exists()
   shown = ' '.join(parsed(folder).texts)
   assert '72.00 → 63.00 % (-9.00 points)' in shown
+  assert '60.00 → 30.00 % (-30.00 points over 1 common seed)' in shown
 
 
 def test_only_what_differs_is_listed(partial_report):
   rows = rows_of(partial_report[1], 'config_differences.csv')
-  assert rows[0] == ['Point', 'name']
+  assert rows[0] == ['Setting', 'name']
   assert [row[1] for row in rows[1:]] == ['a0', 'a1', 'b0', 'b1']
 
 
@@ -131,19 +134,11 @@ def test_sweep_without_any_result(tmp_path):
     write_report([tmp_path])
 
 
-def test_figures_of_one_sweep_are_all_of_one_kind(tmp_path):
-  write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
-  write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
-  assert sweeps.read_sweep(tmp_path).points[0].miou.values == (50.0, 60.0)
-  write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True)
-  assert sweeps.read_sweep(tmp_path).points[0].miou.values == (90.0, 70.0)
-
-
 def test_run_of_a_sweep_counts_once_it_was_trained_to_its_end(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
   write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
   (tmp_path / 'a/seed_0/metrics.json').unlink()
-  found = sweeps.read_sweep(tmp_path).points[0]
+  found = studies.read_sweep(tmp_path).settings[0]
   assert found.seeds == (1,) and found.unfinished[0].state == 'not finished'
 
 
@@ -151,8 +146,9 @@ def test_times_of_a_sweep_are_added_up(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6, 0.5]), seeds=(0, 1, 2))
   for seed, seconds in enumerate((3600, 60, None)):
     write_json(tmp_path / f'a/seed_{seed}/run.json', {'seconds': seconds})
-  text, = summaries.whole_time(sweeps.read_sweep(tmp_path))
-  assert text.startswith('2 runs trained for 1:01:00 in all, 0:30:30 in the')
+  text, = summaries.whole_time(studies.read_sweep(tmp_path))
+  assert text.startswith('The training of stage 2 took 1:01:00 in 2 runs with')
+  assert ' 0:30:30 in the median' in text
 
 
 def test_iou_of_a_point_is_the_mean_over_the_seeds_that_have_the_class():
@@ -160,7 +156,7 @@ def test_iou_of_a_point_is_the_mean_over_the_seeds_that_have_the_class():
       runs.Run('', pathlib.Path(), {}, None, None, {'iou': iou}, {})
       for iou in ({'a': 0.5, 'b': None, 'c': None}, {'a': 0.7, 'b': 0.2,
                                                      'c': None})]
-  found = sweeps.Point('', '', {}, tuple(several), (0, 1)).iou()
+  found = studies.Setting('', '', {}, tuple(several), (0, 1)).iou()
   assert found == {'a': pytest.approx(60), 'b': pytest.approx(20), 'c': None}
 
 
@@ -168,8 +164,8 @@ def test_grid_gets_a_line_for_each_place_on_the_other_axis(tmp_path):
   write_sweep(
       tmp_path, *(point(f'{x}{y}', 'full', [0.5 + x / 10 + y / 100], x=x, y=y)
                   for x in (1, 0) for y in (0, 1)), seeds=[0])
-  study = sweeps.read_sweep(tmp_path)
-  found = {line.label: [point.miou.mean for point in line.points.values()]
+  study = studies.read_sweep(tmp_path)
+  found = {line.label: [setting.miou.mean for setting in line.settings.values()]
            for line in axes.lines(study, 'x')}
   assert found == {'full, y 0': pytest.approx([50, 60]),
                    'full, y 1': pytest.approx([51, 61])}
@@ -194,7 +190,7 @@ def test_confusion_is_summed_over_the_seeds():
                {'iou': {'a': 1, 'b': 1}, 'confusion': counts}, {})
       for counts in ([[1, 0], [0, 4]], [[1, 2], [0, 0]], None)]
   shares, names, num_runs = summaries.confusion_shares(
-      sweeps.Point('', '', {}, tuple(several), (0, 1, 2)))
+      studies.Setting('', '', {}, tuple(several), (0, 1, 2)))
   np.testing.assert_allclose(shares, [[50, 50], [0, 100]])
   assert (names, num_runs) == (['a', 'b'], 2)
 
@@ -245,10 +241,11 @@ def test_tables_are_the_same_in_the_page_and_beside_it(
 def test_figures_are_the_same_in_the_page_and_beside_it(partial_report):
   _, folder = partial_report
   shown = parsed(folder)
-  figures = list(folder.glob('*.png'))
-  assert {path.name for path in figures} >= {
+  drawn = [path for path in folder.glob('*.png')
+           if not path.stem.endswith('_table')]
+  assert {path.name for path in drawn} >= {
       'robustness_shrink.png', 'robustness_drop.png', 'iou.png'}
-  for path in figures:
+  for path in drawn:
     with Image.open(path) as image:
       assert image.width > 800  # Sharp on dense screens.
     data = base64.b64encode(path.read_bytes()).decode()
@@ -268,7 +265,9 @@ def test_everything_that_a_run_left_is_shown(run_report):
   shown = parsed(folder)
   texts = ' '.join(shown.texts)
   assert f"scribble_jax.main '{HOSTILE[:8]}" in texts  # Ready for a shell.
-  assert '1:02:03' in texts and '2024-02-20 10:00' in texts
+  times = dict(zip(*rows_of(folder, 'times.csv'), strict=True))
+  assert times['Training of stage 2'] == '1:02:03' and times['Starts'] == '3'
+  assert '2024-02-20 10:00' in texts
   for name in ('train', 'val', 'best', 'worst'):
     picture = (folder.parent / f'panels_{name}.png').read_bytes()
     data = f'data:image/png;base64,{base64.b64encode(picture).decode()}'
