@@ -43,7 +43,7 @@ def partial(tmp_path_factory):
       point('b1', HOSTILE, [0.30, 0.40], shrink=1),
       point('a2', 'full', [None, None], drop=0.5))
   write_json(folder / 'b0/seed_1.failed.json', {
-      'message': f'loss is nan\n  {HOSTILE}', 'exit_code': 1, 'log': 'x.log'})
+      'message': f'loss is nan\n  {HOSTILE}', 'log': 'x.log'})
   running = folder / 'a2/seed_0'
   write_json(running / 'config.json', {'num_steps': 1200})
   with_scalars(running, [20, 400])
@@ -87,7 +87,7 @@ def test_results_of_a_partial_sweep(partial_report):
       ['0 of 2', '', '', '', '', '', '']]
   assert rows[0][-2:] == ['Seed 0', 'Seed 1']
   assert [row[1:] for row in rows_of(folder, 'unfinished.csv')[1:]] == [
-      ['1', 'failed', f'loss is nan {HOSTILE} (exit code 1) Log: x.log'],
+      ['1', 'failed', f'loss is nan {HOSTILE} Log: x.log'],
       ['0', 'not finished', 'at step 400 of 1,200'],
       ['1', 'not started', '']]
   shown = ' '.join(parsed(folder).texts)

@@ -278,11 +278,10 @@ def _unfinished(path, seed):
   failure = path.with_name(f'{path.name}.failed.json')
   if failure.exists():
     found = runs_lib.read_json(failure)
-    code, log = found.get('exit_code'), found.get('log')
+    log = found.get('log')
     detail = ' '.join(str(found.get('message') or 'no message').split())
-    return Unfinished(seed, 'failed', detail + (
-        '' if code is None else f' (exit code {code})') + (
-            f' Log: {log}' if log else ''))
+    return Unfinished(
+        seed, 'failed', detail + (f' Log: {log}' if log else ''))
   if not (path / 'config.json').exists():
     return Unfinished(seed, 'not started', '')
   step = events.last_step(events.read_scalars(path))
