@@ -61,10 +61,8 @@ def write_png(path, pixels):
     Image.fromarray(pixels).save(partial, 'PNG')
 
 
-def write_image_figures(path, figures):
-  """Writes (id, mIoU, pixel accuracy) of images as CSV, whole or not at all."""
+def write_csv(path, columns, rows):
+  """Writes titles and rows as CSV, whole or not at all."""
   with (atomic.whole_file(path) as partial,
-        open(partial, 'w', newline='') as f):
-    writer = csv.writer(f)
-    writer.writerow(['id', 'miou', 'pixel_accuracy'])
-    writer.writerows(figures)
+        open(partial, 'w', newline='', encoding='utf-8') as f):
+    csv.writer(f).writerows([columns, *rows])

@@ -89,8 +89,9 @@ def _report(workdir, outcome, validation):
   best, best_step = outcome.best[metric], outcome.best['step']
   for name, picture in pictures.items():
     results.write_png(workdir / f'panels_{name}.png', picture)
-  results.write_image_figures(
-      workdir / 'val_images.csv', validation.image_figures(outcome.state))
+  results.write_csv(
+      workdir / 'val_images.csv', ('id', 'miou', 'pixel_accuracy'),
+      validation.image_figures(outcome.state))
   # The last file: who finds it finds all.
   results.write_json(workdir / 'metrics.json', figures | {
       'best_miou': best, 'best_step': best_step})

@@ -190,6 +190,7 @@ def _add_check(subparsers):
 def _number(convert, low, high, rule):
   """Returns an argparse type for numbers from `low` to `high`."""
   def parse(text):
+    """Returns the number, or raises what argparse shows."""
     try:
       value = convert(text)
     except ValueError:

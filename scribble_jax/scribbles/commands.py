@@ -6,9 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from scribble_jax import panels
 from scribble_jax import results
-from scribble_jax.data import images
 from scribble_jax.data import listings
 from scribble_jax.data import masks
 from scribble_jax.data import sources
@@ -21,6 +19,7 @@ from scribble_jax.scribbles import deformation
 from scribble_jax.scribbles import measures
 from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
+from scribble_jax.scribbles import pictures
 from scribble_jax.scribbles import seeding
 from scribble_jax.scribbles import simulation
 from scribble_jax.scribbles import statistics
@@ -48,6 +47,21 @@ def _listed(files, list_file, where):
       [f'{where}: nothing for the listed id {name}' for name in ids
        if name not in files], 'Add the files or take the ids off the list.')
   return {name: files[name] for name in ids}
+
+
+def _scribbles_of(options):
+  """Returns {id: scribble} of whatever kind, as far as it is wanted."""
+  path = pathlib.Path(options.scribbles)
+  found = annotations.scribbles_by_id(
+      path, 'Name a folder, zip or JSON file of scribbles.')
+  return _listed(found, options.list, path)
+
+
+def _tasks(files, options):
+  """Returns [(scribble, id, image path or None)], what `_read` takes."""
+  photographs = _images_of(files, options.images)
+  return [(scribble, name, photographs[name])
+          for name, scribble in files.items()]
 
 
 def _images_of(ids, folder):
@@ -110,7 +124,7 @@ def simulate(options):
         draw, tasks, options.processes, 'Drawing strokes'))
     if shown:
       (folder / 'panels').mkdir()
-      results.write_png(folder / 'panels/panels.png', _panels(
+      results.write_png(folder / 'panels/panels.png', pictures.draw(
           shown, photographs, folder / rounds[0], names))
   print(statistics.table(statistics.summarise(measured)))
 
@@ -141,39 +155,6 @@ def _spread(ids, count):
   return [ids[int(place)] for place in places]
 
 
-def _panels(files, photographs, folder, names):
-  """Returns a picture of examples: photograph, strokes and mask.
-
-  Args:
-    files: {id: path of a mask}.
-    photographs: {id: path}.
-    folder: Of the strokes.
-    names: Of the classes, background first; None: their numbers.
-  """
-  rows = []
-  for name, path in files.items():
-    mask = masks.read_mask(path)
-    try:
-      with Image.open(photographs[name]) as image:
-        image = images.as_rgb(image)
-    except masks.DAMAGED as error:
-      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
-                      '--panels.') from error
-    if image.shape[:2] != mask.shape:
-      raise UserError(f'{path} and {photographs[name]} differ in size. Name '
-                      'the folder of the photographs by --images.')
-    rows.append({'image': image, 'ground_truth': mask,
-                 'scribble': masks.read_mask(folder / f'{name}.png')})
-  return panels.draw_panels(rows, names or _numbers(rows))
-
-
-def _numbers(rows):
-  """Returns the classes' numbers as names, up to the last one of the masks."""
-  last = max((int(label) for row in rows for label in np.unique(
-      row['ground_truth']) if label != IGNORE_LABEL), default=0)
-  return ('0 background', *map(str, range(1, last + 1)))
-
-
 def rewrite(options):
   """Writes scribbles of any kind as PNG masks, deformed if wanted.
 
@@ -183,13 +164,10 @@ def rewrite(options):
   Raises:
     UserError: Whatever a user can mend.
   """
-  path = pathlib.Path(options.scribbles)
-  files = _listed(annotations.scribbles_by_id(
-      path, 'Name a folder, zip or JSON file of scribbles.'), options.list,
-      path)
+  files = _scribbles_of(options)
   if options.kinds is not None:
     _check_kinds(files, options.kinds, options.command)
-  photographs = _images_of(files, options.images)
+  tasks = _tasks(files, options)
   ratios = {key: options.ratio if options.command == key else 0.0
             for key in ('shrink', 'drop')}
   description = _description(options, options.scribbles, ratios)
@@ -201,8 +179,6 @@ def rewrite(options):
         _rewrite_one, folder=folder, classes=class_names(options.classes),
         any_index=options.classes is None, drawing_seed=drawing_seed,
         seed=options.seed, **ratios)
-    tasks = [(scribble, name, photographs[name])
-             for name, scribble in files.items()]
     _collect(parallel.map_tasks(
         write, tasks, options.processes, 'Writing scribbles'))
   print(f'{len(files)} scribbles are in {options.output}.')
@@ -255,11 +231,8 @@ def stats(options):
   Raises:
     UserError: Whatever a user can mend.
   """
-  path = pathlib.Path(options.scribbles)
-  files = _listed(annotations.scribbles_by_id(
-      path, 'Name a folder, zip or JSON file of scribbles.'), options.list,
-      path)
-  photographs = _images_of(files, options.images)
+  files = _scribbles_of(options)
+  tasks = _tasks(files, options)
   dense = {}
   if options.masks is not None:
     dense = listings.files_by_id(pathlib.Path(options.masks), ('.png',))
@@ -270,8 +243,6 @@ def stats(options):
   read = functools.partial(
       _measure_one, dense=dense, classes=class_names(options.classes),
       any_index=options.classes is None)
-  tasks = [(scribble, name, photographs[name])
-           for name, scribble in files.items()]
   measured = _collect(parallel.map_tasks(
       read, tasks, options.processes, 'Measuring'))
   print(statistics.table(statistics.summarise(measured)))

@@ -1,10 +1,8 @@
 """Tables of many images' Measures, beside what METHOD 9 says of ScribbleSup."""
 
-import csv
-
 import numpy as np
 
-from scribble_jax import atomic
+from scribble_jax import results
 
 # METHOD 9's figures of VOC.
 _SCRIBBLESUP = {
@@ -100,17 +98,12 @@ def write_csv(path, measures):
     path: File to make or replace.
     measures: List of Measures.
   """
-  with atomic.whole_file(path) as partial, open(
-      partial, 'w', newline='', encoding='utf-8') as f:
-    writer = csv.writer(f)
-    writer.writerow([
-        'id', 'covered', 'strokes', 'classes', 'median_length', 'median_width',
-        'foreground', 'wrong', 'median_border_distance', 'absent_classes'])
-    median = lambda values: f'{np.median(values):.3f}' if len(values) else ''
-    blank = lambda value: '' if value is None else value
-    for one in measures:
-      writer.writerow([
-          one.id, f'{one.covered / one.pixels:.6f}', len(one.lengths),
-          ' '.join(map(str, one.classes)), median(one.lengths),
-          median(one.widths), blank(one.foreground), blank(one.wrong),
-          blank(one.distance), blank(one.absent)])
+  median = lambda values: f'{np.median(values):.3f}' if len(values) else ''
+  blank = lambda value: '' if value is None else value
+  results.write_csv(path, (
+      'id', 'covered', 'strokes', 'classes', 'median_length', 'median_width',
+      'foreground', 'wrong', 'median_border_distance', 'absent_classes'), [
+          (one.id, f'{one.covered / one.pixels:.6f}', len(one.lengths),
+           ' '.join(map(str, one.classes)), median(one.lengths),
+           median(one.widths), blank(one.foreground), blank(one.wrong),
+           blank(one.distance), blank(one.absent)) for one in measures])

@@ -1,0 +1,43 @@
+"""Pictures of drawn strokes, to look at."""
+
+import numpy as np
+from PIL import Image
+
+from scribble_jax import panels
+from scribble_jax.data import images
+from scribble_jax.data import masks
+from scribble_jax.errors import UserError
+from scribble_jax.labels import IGNORE_LABEL
+
+
+def draw(files, photographs, folder, names):
+  """Returns a picture of examples: photograph, strokes and mask.
+
+  Args:
+    files: {id: path of a mask}.
+    photographs: {id: path}.
+    folder: Of the strokes.
+    names: Of the classes, background first; None: their numbers.
+  """
+  rows = []
+  for name, path in files.items():
+    mask = masks.read_mask(path)
+    try:
+      with Image.open(photographs[name]) as image:
+        image = images.as_rgb(image)
+    except masks.DAMAGED as error:
+      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
+                      '--panels.') from error
+    if image.shape[:2] != mask.shape:
+      raise UserError(f'{path} and {photographs[name]} differ in size. Name '
+                      'the folder of the photographs by --images.')
+    rows.append({'image': image, 'ground_truth': mask,
+                 'scribble': masks.read_mask(folder / f'{name}.png')})
+  return panels.draw_panels(rows, names or _numbers(rows))
+
+
+def _numbers(rows):
+  """Returns the classes' numbers as names, up to the last one of the masks."""
+  last = max((int(label) for row in rows for label in np.unique(
+      row['ground_truth']) if label != IGNORE_LABEL), default=0)
+  return ('0 background', *map(str, range(1, last + 1)))
