@@ -168,6 +168,9 @@ def _stage1():
   config.labels.threshold = 0.3
   # Scores closer than this to the threshold become 255.
   config.labels.undecided = 0.0
+  # 'undecided': 255 too where the network sees a class that no stroke of the
+  # image names, for scribbles that miss objects.
+  config.labels.unnamed = 'background'
   config.refinement = ConfigDict()
   config.refinement.strides = (8, 4, 2, 1)  # Pixels.
   config.refinement.dilations = (1, 2, 4, 8)  # Pixels of each grid.

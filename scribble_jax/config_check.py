@@ -34,7 +34,7 @@ _STAGE1_KEYS = _SHARED_KEYS | {
     'model': _MODEL_KEYS | {'output_stride'},
     'loss_weights': {'classification', 'scribble'},
     'labels': {'source', 'branch', 'refine', 'calibration', 'threshold',
-               'calibration_images', 'undecided'},
+               'calibration_images', 'undecided', 'unnamed'},
     'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
 }
 _STAGE2_KEYS = _SHARED_KEYS | {
@@ -49,6 +49,7 @@ _CHOICES = {  # Of stage 1.
     'labels.source': ('network', 'diffusion', 'fusion'),
     'labels.branch': ('cam', 'segmentation', 'both'),
     'labels.calibration': ('global', 'per_class', 'none'),
+    'labels.unnamed': ('background', 'undecided'),
 }
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
@@ -98,6 +99,9 @@ def check_stage1(config, num_devices, section='config.'):
                 'from 0 to below 1')
   rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
                 'from 0 to below 1')
+  rules.require(with_segmentation or labels.unnamed == 'background',
+                'labels.unnamed', labels.unnamed,
+                f"'background' if {section}supervision is 'classes'")
   rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
                 labels.calibration_images, 'at least 1')
   strides = refinement.strides

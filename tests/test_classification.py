@@ -143,3 +143,10 @@ def test_channels_of_some_classes():
   assert classification.channels_of([], CLASSES, True) == [3]
   assert classification.channels_of(
       np.array([149], np.uint8), 150, True) == [148, 149, 298]
+
+
+def test_other_channels_are_probabilities_of_the_other_classes():
+  assert CLASSES == 4
+  assert classification.other_channels([2], CLASSES) == [4, 6]
+  assert classification.other_channels([1, 2, 3], CLASSES) == []
+  assert 255 in classification.other_channels(np.array([149], np.uint8), 150)

@@ -83,7 +83,7 @@ def test_foreground_of_the_background_alone_is_nothing():
   np.testing.assert_array_equal(score, np.zeros([2, 3]))
 
 
-def label_row(values, undecided, scribble=None):
+def label_row(values, undecided, scribble=None, unnamed=None):
   """Labels of a row of pixels by their scores for class 3, threshold 0.5."""
   values = np.float32([[[0, value] for value in values]])
   classes = np.array([0, 3], np.uint8)
@@ -91,7 +91,8 @@ def label_row(values, undecided, scribble=None):
     scribble = [255] * values.shape[1]
   seeds = scores.seeds_of(np.array([scribble], np.uint8), classes)
   labels = scores.label(
-      values, np.array([0, 0, 0, 0.5]), seeds, classes, undecided)
+      values, np.array([0, 0, 0, 0.5]), seeds, classes, undecided,
+      np.zeros(seeds.shape, bool) if unnamed is None else np.array([unnamed]))
   assert labels.dtype == np.uint8
   return labels[0].tolist()
 
@@ -110,11 +111,26 @@ def test_strokes_are_never_undecided():
                    [255, 0, 3, 0, 3]) == [255, 0, 3, 0, 3]
 
 
+def test_background_of_an_unnamed_class_is_undecided():
+  row, unnamed = [0.2, 0.2, 0.8, 0.2, 0.8], [True, False, True, True, True]
+  assert label_row(row, 0.0, [255, 255, 255, 0, 3], unnamed) == [
+      255, 0, 3, 0, 3]
+
+
+def test_unnamed_classes_by_hand():
+  named = np.float32([[[0.5, 0.1], [0.3, 0.3], [0.1, 0.4]]])
+  others = np.float32([[[0.4, 0.0], [0.0, 0.4], [0.3, 0.2]]])
+  np.testing.assert_array_equal(
+      scores.unnamed(named, others), [[False, True, False]])
+  assert not scores.unnamed(named, others[..., :0]).any()
+
+
 def test_every_class_has_its_own_threshold():
   values = np.float32([[[0, 0.4, 0.3], [0, 0.3, 0.4], [0.5, 0.2, 0.4]]])
   classes = np.array([0, 2, 5], np.uint8)
   limits = np.array([0, 0, 0.5, 0, 0, 0.25])
-  labels = scores.label(values, limits, np.full([1, 3], -1), classes, 0.0)
+  labels = scores.label(values, limits, np.full([1, 3], -1), classes, 0.0,
+                        np.zeros([1, 3], bool))
   np.testing.assert_array_equal(labels, [[0, 5, 0]])
 
 
@@ -126,7 +142,7 @@ def test_labels_keep_strokes_and_add_no_class(
   values = data.draw(arrays.arrays(
       np.float32, (*SHAPE, len(classes)), elements=fractions))
   labels = scores.label(values, limits, scores.seeds_of(scribble, classes),
-                        classes, undecided)
+                        classes, undecided, np.zeros(SHAPE, bool))
   assert labels.dtype == np.uint8 and labels.shape == SHAPE
   stroke = scribble != 255
   np.testing.assert_array_equal(labels[stroke], scribble[stroke])
@@ -140,5 +156,5 @@ def test_without_a_margin_every_pixel_is_decided(data, scribble, limits):
   values = data.draw(arrays.arrays(
       np.float32, (*SHAPE, len(classes)), elements=fractions))
   labels = scores.label(values, limits, scores.seeds_of(scribble, classes),
-                        classes, 0.0)
+                        classes, 0.0, np.zeros(SHAPE, bool))
   assert not np.any(labels == 255)

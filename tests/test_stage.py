@@ -29,6 +29,8 @@ def config(config):
   stage1.evaluation.scales, stage1.evaluation.flip = (1.0,), False
   stage1.refinement.strides = (2, 1)
   stage1.refinement.dilations, stage1.refinement.iterations = (1, 2), 3
+  # The demo's own leave pixels open.
+  stage1.labels.undecided, stage1.labels.unnamed = 0.0, 'background'
   return config
 
 
@@ -150,6 +152,26 @@ def test_undecided_pixels_become_255(diffusion, tmp_path):
              for path in (tmp_path / 'run/pseudo_labels').iterdir())
 
 
+def test_classes_without_a_stroke_may_be_left_open(config, root, tmp_path):
+  config = stage.stage1_config(config)
+  stage.generate(config, tmp_path / 'run')
+  labels = lambda: {
+      path.stem: masks.read_mask(path)
+      for path in (tmp_path / 'run/pseudo_labels').iterdir()}
+  before = labels()
+  config.labels.unnamed = 'undecided'
+  stage.generate(config, tmp_path / 'run')
+  opened = 0
+  for name, after in labels().items():
+    changed_pixels = after != before[name]
+    opened += changed_pixels.sum()
+    assert not before[name][changed_pixels].any()
+    assert np.all(after[changed_pixels] == 255)
+    stroke = masks.read_mask(root / f'scribbles/{name}.png') != 255
+    assert not np.any(changed_pixels & stroke)
+  assert opened
+
+
 def test_an_image_without_foreground_strokes_is_background(
     diffusion, root, tmp_path):
   diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.1
@@ -222,6 +244,9 @@ def test_files_of_others_are_kept(diffusion, tmp_path):
      r"labels\.source is 'magic'; it must be one of: network, diffusion"),
     ({'supervision': 'classes', 'labels.source': 'network'},
      r"labels\.branch is 'both'; it must be 'cam' if config\.supervision"),
+    ({'supervision': 'classes', 'labels.branch': 'cam',
+      'labels.unnamed': 'undecided'},
+     r"labels\.unnamed is 'undecided'; it must be 'background'"),
     ({'refinement.strides': (3, 2, 1)}, r'refinement\.strides is \(3, 2, 1\)'),
     ({'refinement.contrast': 0.0}, r'refinement\.contrast is 0'),
     ({'labels.threshold': 1.5}, r'labels\.threshold is 1\.5'),

@@ -90,3 +90,10 @@ def channels_of(classes, num_classes, with_segmentation):
   activations = [label - 1 for label in classes]
   probabilities = [num_classes - 1 + label for label in (0, *classes)]
   return activations + (probabilities if with_segmentation else [])
+
+
+def other_channels(classes, num_classes):
+  """Returns the channels of probabilities that `channels_of` leaves out."""
+  named = {0, *map(int, classes)}
+  return [num_classes - 1 + label for label in range(num_classes)
+          if label not in named]

@@ -156,7 +156,7 @@ def make_label(item, stage, labels, refinement, thresholds):
   return scores.label(
       stage_scores(item, stage, labels, refinement), thresholds[stage],
       scores.seeds_of(item.example['scribble'], item.classes), item.classes,
-      labels['undecided'])
+      labels['undecided'], item.unnamed)
 
 
 def write_label(folder, item, pseudo_label):

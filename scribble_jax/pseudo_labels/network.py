@@ -22,10 +22,13 @@ class Judged:
     example: As of `input_pipeline.whole_examples`.
     classes: [K] uint8, from `scores.classes_of`.
     scores: [H, W, K], from `scores.network_scores`.
+    unnamed: [H, W] bool, where another class is likelier than all of these;
+      False everywhere unless `labels.unnamed` asks for it.
   """
   example: dict
   classes: np.ndarray
   scores: np.ndarray
+  unnamed: np.ndarray
 
 
 def make_judge(config, workdir, source):
@@ -63,29 +66,37 @@ def make_judge(config, workdir, source):
       batch_size=config.evaluation.batch_size, maps=classification.class_maps)
   return functools.partial(
       _judge, predict, outcome.state.variables, config.model.num_classes,
-      with_segmentation, config.labels.branch)
+      with_segmentation, config.labels)
 
 
-def _judge(predict, variables, num_classes, with_segmentation, branch,
+def _judge(predict, variables, num_classes, with_segmentation, labels,
            examples):
   """Yields Judged, in the order of the examples."""
   def requests():
-    """Yields ((example, classes), (image, channels of the classes))."""
+    """Yields ((example, classes, split), (image, channels))."""
     for example in examples:
       classes = scores.classes_of(example['scribble'])
-      yield (example, classes), (
-          example['image'], classification.channels_of(
-              classes[1:], num_classes, with_segmentation))
+      channels = classification.channels_of(
+          classes[1:], num_classes, with_segmentation)
+      others = ([] if labels.unnamed == 'background' else
+                classification.other_channels(classes[1:], num_classes))
+      yield ((example, classes, len(channels)),
+             (example['image'], channels + others))
 
-  for (example, classes), prediction in inference.predict_pairs(
+  for (example, classes, split), prediction in inference.predict_pairs(
       predict, variables, requests()):
-    yield Judged(example, classes, scores.network_scores(
-        prediction.probabilities(), len(classes) - 1, branch))
+    maps = prediction.probabilities()
+    named, others = maps[..., :split], maps[..., split:]
+    yield Judged(
+        example, classes,
+        scores.network_scores(named, len(classes) - 1, labels.branch),
+        scores.unnamed(named[..., len(classes) - 1:], others))
 
 
 def _judge_nothing(examples):
   """Yields Judged with scores of 0: the strokes are all there is."""
   for example in examples:
     classes = scores.classes_of(example['scribble'])
+    shape = example['scribble'].shape
     yield Judged(example, classes, np.zeros(
-        [*example['scribble'].shape, len(classes)], np.float32))
+        [*shape, len(classes)], np.float32), np.zeros(shape, bool))

@@ -53,6 +53,21 @@ def network_scores(maps, num_foreground, branch):
   return (activations + probabilities) / 2
 
 
+def unnamed(named, others):
+  """Returns where a class that the image is not scribbled with is likeliest.
+
+  Args:
+    named: [H, W, K] probabilities of the image's classes.
+    others: [H, W, any number] probabilities of the other classes.
+
+  Returns:
+    [H, W] bool.
+  """
+  if not others.shape[-1]:
+    return np.zeros(others.shape[:-1], bool)
+  return others.max(-1) > named.max(-1)
+
+
 def raw_scores(source, network, image, seeds, refinement):
   """Returns the scores of a source before refinement, [H, W, K].
 
@@ -89,7 +104,7 @@ def foreground(scores):
   return channel, np.where(best > scores[..., 0], best, 0.0)
 
 
-def label(scores, thresholds, seeds, classes, undecided):
+def label(scores, thresholds, seeds, classes, undecided, unnamed):
   """Returns the pseudo-label, [H, W] uint8.
 
   Args:
@@ -99,11 +114,13 @@ def label(scores, thresholds, seeds, classes, undecided):
     classes: [K] uint8, from `classes_of`.
     undecided: Pixels whose score is closer to the threshold become 255, unless
       the background scores more.
+    unnamed: [H, W] bool, where the background becomes 255.
   """
   channel, score = foreground(scores)
   margin = score - thresholds[classes][channel]
   labels = np.where(margin > 0, classes[channel], 0).astype(np.uint8)
   labels[(np.abs(margin) < undecided) & (score > 0)] = IGNORE_LABEL
+  labels[unnamed & (labels == 0)] = IGNORE_LABEL
   stroke = seeds >= 0
   labels[stroke] = classes[seeds[stroke]]
   return labels

@@ -62,6 +62,7 @@ def with_pseudo_labels(config):
     UserError: Whatever a user can mend.
   """
   stage1, source = _prepare(stage1_config(config), 'config.stage1.')
+  _warn_of_open_pixels(stage1.labels, config.method.pseudo_ignore)
   settings = json.dumps(_settings(stage1, source), sort_keys=True)
   name = hashlib.sha256(settings.encode()).hexdigest()[:8]
   root = pathlib.Path(config.data.root)
@@ -76,6 +77,14 @@ def with_pseudo_labels(config):
   config = config.copy_and_resolve_references()
   config.data.pseudo_labels = str(folder / FOLDER)
   return config
+
+
+def _warn_of_open_pixels(labels, pseudo_ignore):
+  if pseudo_ignore == 'official' and (
+      labels.undecided or labels.unnamed != 'background'):
+    logging.warning(
+        'What config.stage1.labels leaves undecided will be trained as '
+        'background: --config.method.pseudo_ignore=corrected ignores it.')
 
 
 def generate(config, workdir):
