@@ -13,7 +13,11 @@ from absl import logging
 import jax
 from ml_collections import config_flags
 
+from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
+
+# For launchers: the same command goes on. What sysexits.h calls EX_TEMPFAIL.
+EXIT_STOPPED = 75
 
 
 def define_config():
@@ -42,7 +46,8 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main, *, interrupted, takes_files=False, parser=None):
   """Runs `main(argv)` and exits with what it returns, 0 for None.
 
-  What a user can mend ends as one line and exit code 1, Ctrl-C as 130.
+  What a user can mend ends as one line and exit code 1, Ctrl-C as 130, a run
+  that a signal stopped as EXIT_STOPPED.
 
   Args:
     main: Function of the arguments behind the flags; the first one is the
@@ -68,6 +73,9 @@ def run(main, *, interrupted, takes_files=False, parser=None):
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
     sys.exit(f'error: {error}')
+  except Stopped as stopped:
+    print(stopped, file=sys.stderr)
+    sys.exit(EXIT_STOPPED)
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)

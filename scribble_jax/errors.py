@@ -12,6 +12,10 @@ class UserError(Exception):
   problems = ()
 
 
+class Stopped(Exception):
+  """A signal ended the run, and it is saved. Ends the program with 75."""
+
+
 def raise_problems(problems, remedy):
   """Raises one UserError that lists several problems.
 

@@ -24,6 +24,7 @@ from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import train_state
 from scribble_jax.data import input_pipeline
+from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
 from scribble_jax.step_log import StepLog
 from scribble_jax.train_step import make_train_step
@@ -61,12 +62,10 @@ class Outcome:
 
   Attributes:
     state: The last one.
-    complete: Whether it is that of the last step; False after a signal.
-    figures: Of the last step; {} without validation or if not complete.
+    figures: Of the last step; {} without validation.
     best: Figures of the best checkpoint, likewise.
   """
   state: train_state.TrainState
-  complete: bool
   figures: dict
   best: dict
 
@@ -121,6 +120,7 @@ def run(config, workdir, task, source, backbone):
 
   Raises:
     UserError: The workdir holds another run, or a loss is not finite.
+    Stopped: By a signal; the last state is saved.
   """
   mesh = sharding.make_mesh()
   state, compile_step = _make_state_and_step(config, task, mesh, backbone)
@@ -140,6 +140,9 @@ def run(config, workdir, task, source, backbone):
           updates = _updates(config, task, source, mesh, state, compile_step)
           state = _loop(
               config, task, state, updates, manager, writer, must_stop)
+      if state.step < config.num_steps:
+        raise Stopped(f'Stopped by a signal; step {int(state.step)} is saved. '
+                      'The same command goes on from there.')
       return _outcome(config, task, state, manager, writer)
 
 
@@ -235,8 +238,6 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
       if evaluating or saving:
         log.pause()
       if stopping:
-        logging.warning('Stopped by a signal; step %d is saved. The same '
-                        'command goes on from there.', step)
         break
   return state
 
@@ -255,14 +256,12 @@ def _validate(task, writer, state):
 
 def _outcome(config, task, state, manager, writer):
   """Returns what the run came to; validates if the last step was not."""
-  if state.step < config.num_steps:
-    return Outcome(state, False, {}, {})
   if task.validate is None:
-    return Outcome(state, True, {}, {})
+    return Outcome(state, {}, {})
   metric = checkpoint.BEST_METRIC
   figures = checkpoint.figures(manager, int(state.step))
   if metric not in figures:  # Saved on a signal, and the last step after all.
     figures = {'images_per_second': None} | _validate(task, writer, state)
   best = max((checkpoint.figures(manager, manager.best_step()), figures),
              key=lambda candidate: candidate.get(metric, -1.0))
-  return Outcome(state, True, figures, best)
+  return Outcome(state, figures, best)

@@ -26,10 +26,11 @@ def train(config, workdir):
     workdir: Directory for checkpoints, event files, metrics and pictures.
 
   Returns:
-    The last state; None if a signal stopped stage 1.
+    The last state.
 
   Raises:
     UserError: Whatever a user can mend.
+    Stopped: By a signal; what is finished is saved.
   """
   config_check.check_training(config, jax.device_count())
   workdir = loop.open_workdir(workdir)
@@ -41,16 +42,13 @@ def train(config, workdir):
   if config.data.pseudo_labels == sources.GENERATE:
     config = (stage.with_pseudo_labels(config) if needed
               else _without_pseudo_labels(config))
-    if config is None:
-      return None
   source = records.prepare(config.data, needed)
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = Validation(config, model, source)
   task = _make_task(config, model, validation)
   outcome = loop.run(config, workdir, task, source, backbone)
-  if outcome.complete:
-    _report(workdir, outcome, validation)
+  _report(workdir, outcome, validation)
   return outcome.state
 
 

@@ -88,7 +88,7 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   wait_until(first, lambda: has_checkpoint(tmp_path / 'run'))
   first.send_signal(signal.SIGTERM)
   _, errors = first.communicate(timeout=300)
-  assert first.returncode == 0, errors
+  assert first.returncode == 75, errors
   saved, _ = last_state(tmp_path / 'run')
   assert f'step {saved} is saved' in errors
 
@@ -97,7 +97,7 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   wait_until(second, lambda: len([*(tmp_path / 'run').glob('events*')]) == 2)
   second.send_signal(signal.SIGTERM)
   _, errors = second.communicate(timeout=300)
-  assert second.returncode == 0, errors
+  assert second.returncode == 75, errors
   assert f'step {saved + 1} is saved' in errors
 
 

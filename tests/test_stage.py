@@ -1,5 +1,6 @@
 """Stage 1 as a whole on a tiny data set: files, figures, resume, mistakes."""
 
+import contextlib
 import copy
 import json
 import pathlib
@@ -11,8 +12,10 @@ from PIL import Image
 import pytest
 
 from configs import pseudo_labels
+from scribble_jax import loop
 from scribble_jax import train
 from scribble_jax.data import masks
+from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
@@ -226,8 +229,12 @@ def test_a_baseline_without_pseudo_labels_makes_none(config, root, tmp_path):
 def test_a_signal_in_stage_1_ends_the_whole_run(
     config, tmp_path, monkeypatch):
   config.data.pseudo_labels = 'generate'
-  monkeypatch.setattr(network, 'make_judge', lambda *args: None)
-  assert train.train(config, str(tmp_path / 'run')) is None
+  monkeypatch.setattr(  # In the first step.
+      loop.preemption, 'watch',
+      lambda: contextlib.nullcontext(lambda updates: True))
+  with pytest.raises(Stopped, match='step 1 is saved'):
+    train.train(config, str(tmp_path / 'run'))
+  assert not (tmp_path / 'run/config.json').exists()
 
 
 def test_files_of_others_are_kept(diffusion, tmp_path):

@@ -20,6 +20,7 @@ from scribble_jax import loop
 from scribble_jax import train
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
+from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
 
 
@@ -127,7 +128,8 @@ def test_a_shortened_run_that_was_never_evaluated_is_reported(
   monkeypatch.setattr(  # A signal in step 2.
       loop.preemption, 'watch',
       lambda: contextlib.nullcontext(lambda updates: updates == 2))
-  assert train.train(config, str(tmp_path / 'run')).step == 2
+  with pytest.raises(Stopped, match='step 2 is saved'):
+    train.train(config, str(tmp_path / 'run'))
   monkeypatch.undo()
   config.num_steps, config.optim.warmup_steps = 2, 0
   train.train(config, str(tmp_path / 'run'))

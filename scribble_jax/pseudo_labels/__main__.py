@@ -26,7 +26,7 @@ def main(argv):
   input_pipeline.keep_off_accelerators()
   command_line.join_job()
   summary = stage.generate(_CONFIG.value, _WORKDIR.value)
-  if summary and not jax.process_index():
+  if not jax.process_index():
     print(labelling.report(summary))
     print(f'{summary["num_images"]} pseudo-labels and pictures are in '
           f'{_WORKDIR.value}.')

@@ -40,7 +40,10 @@ def make_judge(config, workdir, source):
     source: `records.Records`.
 
   Returns:
-    The function, or None if a signal stopped the training.
+    The function.
+
+  Raises:
+    Stopped: By a signal, in the training.
   """
   if config.labels.source == 'diffusion':
     return _judge_nothing
@@ -59,8 +62,6 @@ def make_judge(config, workdir, source):
       title='Training the classifier')
   outcome = loop.run(config, workdir, task, source,
                      loop.read_backbone(config, workdir, model))
-  if not outcome.complete:
-    return None
   predict = inference.make_predict(
       model, sharding.make_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size, maps=classification.class_maps)

@@ -56,10 +56,11 @@ def with_pseudo_labels(config):
 
   Returns:
     The config with `data.pseudo_labels` naming their folder, one for each
-    variety of settings and data; None if a signal stopped the work.
+    variety of settings and data.
 
   Raises:
     UserError: Whatever a user can mend.
+    Stopped: By a signal, in the training.
   """
   stage1, source = _prepare(stage1_config(config), 'config.stage1.')
   _warn_of_open_pixels(stage1.labels, config.method.pseudo_ignore)
@@ -68,8 +69,6 @@ def with_pseudo_labels(config):
   root = pathlib.Path(config.data.root)
   folder = pathlib.Path(config.data.stage1, name)
   summary = _generate_at(root / folder, stage1, source)
-  if summary is None:
-    return None
   if not jax.process_index():
     truth = summary['ground_truth']
     print(f'Pseudo-labels of stage 1 are in {root / folder}'
@@ -96,10 +95,11 @@ def generate(config, workdir):
       summary.json and pictures.
 
   Returns:
-    The summary, a dict; None if a signal stopped the training.
+    The summary, a dict.
 
   Raises:
     UserError: Whatever a user can mend.
+    Stopped: By a signal, in the training.
   """
   return _generate_at(workdir, *_prepare(config, 'config.'))
 
@@ -125,8 +125,6 @@ def _generate_at(workdir, config, source):
         if first_host:
           _start_folder(workdir, settings)
         judge = network.make_judge(config, workdir, source)
-        if judge is None:
-          return None
         _make(config, workdir, source, judge, first_host)
       return _read(workdir / _SUMMARY)
   except OSError as error:

@@ -203,7 +203,7 @@ class Sweep:
         return f'{100 * figures["miou"]:.2f} % mIoU after {minutes:.1f} minutes'
       if self._stopping.is_set():
         return 'interrupted'
-      message = message or 'stopped by a signal'
+      message = message or 'ended without its figures'
       results.write_json(self._failure(point, seed), {
           'message': message,
           'log': str(self._beside(point, seed, '.log'))})
