@@ -31,6 +31,10 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.batch_size = 16  # Over all devices.
   # 'imagenet', a file in torchvision's naming, or 'none': random weights.
   config.backbone_weights = 'imagenet'
+  # Devices along each axis; -1: what is left. Along 'model' parameters and the
+  # optimizer's state are split (FSDP); the batch is split over all devices.
+  config.mesh = ConfigDict({'data': -1, 'model': 1})
+  config.profile = ''  # 'START:STOP', steps whose trace goes to the workdir.
   config.data = _data()
   config.method = _method()
   config.model = ConfigDict()

@@ -29,6 +29,20 @@ def define_config():
   return flag
 
 
+def define_job():
+  """Adds the flags of `join_job` to a command that runs on several hosts."""
+  flags.DEFINE_string(
+      'coordinator', None, 'HOST:PORT of the first process of a job of '
+      'several. Cloud TPU VMs and Slurm need none of these flags.')
+  flags.DEFINE_integer(
+      'num_processes', None, 'How many processes the job has.')
+  flags.DEFINE_integer(
+      'process_id', None, 'Which of them this is, from 0.')
+  flags.DEFINE_integer(
+      'peer_timeout', 100, 'Seconds after which a process that does not answer '
+      'is given up, and the job with it.')
+
+
 def define_step():
   """Adds --step to a command that reads a workdir's checkpoints."""
   return flags.DEFINE_string(
@@ -72,10 +86,18 @@ def run(main, *, interrupted, takes_files=False, parser=None):
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
+    if _in_job():
+      _leave_job(f'error: {error}', 1)
     sys.exit(f'error: {error}')
   except Stopped as stopped:
     print(stopped, file=sys.stderr)
     sys.exit(EXIT_STOPPED)
+  except jax.errors.JaxRuntimeError as error:
+    if not _in_job() or 'RESOURCE_EXHAUSTED' in str(error):
+      raise
+    _leave_job(f'error: another process of the job is gone or does not answer '
+               f'({_first_line(error)}). Start the same command on all hosts '
+               'again; it goes on from the last checkpoint.', EXIT_STOPPED)
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)
@@ -87,13 +109,50 @@ def end_on_sigterm():
 
 
 def join_job():
-  """Connects the hosts, if there are several."""
+  """Connects the processes, if there are several.
+
+  Raises:
+    UserError: The flags are incomplete, or a process does not come.
+  """
+  address, *numbers = (
+      flags.FLAGS[name].value
+      for name in ('coordinator', 'num_processes', 'process_id'))
+  given = [value is not None for value in (address, *numbers)]
+  if any(given) and not all(given):
+    raise UserError('--coordinator, --num_processes and --process_id belong '
+                    'together: set all three, or none on Cloud TPU and Slurm.')
   try:
-    jax.distributed.initialize()  # Cloud TPU and Slurm describe themselves.
-  except ValueError:
+    jax.distributed.initialize(
+        address, *numbers,
+        heartbeat_timeout_seconds=flags.FLAGS.peer_timeout)
+  except ValueError as error:
+    if all(given):
+      raise UserError(f'Cannot join the job: {error}') from error
     logging.info('No cluster: this host works alone.')
+  except RuntimeError as error:
+    raise UserError(
+        f'Cannot join the job at {address or "its coordinator"}: '
+        f'{_first_line(error)}. Start as many processes as --num_processes '
+        'says, and let them reach the first one.') from error
   logging.info('Process %d of %d: %s', jax.process_index(), jax.process_count(),
                jax.local_devices())
+
+
+def _in_job():
+  """Whether this process has joined others."""
+  return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def _first_line(error):
+  return str(error).strip().splitlines()[0]
+
+
+def _leave_job(message, code):
+  """Ends the process without the wait for the others that JAX has at exit."""
+  print(message, file=sys.stderr)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 def _parse_flags(argv):

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 
 from absl import logging
 
 from scribble_jax import models
+from scribble_jax import sharding
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -16,10 +18,11 @@ from scribble_jax.objective import TERMS
 _RUN_KEYS = {
     'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',
     'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
-    'keep_checkpoints', 'num_panels'}
+    'keep_checkpoints', 'num_panels', 'mesh', 'profile'}
 _MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
                'dropout', 'dtype', 'remat'}
 _SHARED_KEYS = {
+    'mesh': set(sharding.AXES),
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'stage1', 'classes',
              'embedded', 'lambda_s', 'lambda_c', 'scribble_shrink',
@@ -137,6 +140,8 @@ def _add_run_rules(rules, config, num_devices):
   rules.require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
                 'batch_size', config.batch_size,
                 f'at least 2 and a multiple of the {num_devices} device(s)')
+  rules.require(profile_steps(config.profile) is not None, 'profile',
+                config.profile, "'' or 'START:STOP', two steps in order")
   for key in ('lambda_s', 'lambda_c'):
     rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
                   'at least 0')
@@ -153,6 +158,15 @@ def _add_run_rules(rules, config, num_devices):
                 config.model.dropout, 'from 0 to below 1')
   for key, value in config.loss_weights.items():
     rules.require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
+
+
+def profile_steps(text):
+  """Returns the range that 'START:STOP' names, STOP left out; None if bad."""
+  if not text:
+    return range(0)
+  match = re.fullmatch(r'(\d+):(\d+)', text)
+  steps = range(*map(int, match.groups())) if match else range(0)
+  return steps or None
 
 
 def check_inference(config):
@@ -222,7 +236,8 @@ _MAY_DIFFER = (
     'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
     'data.root', 'data.records', 'data.stage1', 'data.images', 'data.scribbles',
     'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
-    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat')
+    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat',
+    'mesh.', 'profile')
 
 
 def compare(config, stored, workdir):

@@ -12,7 +12,7 @@ class UserError(Exception):
   problems = ()
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818, it is no error.
   """A signal ended the run, and it is saved. Ends the program with 75."""
 
 

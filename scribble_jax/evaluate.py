@@ -8,17 +8,19 @@ python -m scribble_jax.evaluate --config=configs/scribblesup.py \
 Writes metrics.json and the predictions as indexed PNGs.
 """
 
+import contextlib
+import functools
 import io
 import pathlib
 
 from absl import flags
-import jax
 from PIL import Image
 from tqdm import tqdm
 
 from scribble_jax import atomic
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
@@ -53,31 +55,34 @@ def evaluate(config, checkpoint, step, output):
   config_check.check_inference(config)
   _check_output(output)
   if config.data.embedded:  # Drawn, not downloaded.
-    embedded.prepare_dataset(config.data.root, **config.data.embedded)
+    hosts.first_then_others(functools.partial(
+        embedded.prepare_dataset, config.data.root, **config.data.embedded))
   class_names = sources.read_class_names(config.data.classes, config.data.root)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
   examples = sources.list_examples(
       config.data, pseudo_labels_needed=False, splits=('val',))['val']
-  _check_examples(examples, class_names)
+  mine = hosts.share(examples)
+  with hosts.together():
+    _check_examples(mine, class_names)
   predict = inference.make_predict(
-      model, sharding.make_mesh(), config_check.evaluation_protocol(config),
+      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
-          predict, variables, load_examples(examples, class_names)),
-      desc='Evaluating', total=len(examples), unit='image', dynamic_ncols=True)
-  figures = {'step': step, 'checkpoint': str(checkpoint),
-             'num_images': len(examples),
-             'protocol': config.evaluation.to_dict() | {
-                 'window': config.data.crop_size}}
-  if jax.process_index():  # The first host writes for all.
-    return figures | _figures(predicted, class_names)
+          predict, variables, load_examples(mine, class_names)),
+      desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
   try:
-    with (atomic.only_one_process(output),
-          atomic.whole_folder(output) as folder):
-      figures |= _figures(_written(predicted, folder), class_names)
-      results.write_json(folder / 'metrics.json', figures)
+    with _common_folder(output) as folder:
+      confusions = hosts.gather(metrics.confusion_of_examples(
+          _written(predicted, folder), len(class_names)))
+      figures = {'step': step, 'checkpoint': str(checkpoint),
+                 'num_images': len(examples),
+                 'protocol': config.evaluation.to_dict() | {
+                     'window': config.data.crop_size}}
+      figures |= results.summary(class_names, sum(confusions))
+      if hosts.is_first():
+        results.write_json(folder / 'metrics.json', figures)
   except OSError as error:
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '
                     '--output.') from error
@@ -122,18 +127,25 @@ def load_examples(examples, class_names):
     yield {'id': example.id, 'image': pixels, 'ground_truth': maps.ground_truth}
 
 
+@contextlib.contextmanager
+def _common_folder(output):
+  """Yields the folder that all processes fill; it replaces `output` at last."""
+  with contextlib.ExitStack() as stack:
+    folder = None
+    if hosts.is_first():
+      stack.enter_context(atomic.only_one_process(output))
+      folder = stack.enter_context(atomic.whole_folder(output))
+      (folder / 'predictions').mkdir()
+    yield hosts.gather(folder)[0]
+    hosts.wait_for_all()
+
+
 def _written(examples, folder):
   """Passes examples through and writes their predictions."""
-  (folder / 'predictions').mkdir()
   for example in examples:
     masks.write_mask(
         folder / f'predictions/{example["id"]}.png', example['prediction'])
     yield example
-
-
-def _figures(examples, class_names):
-  confusion = metrics.confusion_of_examples(examples, len(class_names))
-  return results.summary(class_names, confusion)
 
 
 def main(argv):
@@ -149,7 +161,7 @@ def main(argv):
   command_line.join_job()
   figures = evaluate(
       _CONFIG.value, checkpoint or workdir, _STEP.value, output)
-  if not jax.process_index():
+  if hosts.is_first():
     print(results.iou_table(figures))
     print(f'{figures["num_images"]} images. Predictions and figures are in '
           f'{output}.')
@@ -157,6 +169,7 @@ def main(argv):
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
+  command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder of a training run: its checkpoint is evaluated, '
       'its folder `evaluation` takes the results.')

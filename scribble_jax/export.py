@@ -7,9 +7,9 @@ Names and shapes are those of the authors' checkpoints (METHOD 4).
 """
 
 from absl import flags
-import jax
 
 from scribble_jax import command_line
+from scribble_jax import hosts
 from scribble_jax import pretrained
 from scribble_jax import trained
 from scribble_jax import weight_files
@@ -21,7 +21,7 @@ def main(argv):
   command_line.join_job()
   _, variables, step = trained.load(
       _CONFIG.value.model, _CHECKPOINT.value, _STEP.value)
-  if jax.process_index():  # The first host writes for all.
+  if not hosts.is_first():
     return
   weight_files.write_state_dict(
       _OUTPUT.value, pretrained.to_pytorch(variables, step or 0))
@@ -31,6 +31,7 @@ def main(argv):
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
+  command_line.define_job()
   _CHECKPOINT = flags.DEFINE_string(
       'checkpoint', None, 'A workdir, or a file to write in the other format.',
       required=True)

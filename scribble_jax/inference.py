@@ -50,13 +50,13 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
     variables: 'params' and 'batch_stats'.
     image: [H, W, 3] uint8 RGB.
     protocol: A Protocol.
-    batch_size: Windows a batch over all devices.
-    mesh: Mesh with a 'data' axis; all devices unless given.
+    batch_size: Windows a batch over the devices.
+    mesh: Of this process's devices; all of them unless given.
 
   Returns:
     [H, W, C] float32.
   """
-  predict = make_predict(model, mesh or sharding.make_mesh(), protocol,
+  predict = make_predict(model, mesh or sharding.local_mesh(), protocol,
                          batch_size=batch_size)
   (prediction,) = predict(variables, [image])
   return prediction.probabilities()
@@ -65,14 +65,14 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
 def make_predict(model, mesh, protocol, *, batch_size, maps=None):
   """Returns `(variables, images) -> iterator of Predictions`, in their order.
 
-  Images are [H, W, 3] uint8 RGB of any sizes, the same on every host; a pair
-  of image and channel indices asks for some of the maps alone.
+  Images are [H, W, 3] uint8 RGB of any sizes; a pair of image and channel
+  indices asks for some of the maps alone. Each process predicts on its own.
 
   Args:
     model: Network.
-    mesh: Mesh with a 'data' axis.
+    mesh: Of this process's devices.
     protocol: A Protocol.
-    batch_size: Windows a batch over all devices; rounded up so that each of
+    batch_size: Windows a batch over all of them; rounded up so that each of
       them gets as many.
     maps: What to average over windows and views: `(model, variables,
       normalised [B, H, W, 3]) -> [B, H, W, C]`; `class_probabilities` unless
@@ -95,7 +95,7 @@ def make_predict(model, mesh, protocol, *, batch_size, maps=None):
       for place, (_, window) in enumerate(batch):
         pixels[place] = window.pixels
       results = window_maps(
-          variables, sharding.shard_whole_batch(pixels, mesh))
+          variables, jax.device_put(pixels, sharding.by_batch(mesh)))
       _add_to_images(results, batch)
       jax.block_until_ready(before)  # Or a large image would pile up.
       before, batch = results, []

@@ -1,6 +1,7 @@
 """The train loop of both stages: updates, checkpoints, validation, resume."""
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,6 +18,7 @@ import jax
 from scribble_jax import checkpoint
 from scribble_jax import config_check
 from scribble_jax import environment
+from scribble_jax import hosts
 from scribble_jax import optimizer
 from scribble_jax import preemption
 from scribble_jax import pretrained
@@ -44,6 +46,7 @@ class Task:
     validate: `state -> (figures, {name: picture})`, with
       `checkpoint.BEST_METRIC` among the figures; None for no validation.
     eval_every: Steps between validations; it is due at the last one too.
+    on_step: Told the number of completed updates after each.
     title: Of the progress line.
   """
   model: nn.Module
@@ -53,6 +56,7 @@ class Task:
   augmentation: dict[str, Any]
   validate: Callable | None = None
   eval_every: int | None = None
+  on_step: Callable = lambda step: None
   title: str = 'Training'
 
 
@@ -122,7 +126,7 @@ def run(config, workdir, task, source, backbone):
     UserError: The workdir holds another run, or a loss is not finite.
     Stopped: By a signal; the last state is saved.
   """
-  mesh = sharding.make_mesh()
+  mesh = sharding.make_mesh(config.mesh)
   state, compile_step = _make_state_and_step(config, task, mesh, backbone)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
@@ -133,11 +137,12 @@ def run(config, workdir, task, source, backbone):
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
-        str(workdir), just_logging=jax.process_index() != 0)
+        str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
       if state.step < config.num_steps:  # Of a finished run, it is on record.
         with environment.recorded(workdir, resuming=state.step > 0):
-          updates = _updates(config, task, source, mesh, state, compile_step)
+          updates = _updates(
+              config, workdir, task, source, mesh, state, compile_step)
           state = _loop(
               config, task, state, updates, manager, writer, must_stop)
       if state.step < config.num_steps:
@@ -152,32 +157,52 @@ def _make_state_and_step(config, task, mesh, backbone):
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
   tx = optimizer.make_optimizer(config.num_steps, **config.optim)
-  init_rng, step_rng = jax.random.split(jax.random.key(config.seed))
-  step_rng = jax.device_put(step_rng, sharding.replicated(mesh))
-  image_shape = (config.data.crop_size, config.data.crop_size, 3)
-  state = jax.jit(
-      functools.partial(
-          train_state.create, task.model, tx, image_shape=image_shape),
-      out_shardings=sharding.replicated(mesh))(init_rng, backbone)
+  init_rng, step_rng = jax.jit(  # The same on all hosts.
+      jax.random.split, out_shardings=sharding.replicated(mesh))(
+          jax.random.key(config.seed))
+  create = functools.partial(
+      train_state.create, task.model, tx,
+      image_shape=(config.data.crop_size, config.data.crop_size, 3))
+  layout = sharding.of_state(mesh, jax.eval_shape(create, init_rng, backbone))
+  state = jax.jit(create, out_shardings=layout)(init_rng, backbone)
   train_step = make_train_step(
-      task.loss_terms, tx, schedule, task.loss_weights, mesh)
+      task.loss_terms, tx, schedule, task.loss_weights, mesh, layout)
   return state, functools.partial(_compile_step, train_step, step_rng)
 
 
 def _compile_step(train_step, rng, state, batch):
   """Returns a compiled `(state, batch) -> (state, metrics)`; says its price."""
   start = time.monotonic()
+  mesh = batch['image'].sharding.mesh
   compiled = train_step.lower(state, batch, rng).compile(
-      compiler_options=sharding.compiler_options(batch['image'].sharding.mesh))
+      compiler_options=sharding.compiler_options(mesh))
   logging.warning('Compiled the train step in %.0f s; less on the next start.',
                   time.monotonic() - start)
-  memory = compiled.memory_analysis()
-  if memory is not None:  # Not every backend knows.
-    logging.warning(
-        'A step takes %.2f GB of memory a device, and %.2f GB for the state '
-        'and the batch.', memory.temp_size_in_bytes / 1e9,
-        memory.argument_size_in_bytes / 1e9)
+  if hosts.is_first():
+    _say_price(compiled, mesh, batch_size=len(batch['image']))
   return lambda state, batch: compiled(state, batch, rng)
+
+
+def _say_price(compiled, mesh, batch_size):
+  """Logs what a step runs on and what it takes, as far as the backend knows."""
+  devices = mesh.devices.flat
+  parts = [f'{mesh.size} x {devices[0].device_kind} of {jax.process_count()} '
+           f'host(s), mesh {dict(mesh.shape)}']
+  memory = compiled.memory_analysis()
+  if memory is not None:
+    parts.append(
+        f'{memory.temp_size_in_bytes / 1e9:.2f} GB of memory a device for a '
+        f'step, {memory.argument_size_in_bytes / 1e9:.2f} GB for the state and '
+        'the batch')
+  limit = (devices[0].memory_stats() or {}).get('bytes_limit')
+  if limit:
+    parts.append(f'{limit / 1e9:.1f} GB there')
+  # The compiler counts a device's share; loops as if they ran once.
+  operations = (compiled.cost_analysis() or {}).get('flops', 0) * mesh.size
+  if operations > 0:
+    parts.append(f'{operations / batch_size / 1e9:.2f} GFLOP an image, LoRM\'s '
+                 'loop apart')
+  logging.warning('Training on %s.', '; '.join(parts))
 
 
 def _keep_config(workdir, config, resuming):
@@ -189,11 +214,38 @@ def _keep_config(workdir, config, resuming):
   path = workdir / 'config.json'
   if resuming and path.exists():
     config_check.compare(config, json.loads(path.read_text()), workdir)
-  if not jax.process_index():
+  if hosts.is_first():
     results.write_json(path, json.loads(config.to_json()))
 
 
-def _updates(config, task, source, mesh, state, compile_step):
+class _Trace:
+  """Records what the devices do in some of the steps."""
+
+  def __init__(self, steps, workdir):
+    """Args: 'START:STOP' or '', and the folder below which it is written."""
+    self._range = config_check.profile_steps(steps)
+    self._folder = workdir / 'profile'
+    self._running = False
+
+  def at(self, step):
+    """Starts or stops before the step, if it is time to."""
+    if not self._running and step in self._range:
+      jax.profiler.start_trace(str(self._folder))
+    elif self._running and step not in self._range:
+      self.close()
+    self._running = step in self._range
+
+  def close(self):
+    """Writes what was recorded, if anything."""
+    if self._running:
+      jax.profiler.stop_trace()
+      logging.warning('The trace of steps %d to %d is in %s: tensorboard '
+                      '--logdir shows it.', self._range[0], self._range[-1],
+                      self._folder)
+    self._running = False
+
+
+def _updates(config, workdir, task, source, mesh, state, compile_step):
   """Yields (step, state, scalars) of the remaining updates.
 
   `step` counts completed updates, as in state.step and checkpoint names.
@@ -205,15 +257,17 @@ def _updates(config, task, source, mesh, state, compile_step):
       process_index=jax.process_index(), process_count=jax.process_count())
   steps = range(start_step + 1, config.num_steps + 1)
   train_step = None
-  for step in steps:
-    with jax.profiler.StepTraceAnnotation('train', step_num=step):
-      start = time.monotonic()
-      batch = next(batches)
-      waited = time.monotonic() - start
-      batch = sharding.shard_batch(batch, mesh)
-      train_step = train_step or compile_step(state, batch)
-      state, scalars = train_step(state, batch)
-    yield step, state, scalars | {'input_wait_seconds': waited}
+  with contextlib.closing(_Trace(config.profile, workdir)) as trace:
+    for step in steps:
+      trace.at(step)
+      with jax.profiler.StepTraceAnnotation('train', step_num=step):
+        start = time.monotonic()
+        batch = next(batches)
+        waited = time.monotonic() - start
+        batch = sharding.shard_batch(batch, mesh)
+        train_step = train_step or compile_step(state, batch)
+        state, scalars = train_step(state, batch)
+      yield step, state, scalars | {'input_wait_seconds': waited}
 
 
 def _loop(config, task, state, updates, manager, writer, must_stop):
@@ -223,6 +277,7 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
                batch_size=config.batch_size, title=task.title) as log:
     for step, state, scalars in updates:
       log.add(step, scalars)
+      task.on_step(step)
       evaluating = task.validate and (
           not step % task.eval_every or step == config.num_steps)
       stopping = must_stop(step - start_step)

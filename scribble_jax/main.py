@@ -25,6 +25,7 @@ def main(argv):
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
+  command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder for checkpoints, event files and results.',
       required=True)

@@ -12,7 +12,6 @@ import pathlib
 import sys
 
 from absl import flags
-import jax
 import numpy as np
 from PIL import Image
 from PIL import ImageOps
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from scribble_jax import atomic
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import panels
 from scribble_jax import results
@@ -58,8 +58,9 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   output, paths = pathlib.Path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)
+  paths = hosts.share(paths)
   predict_images = inference.make_predict(
-      model, sharding.make_mesh(), config_check.evaluation_protocol(config),
+      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   try:
     output.mkdir(parents=True, exist_ok=True)
@@ -84,16 +85,15 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     for (path, image), prediction in inference.predict_pairs(
         predict_images, variables, readable_images()):
       num_done += 1
-      mask = prediction.classes()  # Of all hosts; the first writes for them.
       probabilities = (
           prediction.probabilities() if keep_probabilities else None)
       try:
-        if not jax.process_index():
-          _write(output, path.stem, image, mask, probabilities)
+        _write(output, path.stem, image, prediction.classes(), probabilities)
       except OSError as error:
         raise _cannot_write(output, error) from error
       progress.update()
-  return num_done, len(paths) - num_done
+  done_everywhere = sum(hosts.gather(num_done))
+  return done_everywhere, sum(hosts.gather(len(paths))) - done_everywhere
 
 
 def read_rgb(path):
@@ -164,13 +164,15 @@ def main(argv):
   done, skipped = predict(
       _CONFIG.value, _CHECKPOINT.value, _STEP.value, argv[1:], _OUTPUT.value,
       _PROBABILITIES.value)
-  print(f'{done} of {done + skipped} images predicted. Results are in '
-        f'{_OUTPUT.value}.')
+  if hosts.is_first():
+    print(f'{done} of {done + skipped} images predicted. Results are in '
+          f'{_OUTPUT.value}.')
   return int(skipped > 0)
 
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
+  command_line.define_job()
   _CHECKPOINT = flags.DEFINE_string(
       'checkpoint', None, "A workdir, one of the authors' .pth, or "
       '.safetensors in their naming.', required=True)

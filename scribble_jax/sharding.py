@@ -1,19 +1,54 @@
-"""The device mesh, the two shardings this program uses, and XLA's options."""
+"""The device mesh, how arrays lie on it, and XLA's options.
+
+Each device takes its share of the batch, whatever its place on the mesh. The
+axis 'model' is for what a device keeps between updates: along it, parameters
+and the optimizer's state are split (as in FSDP), and gathered when needed.
+"""
 
 import functools
+import math
 
 import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
+import numpy as np
+
+from scribble_jax.errors import UserError
+
+AXES = ('data', 'model')
+# Smaller arrays stay whole: to gather them costs more than they take.
+_MIN_SPLIT_SIZE = 2**12
 
 
-def make_mesh(devices=None):
-  """Returns a mesh with one axis, 'data', over every device of the job."""
+def make_mesh(shape=None, devices=None):
+  """Returns a mesh with the axes 'data' and 'model'.
+
+  Args:
+    shape: {axis: number of devices}, -1 once for what is left; all devices
+      along 'data' unless given.
+    devices: All of the job unless given.
+
+  Raises:
+    UserError: The shape does not fit the number of devices.
+  """
   devices = devices or jax.devices()
+  sizes = [(shape or {'data': -1, 'model': 1})[axis] for axis in AXES]
+  rest = len(devices) // max(1, math.prod(n for n in sizes if n > 0))
+  sizes = [rest if n == -1 else n for n in sizes]
+  if min(sizes) < 1 or math.prod(sizes) != len(devices):
+    raise UserError(
+        f'config.mesh is {dict(shape)}, which does not fit {len(devices)} '
+        'device(s). Choose sizes whose product is that number; -1 once stands '
+        'for what is left.')
   # make_mesh defaults to Explicit axes, under which scatters and contractions
   # over the batch need a hand-written out_sharding. Auto leaves them to XLA.
-  return jax.make_mesh((len(devices),), ('data',), devices=devices,
-                       axis_types=(AxisType.Auto,))
+  return jax.make_mesh(sizes, AXES, devices=devices,
+                       axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def local_mesh():
+  """Returns a mesh of this process's devices, for work of its own."""
+  return make_mesh(devices=jax.local_devices())
 
 
 def replicated(mesh):
@@ -21,7 +56,61 @@ def replicated(mesh):
 
 
 def by_batch(mesh):
-  return NamedSharding(mesh, jax.P('data'))
+  return NamedSharding(mesh, jax.P(AXES))
+
+
+def of_state(mesh, state):
+  """Returns how a state lies on the mesh: each array split along 'model'.
+
+  Args:
+    mesh: From `make_mesh`.
+    state: Tree of arrays or their shapes. The longest side that can be split
+      evenly is; small arrays and those without such a side are replicated.
+  """
+  parts = mesh.shape['model']
+
+  def sharding(leaf):
+    sides = [axis for axis, size in enumerate(leaf.shape) if not size % parts]
+    if parts == 1 or not sides or math.prod(leaf.shape) < _MIN_SPLIT_SIZE:
+      return replicated(mesh)
+    split = max(sides, key=lambda axis: leaf.shape[axis])
+    return NamedSharding(mesh, jax.P(*[None] * split, 'model'))
+
+  return jax.tree.map(sharding, state)
+
+
+def on_this_host(tree):
+  """Returns a tree that this process can use alone. All must call it.
+
+  Args:
+    tree: Of arrays that may be spread over the devices of all processes.
+  """
+  if jax.process_count() == 1:
+    return tree
+
+  def whole(leaf):
+    if not isinstance(leaf, jax.Array):
+      return leaf
+    gathered = jax.jit(
+        lambda x: x, out_shardings=replicated(leaf.sharding.mesh))(leaf)
+    return np.asarray(gathered.addressable_data(0))
+
+  return jax.tree.map(whole, tree)
+
+
+def local_rows(mesh, batch_size):
+  """Returns which rows of a global batch this process's devices take.
+
+  Args:
+    mesh: From `make_mesh`.
+    batch_size: A multiple of the number of devices.
+
+  Returns:
+    Row numbers in ascending order, as `shard_batch` expects them.
+  """
+  rows = np.arange(batch_size)
+  indices = by_batch(mesh).addressable_devices_indices_map((batch_size,))
+  return np.sort(np.concatenate([rows[index] for index in indices.values()]))
 
 
 # By default XLA has YNNPACK do a CPU's convolutions, whose gradients by kernels
@@ -54,19 +143,3 @@ def shard_batch(batch, mesh):
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(by_batch(mesh), x),
         batch)
-
-
-def shard_whole_batch(batch, mesh):
-  """Spreads arrays that every host holds whole over the devices.
-
-  Args:
-    batch: Tree of [B, ...] NumPy arrays, the same on every host.
-    mesh: Mesh with a 'data' axis, whose hosts may lie in any order.
-
-  Returns:
-    Global arrays with the rows of `batch` in their order.
-  """
-  with jax.transfer_guard('allow'):
-    return jax.tree.map(
-        lambda x: jax.make_array_from_callback(
-            x.shape, by_batch(mesh), lambda index: x[index]), batch)

@@ -1,7 +1,9 @@
 """Scalars of the train loop: fetched seldom, checked, written, shown."""
 
+import datetime
 import time
 
+from absl import logging
 import jax
 import numpy as np
 from tqdm import tqdm
@@ -34,6 +36,8 @@ class StepLog:
     self._clock = None  # When the counted updates began; None while paused.
     self._counted = 0  # Updates since then.
     self._total_seconds, self._total_images = 0.0, 0
+    self._completions = []  # When updates were seen to be done.
+    self._told_remaining = False
 
   def __enter__(self):
     return self
@@ -46,6 +50,7 @@ class StepLog:
     self._pending.append((step, metrics))
     if len(self._pending) > _MAX_STEPS_AHEAD:
       jax.block_until_ready(self._pending[-_MAX_STEPS_AHEAD - 1][1])
+      self._completions.append(time.monotonic())
     if self._clock is None:  # Neither compilation nor the pause counts.
       jax.block_until_ready(metrics)
       self._clock = time.monotonic()
@@ -72,10 +77,32 @@ class StepLog:
     means = {name: float(np.mean([values[name] for values in metrics]))
              for name in metrics[-1]}
     means |= self._measure_speed()
+    means |= self._measure_steps()
+    self._tell_remaining(steps[-1], means)
     self._writer.write_scalars(steps[-1], means)
     self._progress.set_postfix_str(
         f'loss {means["loss/total"]:.3f}', refresh=False)
     self._progress.update(steps[-1] - self._progress.n)
+
+  def _tell_remaining(self, step, means):
+    """Says once how long the rest will take."""
+    if self._told_remaining or 'images_per_second' not in means:
+      return
+    self._told_remaining = True
+    left = self._progress.total - step
+    seconds = left * self._batch_size / means['images_per_second']
+    logging.warning(
+        'At %.3g images/s the remaining %d steps take %s, and validation '
+        'besides.', means['images_per_second'], left,
+        datetime.timedelta(seconds=round(seconds)))
+
+  def _measure_steps(self):
+    """Returns percentiles of the time from update to update."""
+    seconds, self._completions = np.diff(self._completions), []
+    if not len(seconds):
+      return {}
+    return {f'step_seconds/{name}': float(np.percentile(seconds, share))
+            for name, share in (('median', 50), ('p90', 90), ('highest', 100))}
 
   def _measure_speed(self):
     now = time.monotonic()

@@ -87,7 +87,7 @@ class Prediction:
     Args:
       size: (height, width) of the image in pixels.
       protocol: `inference.Protocol`.
-      mesh: Mesh with a 'data' axis.
+      mesh: Of this process's devices.
       channels: Indices of the maps to keep; all unless given.
     """
     self._size = size
@@ -117,8 +117,9 @@ class Prediction:
         tile = self._tiles.pop((i, j), None)
         if tile is None:
           tile = self._empty_tile(maps)
-        self._tiles[i, j] = add(tile, maps, *sharding.shard_whole_batch(
-            (of_rows, of_columns), self._mesh), self._channels)
+        self._tiles[i, j] = add(tile, maps, *jax.device_put(
+            (of_rows, of_columns), sharding.by_batch(self._mesh)),
+                                self._channels)
 
   def _empty_tile(self, maps):
     num_channels = (
@@ -192,7 +193,7 @@ def _make_add(mesh):
     tile, _ = jax.lax.scan(add_reaching, tile[0], (maps, rows, columns))
     return tile[None]
 
-  split = jax.P('data')
+  split = jax.P(mesh.axis_names)
   return jax.jit(
       jax.shard_map(add, mesh=mesh, out_specs=split,
                     in_specs=(split, split, split, split, jax.P())),

@@ -1,14 +1,17 @@
 """Stage 2, the segmentation network: from a config to figures and pictures."""
 
+import contextlib
 import functools
 
 import jax
 
 from scribble_jax import checkpoint
 from scribble_jax import config_check
+from scribble_jax import hosts
 from scribble_jax import loop
 from scribble_jax import models
 from scribble_jax import objective
+from scribble_jax import occupancy
 from scribble_jax import results
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
@@ -34,19 +37,30 @@ def train(config, workdir):
   """
   config_check.check_training(config, jax.device_count())
   workdir = loop.open_workdir(workdir)
+  with contextlib.ExitStack() as stack:
+    with hosts.together():
+      heartbeat = (stack.enter_context(occupancy.only_run(workdir))
+                   if hosts.is_first() else None)
+    return _train(config, workdir, heartbeat)
+
+
+def _train(config, workdir, heartbeat):
+  """`train` in a workdir of one's own."""
   backbone = loop.read_backbone(  # Before the longer work.
       config, workdir, models.build(config.model))
   if config.data.embedded:  # Drawn, not downloaded.
-    embedded.prepare_dataset(config.data.root, **config.data.embedded)
+    hosts.first_then_others(functools.partial(
+        embedded.prepare_dataset, config.data.root, **config.data.embedded))
   needed = config_check.needs_pseudo_labels(config)
   if config.data.pseudo_labels == sources.GENERATE:
     config = (stage.with_pseudo_labels(config) if needed
               else _without_pseudo_labels(config))
-  source = records.prepare(config.data, needed)
+  source = hosts.first_then_others(
+      functools.partial(records.prepare, config.data, needed))
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = Validation(config, model, source)
-  task = _make_task(config, model, validation)
+  task = _make_task(config, model, validation, heartbeat)
   outcome = loop.run(config, workdir, task, source, backbone)
   _report(workdir, outcome, validation)
   return outcome.state
@@ -60,7 +74,7 @@ def _without_pseudo_labels(config):
   return config
 
 
-def _make_task(config, model, validate):
+def _make_task(config, model, validate, heartbeat):
   weights = config_check.loss_weights(config)
   enabled = {name: weight for name, weight in weights.items() if weight}
   return loop.Task(
@@ -74,14 +88,15 @@ def _make_task(config, model, validate):
           'crop_size': config.data.crop_size,
           'distance_fill': config.method.distance_fill},
       validate=validate,
-      eval_every=config.eval_every)
+      eval_every=config.eval_every,
+      on_step=heartbeat.at if heartbeat else lambda step: None)
 
 
 def _report(workdir, outcome, validation):
   """Writes and prints what the finished run came to."""
   pictures = validation.draw_panels(outcome.state)
   pictures |= validation.draw_extremes(outcome.state)
-  if jax.process_index():  # The first host writes for all.
+  if not hosts.is_first():
     return
   figures, metric = outcome.figures, checkpoint.BEST_METRIC
   best, best_step = outcome.best[metric], outcome.best['step']

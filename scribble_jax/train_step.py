@@ -9,10 +9,11 @@ from scribble_jax import sharding
 from scribble_jax.train_state import TrainState
 
 
-def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
+def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
+                    state_sharding=None):
   """Returns a compiled `(state, batch, rng) -> (state, metrics)`.
 
-  The body is written for the global batch; `jit` splits it over 'data'. So
+  The body is written for the global batch; `jit` splits it over the mesh. So
   losses are global means and BatchNorm sees every device's examples, without
   an axis name or a collective in the code, LoRM's loop over images apart.
 
@@ -22,7 +23,8 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
     tx: Optax gradient transformation.
     learning_rate: Schedule from step to rate, for the record.
     loss_weights: {name: weight} of every term that `loss_terms` returns.
-    mesh: Mesh with a 'data' axis.
+    mesh: From `sharding.make_mesh`.
+    state_sharding: From `sharding.of_state`; replicated unless given.
   """
   def loss_fn(params, batch_stats, batch, rng):
     terms, batch_stats = loss_terms(
@@ -31,11 +33,12 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh):
     return total, (terms, batch_stats)
 
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+  state_sharding = state_sharding or replicated
 
   @functools.partial(
       jax.jit, donate_argnums=0,
-      in_shardings=(replicated, by_batch, replicated),
-      out_shardings=(replicated, replicated))
+      in_shardings=(state_sharding, by_batch, replicated),
+      out_shardings=(state_sharding, replicated))
   def train_step(state, batch, rng):
     """Returns the state after one more update, and its metrics."""
     rng = jax.random.fold_in(rng, state.step)

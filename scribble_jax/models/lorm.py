@@ -153,7 +153,7 @@ def _batch_sums(params, features, foreground, axis_name=None, **switches):
     params: As of `lorm_loss`.
     features: [B, h, w, K].
     foreground: [B, h, w] bool.
-    axis_name: Mesh axis of the devices that hold the batch's other images.
+    axis_name: Mesh axes of the devices that hold the batch's other images.
     **switches: As of `_image_sums`.
 
   Returns:
@@ -182,9 +182,9 @@ def _loss_and_gradients(params, features, foreground, **switches):
   mesh = jax.sharding.get_abstract_mesh()
   sums = functools.partial(_batch_sums, **switches)
   if not mesh.empty:  # Each device loops over its own images.
-    batch, replicated = jax.P('data'), jax.P()
+    batch, replicated = jax.P(mesh.axis_names), jax.P()
     sums = jax.shard_map(
-        functools.partial(sums, axis_name='data'), check_vma=False,
+        functools.partial(sums, axis_name=mesh.axis_names), check_vma=False,
         in_specs=(replicated, batch, batch), out_specs=(replicated, batch))
   (total, count, d_params), d_features = sums(params, features, foreground)
   return jax.tree.map(
@@ -197,7 +197,7 @@ def lorm_loss(params, features, foreground, background, normaliser, dtype):
   """Mean squared distance between features and rectified features.
 
   Under a mesh (`jax.set_mesh`) every device works on its share of the batch,
-  and what it has summed is added up over the axis 'data'.
+  and what it has summed is added up over all of them.
 
   Args:
     params: {'query_conv', 'key_conv': {'kernel' [K, K], 'bias' [K]},

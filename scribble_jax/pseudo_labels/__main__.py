@@ -12,9 +12,9 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
 
 from absl import flags
-import jax
 
 from scribble_jax import command_line
+from scribble_jax import hosts
 from scribble_jax.data import input_pipeline
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import stage
@@ -26,7 +26,7 @@ def main(argv):
   input_pipeline.keep_off_accelerators()
   command_line.join_job()
   summary = stage.generate(_CONFIG.value, _WORKDIR.value)
-  if not jax.process_index():
+  if hosts.is_first():
     print(labelling.report(summary))
     print(f'{summary["num_images"]} pseudo-labels and pictures are in '
           f'{_WORKDIR.value}.')
@@ -34,6 +34,7 @@ def main(argv):
 
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
+  command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder for the classifier and the pseudo-labels.',
       required=True)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from scribble_jax import hosts
 from scribble_jax import metrics
 from scribble_jax.labels import IGNORE_LABEL
 
@@ -39,6 +40,10 @@ class ScoreHistogram:
     cells = (labels[counted].astype(int) * size + predictions) * NUM_BINS + bins
     self._counts += np.bincount(cells, minlength=self._counts.size).reshape(
         self._counts.shape)
+
+  def add_other_hosts(self):
+    """Adds what the other processes have counted. All must call it."""
+    self._counts = sum(hosts.gather(self._counts))
 
   @property
   def empty(self):

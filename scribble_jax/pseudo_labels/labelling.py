@@ -23,17 +23,17 @@ def background_share(examples):
   return float(np.mean(with_background)) if with_background else 1.0
 
 
-def calibrate(judged, labels, refinement, *, num_classes, seed, total,
+def calibrate(judged, labels, refinement, *, num_classes, seed, places,
               background_share):
   """Chooses the thresholds and measures what they are worth.
 
   Args:
-    judged: Iterable of `network.Judged`.
+    judged: Iterable of `network.Judged`, this process's share of the sample.
     labels: The config's `labels`, a dict.
     refinement: The config's `refinement`, a dict.
     num_classes: C.
     seed: Of what is hidden.
-    total: Number of examples, for the progress bar.
+    places: Of these examples in the sample.
     background_share: From the function of this name.
 
   Returns:
@@ -45,9 +45,9 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
   held_out, truth = (
       {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
       for _ in range(2))
-  for index, item in enumerate(tqdm(
-      judged, desc='Calibrating', total=total, unit='image',
-      dynamic_ncols=True)):
+  for index, item in zip(places, tqdm(
+      judged, desc='Calibrating', total=len(places), unit='image',
+      dynamic_ncols=True), strict=True):
     example, classes = item.example, item.classes
     rng = np.random.default_rng([seed, index])
     shown, hidden = calibration.hide_strokes(
@@ -69,6 +69,8 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, total,
         histograms[stage].add(
             target, np.where(stroke, scribble, predicted),
             np.where(stroke, scribble > 0, score))
+  for histogram in (*held_out.values(), *truth.values()):
+    histogram.add_other_hosts()
   curve = lambda histogram: (
       None if histogram.empty else histogram.miou().tolist())
   found = {}

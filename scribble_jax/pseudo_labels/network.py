@@ -63,11 +63,12 @@ def make_judge(config, workdir, source):
   outcome = loop.run(config, workdir, task, source,
                      loop.read_backbone(config, workdir, model))
   predict = inference.make_predict(
-      model, sharding.make_mesh(), config_check.evaluation_protocol(config),
+      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size, maps=classification.class_maps)
+  variables = sharding.on_this_host(outcome.state.variables)
   return functools.partial(
-      _judge, predict, outcome.state.variables, config.model.num_classes,
-      with_segmentation, config.labels)
+      _judge, predict, variables, config.model.num_classes, with_segmentation,
+      config.labels)
 
 
 def _judge(predict, variables, num_classes, with_segmentation, labels,

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import pathlib
@@ -9,12 +10,12 @@ import shutil
 
 from absl import logging
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
 from tqdm import tqdm
 
 from scribble_jax import atomic
 from scribble_jax import config_check
+from scribble_jax import hosts
 from scribble_jax import loop
 from scribble_jax import panels
 from scribble_jax import results
@@ -36,11 +37,14 @@ def stage1_config(config):
   """Returns stage 1's whole config out of stage 2's.
 
   Args:
-    config: ConfigDict as in configs/scribblesup.py: its `stage1` and `data`.
+    config: ConfigDict as in configs/scribblesup.py: its `stage1`, `data` and
+      `mesh`.
   """
   stage1 = copy.deepcopy(config.stage1)  # Placeholders stay placeholders.
   with stage1.unlocked():
     stage1.data = copy.deepcopy(config.data)
+    stage1.mesh = copy.deepcopy(config.mesh)
+    stage1.profile = ''
   stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
   stage1.data.records = f'{config.data.records}_stage1'
   # Stage 1 has no use for distance maps: no lambda makes its records stale.
@@ -69,7 +73,7 @@ def with_pseudo_labels(config):
   root = pathlib.Path(config.data.root)
   folder = pathlib.Path(config.data.stage1, name)
   summary = _generate_at(root / folder, stage1, source)
-  if not jax.process_index():
+  if hosts.is_first():
     truth = summary['ground_truth']
     print(f'Pseudo-labels of stage 1 are in {root / folder}'
           + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
@@ -108,24 +112,26 @@ def _prepare(config, section):
   """Returns the config with its classes, and the records."""
   config_check.check_stage1(config, jax.device_count(), section)
   if config.data.embedded:  # Drawn, not downloaded.
-    embedded.prepare_dataset(config.data.root, **config.data.embedded)
-  source = records.prepare(config.data, False, splits=('train',))
+    hosts.first_then_others(functools.partial(
+        embedded.prepare_dataset, config.data.root, **config.data.embedded))
+  source = hosts.first_then_others(functools.partial(
+      records.prepare, config.data, False, splits=('train',)))
   return config_check.with_classes(config, source.class_names), source
 
 
 def _generate_at(workdir, config, source):
   """`generate` from records."""
   workdir = loop.open_workdir(workdir)
-  first_host = not jax.process_index()
   try:
-    with (atomic.only_one_process(workdir / FOLDER) if first_host
+    with (atomic.only_one_process(workdir / FOLDER) if hosts.is_first()
           else contextlib.nullcontext()):
       settings = _settings(config, source)
-      if not _first_hosts(_is_finished(workdir, settings)):
-        if first_host:
-          _start_folder(workdir, settings)
+      if not hosts.gather(_is_finished(workdir, settings))[0]:
+        with hosts.together():
+          if hosts.is_first():
+            _start_folder(workdir, settings)
         judge = network.make_judge(config, workdir, source)
-        _make(config, workdir, source, judge, first_host)
+        _make(config, workdir, source, judge)
       return _read(workdir / _SUMMARY)
   except OSError as error:
     raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
@@ -133,39 +139,26 @@ def _generate_at(workdir, config, source):
                     'what is finished is kept.') from error
 
 
-def _make(config, workdir, source, judge, first_host):
+def _make(config, workdir, source, judge):
   """Chooses thresholds, writes the labels, then what they came to."""
   folder = workdir / FOLDER
-  done = {path.stem for path in folder.glob('*.png')}
-  calibration = _read(workdir / _CALIBRATION)
-  _wait_for_all_hosts()  # All have seen the same files.
+  calibration = hosts.gather(_read(workdir / _CALIBRATION))[0]
   if calibration is None:
     calibration = _calibrate(config, source, judge)
-    if first_host:
+    if hosts.is_first():
       results.write_json(workdir / _CALIBRATION, calibration)
-  _write_labels(config, source, judge, calibration, folder, done, first_host)
-  rows = [_panel_row(config, item, calibration) for item in judge(
-      _examples(source, limit=config.num_panels))]
-  if first_host:
+  _write_labels(config, source, judge, calibration, folder)
+  hosts.wait_for_all()  # What follows reads what all have written.
+  if hosts.is_first():
+    rows = [_panel_row(config, item, calibration) for item in judge(
+        _examples(source, limit=config.num_panels))]
     pictures.write_curve(
         workdir / 'thresholds.png', calibration, _final(config))
     results.write_png(workdir / 'panels.png',
                       panels.draw_panels(rows, source.class_names))
     results.write_json(workdir / _SUMMARY,
                        _summary(config, source, calibration, folder))
-  _wait_for_all_hosts()  # What follows reads what the first one wrote.
-
-
-def _first_hosts(answer):
-  """Returns the first host's yes or no."""
-  if jax.process_count() == 1:
-    return answer
-  return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
-
-
-def _wait_for_all_hosts():
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices('pseudo-labels')
+  hosts.wait_for_all()  # What follows reads what the first one wrote.
 
 
 def _final(config):
@@ -185,7 +178,7 @@ def _settings(config, source):
   """
   labels = ('labels', 'refinement', 'evaluation')
   without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
-                    'num_panels')
+                    'num_panels', 'mesh', 'profile')
   everything = json.loads(config.to_json())
   data = everything.pop('data')  # Files count by what they hold.
   everything['model'].pop('remat')  # Memory, not labels, depends on it.
@@ -247,28 +240,32 @@ def _calibrate(config, source, judge):
   """Returns what `labelling.calibrate` finds on a sample of the images."""
   total = source.num_examples('train')
   count = min(config.labels.calibration_images, total)
-  chosen = np.zeros(total, bool)
-  chosen[np.random.default_rng(config.seed).permutation(total)[:count]] = True
-  sample = lambda: _examples(source, chosen=chosen)
+  sample = np.sort(
+      np.random.default_rng(config.seed).permutation(total)[:count])
+  chosen = np.isin(np.arange(total), sample)
+  mine = np.isin(np.arange(total), hosts.share(sample))
   calibration = labelling.calibrate(
-      judge(sample()), config.labels.to_dict(), config.refinement.to_dict(),
-      num_classes=config.model.num_classes, seed=config.seed, total=count,
-      background_share=labelling.background_share(sample()))
+      judge(_examples(source, chosen=mine)), config.labels.to_dict(),
+      config.refinement.to_dict(), num_classes=config.model.num_classes,
+      seed=config.seed, places=hosts.share(range(count)),
+      background_share=labelling.background_share(
+          _examples(source, chosen=chosen)))
   return calibration | {'num_images': count}
 
 
-def _write_labels(config, source, judge, calibration, folder, done, writing):
-  """Writes the pseudo-labels that are not done yet."""
-  missing = (example for example in _examples(source)
-             if example['id'] not in done)
+def _write_labels(config, source, judge, calibration, folder):
+  """Writes the pseudo-labels of this host's images that are not done yet."""
+  done = {path.stem for path in folder.glob('*.png')}
+  places = np.arange(source.num_examples('train'))
+  mine = np.isin(places, hosts.share(places))
+  progress = tqdm(_examples(source, chosen=mine), desc='Writing pseudo-labels',
+                  total=mine.sum(), unit='image', dynamic_ncols=True)
+  missing = (example for example in progress if example['id'] not in done)
   thresholds = labelling.thresholds_of(calibration)
-  for item in tqdm(judge(missing), desc='Writing pseudo-labels',
-                   initial=len(done), total=source.num_examples('train'),
-                   unit='image', dynamic_ncols=True):
-    if writing:  # The first host writes for all.
-      labelling.write_label(folder, item, labelling.make_label(
-          item, _final(config), config.labels.to_dict(),
-          config.refinement.to_dict(), thresholds))
+  for item in judge(missing):
+    labelling.write_label(folder, item, labelling.make_label(
+        item, _final(config), config.labels.to_dict(),
+        config.refinement.to_dict(), thresholds))
 
 
 def _panel_row(config, item, calibration):

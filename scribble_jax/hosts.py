@@ -1,0 +1,78 @@
+"""What the processes of one job, a host each, agree on and share.
+
+Everything here is called by all of them, or none. Alone, a process does not
+wait for anything.
+"""
+
+import contextlib
+import pickle
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from scribble_jax.errors import UserError
+
+
+def is_first():
+  """Whether this process writes what is written once."""
+  return not jax.process_index()
+
+
+def share(items):
+  """Returns this process's part of a sequence; the parts make up the whole."""
+  return items[jax.process_index()::jax.process_count()]
+
+
+def gather(value):
+  """Returns a list of the values that the processes have, in their order.
+
+  Args:
+    value: Anything that pickles.
+  """
+  if jax.process_count() == 1:
+    return [value]
+  data = np.frombuffer(pickle.dumps(value), np.uint8)
+  with jax.transfer_guard('allow'):
+    sizes = multihost_utils.process_allgather(np.array(len(data)))
+    everything = multihost_utils.process_allgather(
+        np.pad(data, (0, sizes.max() - len(data))))
+  return [pickle.loads(row[:size].tobytes())
+          for row, size in zip(everything, sizes, strict=True)]
+
+
+def wait_for_all():
+  """Returns once every process has come here."""
+  gather(None)
+
+
+@contextlib.contextmanager
+def together():
+  """Lets a UserError of one process end the block on all of them."""
+  problem = None
+  try:
+    yield
+  except UserError as error:
+    problem = error
+  others = gather(problem and str(problem))
+  if problem:
+    raise problem
+  for text in filter(None, others):
+    raise UserError(text)
+
+
+def first_then_others(function):
+  """Returns `function()`, which the others call when the first one is done.
+
+  Args:
+    function: Makes files, or finds those that are there.
+
+  Raises:
+    UserError: On all processes, of any of them.
+  """
+  result = None
+  for turn in ((True, False) if jax.process_count() > 1 else (True,)):
+    with together():
+      if is_first() == turn:
+        result = function()
+  return result
