@@ -1,0 +1,181 @@
+"""Jobs of several processes on loopback: equal, moved, killed, stopped."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from scribble_jax import checkpoint
+from tests import test_main
+
+NUM_STEPS = 16
+FLAGS = (
+    f'--config.num_steps={NUM_STEPS}', '--config.checkpoint_every=2',
+    '--config.keep_checkpoints=20', f'--config.eval_every={NUM_STEPS}',
+    '--config.log_every=1', '--config.optim.lr=0.01', '--peer_timeout=20',
+    '--config.data.pseudo_labels=none')
+# How many kills a run has to survive; more take minutes each.
+NUM_KILLS = int(os.environ.get('SCRIBBLE_JAX_TEST_KILLS', '2'))
+SECONDS = 600  # For any one thing.
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('hosts')
+
+
+def start(folder, run, num_processes, *flags):
+  """Starts a job of 4 devices in all; its output goes to RUN.PROCESS.log."""
+  with socket.socket() as listener:
+    listener.bind(('127.0.0.1', 0))
+    port = listener.getsockname()[1]
+  processes = []
+  for index in range(num_processes):
+    job = (f'--coordinator=127.0.0.1:{port}', f'--process_id={index}',
+           f'--num_processes={num_processes}') if num_processes > 1 else ()
+    with open(folder / f'{run}.{index}.log', 'a') as log:
+      processes.append(subprocess.Popen(
+          test_main.command(
+              folder / run, folder / 'data', *FLAGS, *job, *flags),
+          cwd=test_main.REPOSITORY, stdout=log, stderr=log, env=os.environ | {
+              'XLA_FLAGS': '--xla_backend_optimization_level=0',
+              'JAX_NUM_CPU_DEVICES': str(4 // num_processes)}))
+  return processes
+
+
+def end(processes):
+  """Returns the exit codes of processes that are expected to end."""
+  try:
+    return [process.wait(SECONDS) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+      process.wait()
+
+
+def run(folder, name, num_processes, *flags):
+  codes = end(start(folder, name, num_processes, *flags))
+  assert codes == [0] * num_processes, log_of(folder, name)
+
+
+def log_of(folder, name):
+  return '\n'.join(path.read_text()[-3000:]
+                   for path in sorted(folder.glob(f'{name}.*.log')))
+
+
+def wait_for_step(folder, name, processes, step):
+  """Returns once a checkpoint of this step or a later one is complete."""
+  deadline = time.monotonic() + SECONDS
+  while max(steps_of(folder / name), default=0) < step:
+    assert time.monotonic() < deadline
+    assert all(process.poll() is None for process in processes), log_of(
+        folder, name)
+    time.sleep(0.01)
+
+
+def steps_of(workdir):
+  with contextlib.suppress(FileNotFoundError):
+    return [int(path.name) for path in (workdir / 'checkpoints').iterdir()
+            if path.name.isdigit()]
+  return []
+
+
+def figures_of(workdir):
+  return json.loads((workdir / 'metrics.json').read_text())
+
+
+def assert_same_run(folder, name, other):
+  """Compares parameters, statistics and the counts of the evaluation."""
+  states = [checkpoint.restore_variables(
+      folder / run / 'checkpoints', 'latest') for run in (name, other)]
+  assert states[0][1] == states[1][1] == NUM_STEPS
+  jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+      states[0][0], states[1][0])
+  figures, expected = figures_of(folder / name), figures_of(folder / other)
+  assert figures['confusion'] == expected['confusion']
+  assert (folder / name / 'val_images.csv').read_text() == (
+      folder / other / 'val_images.csv').read_text()
+
+
+@pytest.fixture(scope='module')
+def straight(folder):
+  """The name of a run of one process with four devices."""
+  run(folder, 'straight', 1)
+  return 'straight'
+
+
+@pytest.mark.parametrize('num_processes', [2, 4])
+def test_several_processes_equal_one(folder, straight, num_processes):
+  name = f'several_{num_processes}'
+  run(folder, name, num_processes)
+  assert_same_run(folder, name, straight)
+
+
+def test_a_run_moves_between_jobs_and_meshes(folder, straight):
+  for step, num_processes, model in ((2, 1, 1), (6, 2, 2), (10, 1, 4)):
+    processes = start(folder, 'moved', num_processes,
+                      f'--config.mesh.model={model}')
+    wait_for_step(folder, 'moved', processes, step)
+    for process in processes:
+      process.send_signal(signal.SIGKILL)
+    end(processes)
+  run(folder, 'moved', 2)
+  assert_same_run(folder, 'moved', straight)
+
+
+def test_sigterm_to_one_process_saves_once_and_stops_all(folder):
+  long = '--config.num_steps=100000'
+  processes = start(folder, 'stopped', 2, long)
+  wait_for_step(folder, 'stopped', processes, 2)
+  processes[1].send_signal(signal.SIGTERM)
+  assert end(processes) == [75, 75], log_of(folder, 'stopped')
+  last = max(steps_of(folder / 'stopped'))
+  assert f'step {last} is saved' in log_of(folder, 'stopped')
+
+
+def test_whatever_is_killed_whenever_nothing_is_lost(folder, straight):
+  rng = np.random.default_rng(0)
+  for number in range(NUM_KILLS):
+    name = f'killed_{number}'
+    processes = start(folder, name, 2, '--config.checkpoint_every=1')
+    wait_for_step(folder, name, processes, int(rng.integers(1, NUM_STEPS - 4)))
+    time.sleep(rng.random() * 0.3)  # Often amid a save.
+    victim = processes[rng.integers(2)]
+    victim.send_signal(signal.SIGKILL)
+    codes = end(processes)
+    assert 1 not in codes, log_of(folder, name)
+    saved = max(steps_of(folder / name))
+    if set(codes) != {0}:
+      assert saved >= 1
+      run(folder, name, 2, '--config.checkpoint_every=1')
+    assert_same_run(folder, name, straight)
+
+
+def test_a_process_that_hangs_ends_the_job(folder):
+  processes = start(folder, 'hung', 2, '--config.num_steps=100000')
+  wait_for_step(folder, 'hung', processes, 2)
+  processes[1].send_signal(signal.SIGSTOP)
+  try:
+    assert processes[0].wait(SECONDS) not in (0, 1)
+  finally:
+    processes[1].send_signal(signal.SIGCONT)
+    for process in processes:
+      process.kill()
+    end(processes)
+
+
+def test_a_mistake_of_one_is_everybodys(folder):
+  processes = start(folder, 'mistaken', 2, '--config.data.train_list=none.txt')
+  assert end(processes) == [1, 1], log_of(folder, 'mistaken')
+  for index in range(2):
+    log = pathlib.Path(folder / f'mistaken.{index}.log').read_text()
+    assert 'none.txt' in log and 'Traceback' not in log
