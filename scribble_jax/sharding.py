@@ -17,7 +17,7 @@ from scribble_jax.errors import UserError
 
 AXES = ('data', 'model')
 # Smaller arrays stay whole: to gather them costs more than they take.
-_MIN_SPLIT_SIZE = 2**12
+_MIN_SPLIT_SIZE = 2**10
 
 
 def make_mesh(shape=None, devices=None):

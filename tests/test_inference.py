@@ -160,7 +160,8 @@ def test_windows_keep_their_place_on_devices_in_any_order():
   devices = [jax.devices()[i] for i in (2, 0, 3, 1)]
   (image,) = random_images()[3:4]
   (prediction,) = inference.make_predict(
-      Network(0.0), sharding.make_mesh(devices), ONE_SCALE, batch_size=BATCH)(
+      Network(0.0), sharding.make_mesh(devices=devices), ONE_SCALE,
+      batch_size=BATCH)(
           {'scale': jnp.float32(2)}, [image])
   np.testing.assert_allclose(
       prediction.probabilities(), jax.nn.softmax(normalize(image) * 2),

@@ -160,7 +160,7 @@ def test_devices_add_no_collective_but_one():
   params = random_params()
   expected = value_and_gradients(params, features, foreground)
   for count in (2, 4):
-    mesh = sharding.make_mesh(jax.devices()[:count])
+    mesh = sharding.make_mesh(devices=jax.devices()[:count])
     replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
     with jax.set_mesh(mesh):
       compiled = jax.jit(

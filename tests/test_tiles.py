@@ -26,8 +26,8 @@ def picture(height, width):
 def run(model, variables, images, devices=None, batch_size=8, **options):
   """Returns what is predicted for images, or (image, channels)."""
   predict = inference.make_predict(
-      model, sharding.make_mesh(devices), inference.Protocol(**PROTOCOL),
-      batch_size=batch_size, **options)
+      model, sharding.make_mesh(devices=devices),
+      inference.Protocol(**PROTOCOL), batch_size=batch_size, **options)
   return list(predict(variables, iter(images)))
 
 

@@ -71,20 +71,26 @@ def terms(batch, **switches):
   return {name: float(value) for name, value in values.items()}
 
 
-def two_updates(num_devices):
-  mesh = sharding.make_mesh(jax.devices()[:num_devices])
+def two_updates(data, model=1):
+  mesh = sharding.make_mesh(
+      {'data': data, 'model': model}, jax.devices()[:data * model])
   tx = optax.sgd(0.01, momentum=0.9)
+  state = train_state.create(network(), tx, jax.random.key(0),
+                             image_shape=(SIZE, SIZE, 3))
+  layout = sharding.of_state(mesh, state)
   state, rng = jax.device_put(
-      (train_state.create(network(), tx, jax.random.key(0),
-                          image_shape=(SIZE, SIZE, 3)),
-       jax.random.key(1)), sharding.replicated(mesh))
+      (state, jax.random.key(1)), (layout, sharding.replicated(mesh)))
   step = train_step.make_train_step(
-      loss_terms(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh)
+      loss_terms(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh,
+      layout)
   with jax.transfer_guard('disallow'):
     for seed in range(2):
       batch = sharding.shard_batch(random_batch(4, seed), mesh)
       state, metrics = step(state, batch, rng)
   assert int(state.step) == 2
+  kernel = state.params['lorm']['key_conv']['kernel']
+  assert len(kernel.sharding.device_set) == data * model
+  assert kernel.addressable_shards[0].data.size == kernel.size // model
   return jax.device_get((state, metrics))
 
 
@@ -93,13 +99,13 @@ def on_one_device():
   return two_updates(1)
 
 
-@pytest.mark.parametrize('num_devices', [2, 4])
-def test_state_is_independent_of_device_count(num_devices):
+@pytest.mark.parametrize('mesh', [(2, 1), (4, 1), (1, 4)])
+def test_state_is_independent_of_the_mesh(mesh):
   # Includes batch_stats: BatchNorm must average over all devices; and dropout,
   # whose mask must not depend on the layout.
   jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
-      two_updates(num_devices), on_one_device())
+      two_updates(*mesh), on_one_device())
 
 
 def test_metrics_name_every_term_and_sum_to_the_total():
@@ -111,7 +117,7 @@ def test_metrics_name_every_term_and_sum_to_the_total():
 
 
 def test_terms_of_weight_zero_are_not_computed():
-  mesh = sharding.make_mesh(jax.devices()[:1])
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
   weights = {'scribble': 1.0}
   tx = optax.sgd(0.1)
   state = train_state.create(network(), tx, jax.random.key(0),

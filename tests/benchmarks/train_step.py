@@ -156,7 +156,7 @@ def _make_step(args, remat, mesh):
 
 def _ours(args, batch):
   """Returns {name: one update}; of 'ours', program, compile time and state."""
-  mesh = sharding.make_mesh(jax.devices()[:1])
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
   batch = sharding.shard_batch(batch, mesh)
   rng = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
   contestants, programs, seconds, state = {}, {}, {}, None
@@ -226,7 +226,7 @@ def _report_memory(args):
         platform='tpu', topology_name=args.topology).devices[:1]
   else:
     devices = jax.devices()[:1]
-  mesh = sharding.make_mesh(list(devices))
+  mesh = sharding.make_mesh(devices=list(devices))
   shape = jax.ShapeDtypeStruct
   rows = []
   for batch_size in args.batch_sizes:
