@@ -81,10 +81,10 @@ def run_on(workers, command):
                        env=os.environ | {'HOME': str(worker)},
                        start_new_session=True)
       for worker in workers]
-  with open(CLOUD / 'sessions', 'a') as sessions:
-    sessions.writelines(f'{process.pid}\n' for process in processes)
   lost = False
   try:
+    with open(CLOUD / 'sessions', 'a') as sessions:
+      sessions.writelines(f'{process.pid}\n' for process in processes)
     while not lost and any(process.poll() is None for process in processes):
       lost = read_state() != 'READY' or (
           command.endswith('follow') and fails('follow'))

@@ -153,7 +153,11 @@ echo "$worker $*" >>"$FAKE_CLOUD/starts"
 start=$(grep -c "^$worker " "$FAKE_CLOUD/starts")
 step=$(sed -n "${start}p" "$FAKE_CLOUD/$worker.script")
 case $step in
-  preempted) printf PREEMPTED >"$FAKE_CLOUD/state"; exec /bin/sleep 60 ;;
+  preempted)  # Once both workers have started.
+    while [ $(($(wc -l <"$FAKE_CLOUD/starts") % 2)) = 1 ]; do
+      /bin/sleep 0.1
+    done
+    printf PREEMPTED >"$FAKE_CLOUD/state"; exec /bin/sleep 60 ;;
   hangs) exec /bin/sleep 60 ;;
   saves) trap 'echo saved; exit 75' TERM; while :; do /bin/sleep 0.1; done ;;
   ends) while [ -s "$FAKE_CLOUD/trouble" ]; do /bin/sleep 0.1; done ;;
@@ -330,7 +334,8 @@ def test_command_outlives_its_connection(cloud):
   for command in (['create', '--type=v4-8'], ['setup']):
     assert cloud.run(*command).returncode == 0
   lost = cloud.begin('run', '--', *PROGRAM, scripts=[['saves'], ['saves']])
-  wait_until(lambda: 'worker.sh follow' in str(cloud.calls('ssh')[-1:]))
+  wait_until(lambda: len(  # Two of setup, two of start, one of follow.
+      (cloud.folder / 'sessions').read_text().split()) == 5)
   os.killpg(lost.pid, signal.SIGINT)
   assert 'The command goes on' in lost.communicate(timeout=60)[1]
   assert lost.returncode == 130
