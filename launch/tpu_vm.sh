@@ -8,7 +8,7 @@
 #   launch/tpu_vm.sh status | logs | stop | delete --name=NAME --zone=ZONE
 #   launch/tpu_vm.sh watch  --name=NAME --zone=ZONE --type=TYPE -- COMMAND...
 #
-# COMMAND is such as `python -m scribble_jax.main --config=... --workdir=gs://B/F`
+# COMMAND is such as `python -m scribble_jax.main --config=C --workdir=gs://B/F`
 # and runs on every worker. watch does it all: it creates the TPU, sets it up,
 # runs the command, and does so again after a preemption or a crash, until the
 # command ends with 0, 1 or 130.

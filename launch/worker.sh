@@ -54,13 +54,13 @@ start() {
     return
   fi
   rm -f runs/worker.exit_code
+  trap '' HUP
   run "$@" >>"$log" 2>&1 </dev/null &
 }
 
 # Holds the lock while the command runs, then leaves its exit code.
 run() {
   local code=0
-  trap '' HUP
   echo "$(date): $*"
   PATH=$PWD/.venv/bin:$PATH "$@" 9>&- &
   echo $! >runs/worker.pid
