@@ -13,11 +13,10 @@ from absl import logging
 import jax
 from ml_collections import config_flags
 
+from scribble_jax.errors import TRY_AGAIN
+from scribble_jax.errors import PassingError
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-
-# For launchers: the same command goes on. What sysexits.h calls EX_TEMPFAIL.
-EXIT_STOPPED = 75
 
 
 def define_config():
@@ -60,8 +59,8 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main, *, interrupted, takes_files=False, parser=None):
   """Runs `main(argv)` and exits with what it returns, 0 for None.
 
-  What a user can mend ends as one line and exit code 1, Ctrl-C as 130, a run
-  that a signal stopped as EXIT_STOPPED.
+  What a user can mend ends as one line and exit code 1, Ctrl-C as 130, what
+  the same command may go on from as TRY_AGAIN.
 
   Args:
     main: Function of the arguments behind the flags; the first one is the
@@ -87,17 +86,18 @@ def run(main, *, interrupted, takes_files=False, parser=None):
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
     if _in_job():
-      _leave_job(f'error: {error}', 1)
-    sys.exit(f'error: {error}')
+      _leave_job(f'error: {error}', error.exit_code)
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(error.exit_code)
   except Stopped as stopped:
     print(stopped, file=sys.stderr)
-    sys.exit(EXIT_STOPPED)
+    sys.exit(TRY_AGAIN)
   except jax.errors.JaxRuntimeError as error:
     if not _in_job() or 'RESOURCE_EXHAUSTED' in str(error):
       raise
     _leave_job(f'error: another process of the job is gone or does not answer '
                f'({_first_line(error)}). Start the same command on all hosts '
-               'again; it goes on from the last checkpoint.', EXIT_STOPPED)
+               'again; it goes on from the last checkpoint.', TRY_AGAIN)
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)
@@ -112,7 +112,8 @@ def join_job():
   """Connects the processes, if there are several.
 
   Raises:
-    UserError: The flags are incomplete, or a process does not come.
+    UserError: The flags are incomplete.
+    PassingError: A process does not come.
   """
   address, *numbers = (
       flags.FLAGS[name].value
@@ -130,7 +131,7 @@ def join_job():
       raise UserError(f'Cannot join the job: {error}') from error
     logging.info('No cluster: this host works alone.')
   except RuntimeError as error:
-    raise UserError(
+    raise PassingError(
         f'Cannot join the job at {address or "its coordinator"}: '
         f'{_first_line(error)}. Start as many processes as --num_processes '
         'says, and let them reach the first one.') from error

@@ -3,17 +3,28 @@
 MAX_LISTED = 20
 
 
+# For launchers: the same command goes on. What sysexits.h calls EX_TEMPFAIL.
+TRY_AGAIN = 75
+
+
 class UserError(Exception):
-  """Says what is wrong, where, and what to do. Ends the program with 1.
+  """Says what is wrong, where, and what to do. Ends the program.
 
   Attributes:
     problems: Every one of the problems that the text lists, if it is a list.
+    exit_code: Of the program.
   """
   problems = ()
+  exit_code = 1
+
+
+class PassingError(UserError):
+  """What may have mended itself when the same command starts again."""
+  exit_code = TRY_AGAIN
 
 
 class Stopped(Exception):  # noqa: N818, it is no error.
-  """A signal ended the run, and it is saved. Ends the program with 75."""
+  """A signal ended the run, and it is saved: ends with TRY_AGAIN."""
 
 
 def raise_problems(problems, remedy):

@@ -54,11 +54,8 @@ def together():
     yield
   except UserError as error:
     problem = error
-  others = gather(problem and str(problem))
-  if problem:
-    raise problem
-  for text in filter(None, others):
-    raise UserError(text)
+  for error in filter(None, [problem, *gather(problem)]):
+    raise error
 
 
 def first_then_others(function):

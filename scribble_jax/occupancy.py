@@ -11,7 +11,7 @@ import time
 from absl import logging
 
 from scribble_jax import results
-from scribble_jax.errors import UserError
+from scribble_jax.errors import PassingError
 
 _LOCK, _HEARTBEAT = '.lock', 'heartbeat.json'
 _INTERVAL = 15.0  # Seconds between heartbeats.
@@ -63,7 +63,7 @@ def only_run(workdir):
     workdir: Absolute path of a folder that exists.
 
   Raises:
-    UserError: Another run is there.
+    PassingError: Another run is there.
   """
   with open(workdir / _LOCK, 'w') as lock:
     try:
@@ -103,5 +103,6 @@ def _read(path):
 def _occupied(workdir, heartbeat):
   whose = heartbeat and (
       f' (host {heartbeat["host"]}, process {heartbeat["process"]})')
-  return UserError(f'Another run is going on in {workdir}{whose or ""}. Wait '
-                   'for it, stop it, or name another --workdir.')
+  return PassingError(
+      f'Another run is going on in {workdir}{whose or ""}. Wait for it, stop '
+      'it, or name another --workdir.')

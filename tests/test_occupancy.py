@@ -9,7 +9,7 @@ import time
 import pytest
 
 from scribble_jax import occupancy
-from scribble_jax.errors import UserError
+from scribble_jax.errors import PassingError
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def heartbeat(folder):
 
 def test_a_second_run_is_refused_and_says_who_is_there(tmp_path):
   with (occupancy.only_run(tmp_path),
-        pytest.raises(UserError, match=rf'process {os.getpid()}\). Wait'),
+        pytest.raises(PassingError, match=rf'process {os.getpid()}\). Wait'),
         occupancy.only_run(tmp_path)):
     pass
   with occupancy.only_run(tmp_path):  # The first one has ended.
@@ -77,6 +77,6 @@ def test_a_live_run_of_another_machine_is_refused(tmp_path, monkeypatch):
   elsewhere(tmp_path)
   monkeypatch.setattr(
       occupancy.time, 'sleep', lambda _: elsewhere(tmp_path, step=10))
-  with (pytest.raises(UserError, match='host another, process 3'),
+  with (pytest.raises(PassingError, match='host another, process 3'),
         occupancy.only_run(tmp_path)):
     pass
