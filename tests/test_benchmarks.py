@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from tests.oracles import torch_networks
 
 SCRIPTS = pathlib.Path(__file__).parent / 'benchmarks'
 
@@ -33,3 +36,15 @@ def test_lorm_benchmark_compares_what_is_equal(tmp_path):
 def test_train_step_benchmark_compares_what_is_equal(tmp_path):
   ours, theirs = figures_of('train_step', tmp_path)['rows']
   assert ours['first loss'] == pytest.approx(theirs['first loss'], rel=1e-4)
+
+
+def test_scaling_reduces_each_gradient_once(tmp_path, monkeypatch):
+  monkeypatch.setenv('JAX_NUM_CPU_DEVICES', '2')
+  figures = figures_of('scaling', tmp_path)
+  with torch.device('meta'):
+    network = torch_networks.DeepLab(18, 'deeplabv3plus', 21, 8, 16)
+  gradients = 4e-6 * sum(x.numel() for x in network.parameters())
+  # BatchNorm's sums and LoRM's come on top.
+  assert gradients < figures['all_reduce_megabytes'] < 1.1 * gradients
+  efficiency = [row['efficiency'] for row in figures['rows']]
+  assert efficiency[0] == 1 and efficiency == sorted(efficiency, reverse=True)

@@ -46,20 +46,33 @@ MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 
 def main():
   args = harness.parse_args('train_step', __doc__, _add_arguments)
-  on_cpu = args.device == 'cpu'
-  args.dtype = args.dtype or ('float32' if on_cpu and not args.memory
-                              else 'bfloat16')
-  args.batch_size = args.batch_size or (2 if on_cpu else 16)
-  args.size = {'crop': 465, 'width': 64, 'head_width': 256}
-  if args.smoke:
-    args.depth, args.size = 18, {'crop': 65, 'width': 8, 'head_width': 16}
+  complete(args)
   if args.memory:
     _report_memory(args)
   else:
     _report_time(args)
 
 
+def complete(args):
+  """Sets what the command line leaves open."""
+  on_cpu = args.device == 'cpu' and not args.topology
+  args.dtype = args.dtype or ('float32' if on_cpu else 'bfloat16')
+  args.batch_size = args.batch_size or (2 if on_cpu else 16)
+  args.size = {'crop': 465, 'width': 64, 'head_width': 256}
+  if args.smoke:
+    args.depth, args.size = 18, {'crop': 65, 'width': 8, 'head_width': 16}
+
+
 def _add_arguments(parser):
+  add_arguments(parser)
+  parser.add_argument('--memory', action='store_true',
+                      help='compile at several batch sizes, run nothing')
+  parser.add_argument('--batch_sizes', type=int, nargs='+',
+                      default=[2, 4, 8, 16], help='of --memory')
+
+
+def add_arguments(parser):
+  """Adds what names the network and what it is compiled for."""
   parser.add_argument('--depth', type=int, default=50)
   parser.add_argument('--head', choices=list(deeplab.DILATIONS),
                       default='deeplabv3plus')
@@ -67,12 +80,8 @@ def _add_arguments(parser):
                       help='2 on a CPU, 16 elsewhere unless given')
   parser.add_argument('--dtype', choices=['float32', 'bfloat16'],
                       help='float32 on a CPU, bfloat16 elsewhere unless given')
-  parser.add_argument('--memory', action='store_true',
-                      help='compile at several batch sizes, run nothing')
-  parser.add_argument('--batch_sizes', type=int, nargs='+',
-                      default=[2, 4, 8, 16], help='of --memory')
   parser.add_argument('--topology',
-                      help='compile for one chip of this TPU, such as v5e:2x2')
+                      help='compile for this TPU, such as v5e:2x2')
 
 
 def _report_time(args):
@@ -217,29 +226,37 @@ def _torch_network(args):
       args.size['head_width'])
 
 
+def devices_of(topology):
+  """Returns the devices of a TPU that need not be there, or those that are."""
+  if not topology:
+    return jax.devices()
+  os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # No TPU VM: no metadata.
+  from jax.experimental import topologies
+  return list(topologies.get_topology_desc(
+      platform='tpu', topology_name=topology).devices)
+
+
+def compile_step(args, batch_size, remat, mesh):
+  """Returns the compiled step for shapes alone."""
+  shape = jax.ShapeDtypeStruct
+  crops = (batch_size, args.size['crop'], args.size['crop'])
+  batch = {name: shape(crops, jnp.uint8) for name in MASKS}
+  batch['image'] = shape((*crops, 3), jnp.uint8)
+  step, create = _make_step(args, remat, mesh)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return step.lower(jax.eval_shape(create, key), batch, key).compile(
+      compiler_options=sharding.compiler_options(mesh))
+
+
 def _report_memory(args):
   """Compiles the step at several batch sizes, with and without remat."""
-  if args.topology:
-    os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # No TPU VM: no metadata.
-    from jax.experimental import topologies
-    devices = topologies.get_topology_desc(
-        platform='tpu', topology_name=args.topology).devices[:1]
-  else:
-    devices = jax.devices()[:1]
-  mesh = sharding.make_mesh(devices=list(devices))
-  shape = jax.ShapeDtypeStruct
+  mesh = sharding.make_mesh(devices=devices_of(args.topology)[:1])
   rows = []
   for batch_size in args.batch_sizes:
-    crops = (batch_size, args.size['crop'], args.size['crop'])
-    batch = {name: shape(crops, jnp.uint8) for name in MASKS}
-    batch['image'] = shape((*crops, 3), jnp.uint8)
     row = {'batch size': batch_size}
     for name, remat in (('none', False), ('blocks', True)):
-      step, create = _make_step(args, remat, mesh)
-      key = jax.eval_shape(lambda: jax.random.key(0))
       start = time.perf_counter()
-      memory = step.lower(jax.eval_shape(create, key), batch, key).compile(
-          compiler_options=sharding.compiler_options(mesh)).memory_analysis()
+      memory = compile_step(args, batch_size, remat, mesh).memory_analysis()
       row |= {f'remat {name}: temp GB': memory.temp_size_in_bytes / 1e9,
               f'remat {name}: compile s': time.perf_counter() - start,
               'state and batch GB': memory.argument_size_in_bytes / 1e9}
