@@ -9,7 +9,6 @@ Writes metrics.json and the predictions as indexed PNGs.
 """
 
 import io
-import pathlib
 
 from absl import flags
 import jax
@@ -23,6 +22,7 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax import storage
 from scribble_jax import trained
 from scribble_jax.data import embedded
 from scribble_jax.data import images
@@ -86,7 +86,8 @@ def evaluate(config, checkpoint, step, output):
 
 def _check_output(output):
   """Refuses to replace a folder with anything but an earlier evaluation."""
-  output = pathlib.Path(output)
+  output = storage.path(output)
+  atomic.discard_unfinished(output)
   if not output.exists():
     return
   found = output.is_dir() and {path.name for path in output.iterdir()}
@@ -144,7 +145,7 @@ def main(argv):
     raise UserError('Name one thing to evaluate: --workdir=DIR of a training '
                     'run or --checkpoint=FILE.')
   output = _OUTPUT.value or (
-      pathlib.Path(workdir, 'evaluation') if workdir
+      storage.path(workdir, 'evaluation') if workdir
       else f'{checkpoint}.evaluation')
   command_line.join_job()
   figures = evaluate(

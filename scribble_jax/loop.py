@@ -4,10 +4,9 @@ from collections.abc import Callable
 import dataclasses
 import functools
 import json
-import pathlib
-import tempfile
 import time
 from typing import Any
+import uuid
 
 from absl import logging
 from clu import metric_writers
@@ -22,6 +21,7 @@ from scribble_jax import preemption
 from scribble_jax import pretrained
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax import storage
 from scribble_jax import train_state
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import UserError
@@ -77,11 +77,13 @@ def open_workdir(workdir):
   Raises:
     UserError: It can't be written.
   """
-  path = pathlib.Path(workdir).absolute()
+  path = storage.absolute(workdir)
   try:
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path):
-      pass
+    with storage.os_errors():
+      path.mkdir(parents=True, exist_ok=True)
+      probe = path / f'.{uuid.uuid4().hex}'
+      probe.write_bytes(b'')
+      probe.unlink()
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
                     '--workdir to a folder that can be written.') from error
