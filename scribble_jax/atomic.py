@@ -1,7 +1,7 @@
 """Files and folders that are there whole or not at all.
 
-In a bucket a file appears when all of it has arrived, but there are no folders,
-no renames and no locks. What is written there is gathered on this machine first.
+In a bucket a file appears when all of it has arrived, but there are no
+folders, renames and locks. What is written there is gathered on a disk first.
 """
 
 import contextlib
@@ -82,7 +82,8 @@ def _tidy(path, partial, old):
 def _replace_remote(path, folder):
   """Puts a local folder's files into a bucket and deletes all others there."""
   with storage.os_errors():
-    _mark(path).write_text('')
+    with whole_file(_mark(path)) as mark:
+      pathlib.Path(mark).touch()
     written = storage.upload_folder(folder, path)
     for other in set(storage.files_below(path)) - {
         path / name for name in written}:

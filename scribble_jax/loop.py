@@ -4,6 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import functools
 import json
+import pathlib
 import time
 from typing import Any
 import uuid
@@ -13,6 +14,7 @@ from clu import metric_writers
 import flax.linen as nn
 import jax
 
+from scribble_jax import atomic
 from scribble_jax import checkpoint
 from scribble_jax import config_check
 from scribble_jax import environment
@@ -82,7 +84,8 @@ def open_workdir(workdir):
     with storage.os_errors():
       path.mkdir(parents=True, exist_ok=True)
       probe = path / f'.{uuid.uuid4().hex}'
-      probe.write_bytes(b'')
+      with atomic.whole_file(probe) as partial:
+        pathlib.Path(partial).touch()
       probe.unlink()
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '

@@ -80,7 +80,7 @@ def _client(bucket):
   os.environ.setdefault('GCS_STAT_CACHE_MAX_AGE', '0')
   try:
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
+    from google.cloud.storage import Client
     import tensorflow as tf
   except ImportError as error:
     raise UserError(f'gs://{bucket} takes google-cloud-storage '
@@ -89,7 +89,7 @@ def _client(bucket):
     raise UserError(f'This TensorFlow, {tf.__version__}, was built without '
                     f'gs://{bucket}. Work on Linux, or copy the files.')
   try:
-    client = storage.Client()
+    client = Client()
     tf.io.gfile.exists(f'gs://{bucket}/-')  # Asks, whatever the answer.
   except (GoogleAuthError, tf.errors.OpError) as error:
     raise UserError(
@@ -171,9 +171,9 @@ def upload(source, target):
   Raises:
     OSError: It can't be written.
   """
-  from etils import epath
-  with os_errors():
-    epath.Path(source).copy(target, overwrite=True)
+  import tensorflow as tf
+  with os_errors():  # Writing, in place of copying, tries for minutes.
+    tf.io.gfile.copy(os.fspath(source), os.fspath(target), overwrite=True)
 
 
 def upload_folder(source, target):

@@ -95,18 +95,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   def log_message(self, *args):
     """Keeps the tests' output quiet."""
 
-  def do_CONNECT(self):  # noqa: N802 - named by http.server.
+  def do_CONNECT(self):
     self.send_response(200)
     self.end_headers()
-    self.connection = self.server.tls.wrap_socket(
-        self.connection, server_side=True)
-    self.rfile = self.connection.makefile('rb')
-    self.wfile = self.connection.makefile('wb', buffering=0)
-    self.close_connection = False
-    while not self.close_connection:
-      self.handle_one_request()
+    outside = self.rfile, self.wfile
+    with (self.server.tls.wrap_socket(
+        self.connection, server_side=True) as connection,
+          connection.makefile('rb') as self.rfile,
+          connection.makefile('wb', buffering=0) as self.wfile):
+      self.close_connection = False
+      while not self.close_connection:
+        self.handle_one_request()
+    self.rfile, self.wfile = outside
 
-  def do_GET(self):  # noqa: N802
+  def do_GET(self):
     self._answer()
 
   do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815

@@ -136,9 +136,9 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
     for name in ids[split]:
-      missing = [f'{storage.path(root, folder)}: nothing for the listed id {name}'
-                 for folder, files in needed[split].values()
-                 if name not in files]
+      missing = [
+          f'{storage.path(root, folder)}: nothing for the listed id {name}'
+          for folder, files in needed[split].values() if name not in files]
       problems += missing
       if not missing:
         found = {part: files[name]
@@ -214,8 +214,8 @@ def fingerprint(examples):
   for split, listed in examples.items():
     for example in listed:
       for part in ('image', 'scribble', 'pseudo_label', 'ground_truth'):
-        digests[part].update(
-            f'{split} {example.id} {_describe(getattr(example, part), stamp)}\n'.encode())
+        described = _describe(getattr(example, part), stamp)
+        digests[part].update(f'{split} {example.id} {described}\n'.encode())
   return {f'{part}s': digest.hexdigest() for part, digest in digests.items()}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax import panels
+from scribble_jax import storage
 from scribble_jax.data import images
 from scribble_jax.data import masks
 from scribble_jax.errors import UserError
