@@ -88,7 +88,7 @@ def _replace_remote(path, folder):
     for other in set(storage.files_below(path)) - {
         path / name for name in written}:
       other.unlink(missing_ok=True)
-    _mark(path).unlink()
+    _mark(path).unlink(missing_ok=True)
 
 
 def discard_unfinished(path):

@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import tempfile
 
 from scribble_jax.errors import UserError
@@ -111,9 +112,11 @@ def _bucket_and_name(name):
 
 def errors():
   """Returns what reading and writing raise, OSError for disks, for `except`."""
-  import sys
-  tensorflow = sys.modules.get('tensorflow')
-  return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
+  if 'google.cloud.storage' not in sys.modules:  # No bucket was named.
+    return (OSError,)
+  from google.api_core.exceptions import GoogleAPIError
+  import tensorflow as tf
+  return OSError, tf.errors.OpError, GoogleAPIError
 
 
 @contextlib.contextmanager

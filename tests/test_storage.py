@@ -358,13 +358,13 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(
   config.num_steps, config.eval_every, config.keep_checkpoints = 4, 4, 1
   expected = train.train(config, str(tmp_path / 'run'))
 
-  # Dies in the middle of step 4, and of writing its checkpoint.
+  # Dies in step 3; of a checkpoint of step 4 there is a part already.
   save = checkpoint.save
 
   def save_and_die(manager, step, *args):
     save(manager, step, *args)
     manager.wait_until_finished()
-    cloud.put('bucket', 'runs/a/checkpoints/3/default/d/half', b'half', {})
+    cloud.put('bucket', 'runs/a/checkpoints/4/default/d/half', b'half', {})
     raise KeyboardInterrupt
 
   config.data.root = 'gs://bucket/data'
