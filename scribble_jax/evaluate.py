@@ -11,7 +11,6 @@ Writes metrics.json and the predictions as indexed PNGs.
 import contextlib
 import functools
 import io
-import pathlib
 
 from absl import flags
 from PIL import Image
@@ -25,6 +24,7 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax import storage
 from scribble_jax import trained
 from scribble_jax.data import embedded
 from scribble_jax.data import images
@@ -73,15 +73,18 @@ def evaluate(config, checkpoint, step, output):
           predict, variables, load_examples(mine, class_names)),
       desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
   try:
-    with _common_folder(output) as folder:
+    with _output_folder(output) as folder:
+      written = {}  # Of a host without a folder: what the first one writes.
       confusions = hosts.gather(metrics.confusion_of_examples(
-          _written(predicted, folder), len(class_names)))
+          _kept(predicted, written, folder), len(class_names)))
       figures = {'step': step, 'checkpoint': str(checkpoint),
                  'num_images': len(examples),
                  'protocol': config.evaluation.to_dict() | {
                      'window': config.data.crop_size}}
       figures |= results.summary(class_names, sum(confusions))
-      if hosts.is_first():
+      for predictions in hosts.gather(written):
+        _write(predictions, folder)
+      if folder:
         results.write_json(folder / 'metrics.json', figures)
   except OSError as error:
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '
@@ -91,7 +94,8 @@ def evaluate(config, checkpoint, step, output):
 
 def _check_output(output):
   """Refuses to replace a folder with anything but an earlier evaluation."""
-  output = pathlib.Path(output)
+  output = storage.path(output)
+  atomic.discard_unfinished(output)
   if not output.exists():
     return
   found = output.is_dir() and {path.name for path in output.iterdir()}
@@ -128,24 +132,35 @@ def load_examples(examples, class_names):
 
 
 @contextlib.contextmanager
-def _common_folder(output):
-  """Yields the folder that all processes fill; it replaces `output` at last."""
-  with contextlib.ExitStack() as stack:
-    folder = None
-    if hosts.is_first():
-      stack.enter_context(atomic.only_one_process(output))
-      folder = stack.enter_context(atomic.whole_folder(output))
-      (folder / 'predictions').mkdir()
-    yield hosts.gather(folder)[0]
-    hosts.wait_for_all()
+def _output_folder(output):
+  """Yields the folder that will replace `output`; None on other hosts."""
+  if not hosts.is_first():
+    yield None
+    return
+  with (atomic.only_one_process(output),
+        atomic.whole_folder(output) as folder):
+    (folder / 'predictions').mkdir()
+    yield folder
 
 
-def _written(examples, folder):
-  """Passes examples through and writes their predictions."""
+def _kept(examples, kept, folder):
+  """Passes examples through; keeps their predictions in the folder or dict."""
   for example in examples:
-    masks.write_mask(
-        folder / f'predictions/{example["id"]}.png', example['prediction'])
+    with io.BytesIO() as png:
+      masks.write_mask(png, example['prediction'])
+      prediction = {example['id']: png.getvalue()}
+    if folder:
+      _write(prediction, folder)
+    else:
+      kept |= prediction
     yield example
+
+
+def _write(predictions, folder):
+  """Writes {id: PNG} to the folder, if this host has it."""
+  if folder:
+    for name, png in predictions.items():
+      (folder / f'predictions/{name}.png').write_bytes(png)
 
 
 def main(argv):
@@ -156,7 +171,7 @@ def main(argv):
     raise UserError('Name one thing to evaluate: --workdir=DIR of a training '
                     'run or --checkpoint=FILE.')
   output = _OUTPUT.value or (
-      pathlib.Path(workdir, 'evaluation') if workdir
+      storage.path(workdir, 'evaluation') if workdir
       else f'{checkpoint}.evaluation')
   command_line.join_job()
   figures = evaluate(

@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import json
 import pathlib
-import tempfile
 import time
 from typing import Any
+import uuid
 
 from absl import logging
 from clu import metric_writers
 import flax.linen as nn
 import jax
 
+from scribble_jax import atomic
 from scribble_jax import checkpoint
 from scribble_jax import config_check
 from scribble_jax import environment
@@ -24,6 +25,7 @@ from scribble_jax import preemption
 from scribble_jax import pretrained
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax import storage
 from scribble_jax import train_state
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
@@ -80,11 +82,14 @@ def open_workdir(workdir):
   Raises:
     UserError: It can't be written.
   """
-  path = pathlib.Path(workdir).absolute()
+  path = storage.absolute(workdir)
   try:
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path):
-      pass
+    with storage.os_errors():
+      path.mkdir(parents=True, exist_ok=True)
+      probe = path / f'.{uuid.uuid4().hex}'
+      with atomic.whole_file(probe) as partial:
+        pathlib.Path(partial).touch()
+      probe.unlink()
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
                     '--workdir to a folder that can be written.') from error

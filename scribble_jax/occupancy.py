@@ -11,6 +11,7 @@ import time
 from absl import logging
 
 from scribble_jax import results
+from scribble_jax import storage
 from scribble_jax.errors import PassingError
 
 _LOCK, _HEARTBEAT = '.lock', 'heartbeat.json'
@@ -43,7 +44,7 @@ class Heartbeat:
 
   def _beat(self):
     while not self._ended.wait(_INTERVAL):
-      with contextlib.suppress(OSError):  # The next one may come through.
+      with contextlib.suppress(*storage.errors()):  # The next may arrive.
         self._write()
 
   def _write(self):
@@ -56,8 +57,8 @@ class Heartbeat:
 def only_run(workdir):
   """Yields a Heartbeat while no other run is in the workdir.
 
-  On one machine a lock tells, which goes with its process. On others the
-  heartbeat does: a run whose heartbeat stands still is dead.
+  On one machine's disks a lock tells, which goes with its process. Elsewhere
+  the heartbeat does: a run whose heartbeat stands still is dead.
 
   Args:
     workdir: Absolute path of a folder that exists.
@@ -65,20 +66,31 @@ def only_run(workdir):
   Raises:
     PassingError: Another run is there.
   """
-  with open(workdir / _LOCK, 'w') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise _occupied(workdir, _read(workdir / _HEARTBEAT)) from error
+  with _locked(workdir):
     _await_end_elsewhere(workdir)
     with Heartbeat(workdir / _HEARTBEAT) as heartbeat:
       yield heartbeat
 
 
+@contextlib.contextmanager
+def _locked(workdir):
+  """Holds the workdir's lock; buckets have none."""
+  if storage.is_remote(workdir):
+    yield
+    return
+  with open(workdir / _LOCK, 'w') as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise _occupied(workdir, _read(workdir / _HEARTBEAT)) from error
+    yield
+
+
 def _await_end_elsewhere(workdir):
-  """Returns when no run of another machine shows signs of life."""
+  """Returns when no run that the lock can't tell of shows signs of life."""
   first = _read(workdir / _HEARTBEAT)
-  if not first or first['host'] == socket.gethostname():
+  if not first or (first['host'] == socket.gethostname()
+                   and not storage.is_remote(workdir)):
     return
   logging.warning(
       '%s was used by %s, process %d. Waiting %.0f s for a sign of life.',
@@ -96,7 +108,7 @@ def _await_end_elsewhere(workdir):
 def _read(path):
   try:
     return json.loads(path.read_text())
-  except (FileNotFoundError, ValueError):
+  except (*storage.errors(), ValueError):
     return None
 
 

@@ -8,7 +8,6 @@ python -m scribble_jax.predict --config=configs/scribblesup.py \
 Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
 """
 
-import pathlib
 import sys
 
 from absl import flags
@@ -25,6 +24,7 @@ from scribble_jax import inference
 from scribble_jax import panels
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax import storage
 from scribble_jax import trained
 from scribble_jax.data import masks
 from scribble_jax.data.images import as_rgb
@@ -55,7 +55,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
-  output, paths = pathlib.Path(output), _expand(images)
+  output, paths = storage.path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)
   paths = hosts.share(paths)
@@ -63,7 +63,8 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   try:
-    output.mkdir(parents=True, exist_ok=True)
+    with storage.os_errors():
+      output.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise _cannot_write(output, error) from error
 
@@ -105,7 +106,7 @@ def read_rgb(path):
   Returns:
     [H, W, 3] uint8 RGB.
   """
-  with Image.open(path) as image:
+  with Image.open(storage.readable(path)) as image:
     return as_rgb(ImageOps.exif_transpose(image))
 
 
@@ -115,7 +116,7 @@ def _expand(images):
     raise UserError('No image to predict. Name images or folders behind the '
                     'flags.')
   paths = []
-  for path in map(pathlib.Path, images):
+  for path in map(storage.path, images):
     if path.is_dir():
       found = sorted(file for file in path.iterdir()
                      if file.suffix.lower() in _SUFFIXES)
@@ -129,11 +130,11 @@ def _expand(images):
 
 def _check_names(paths, output):
   """Refuses to write two results, or a result and an image, to one file."""
-  taken = {path.resolve(): path for path in paths}
+  taken = {storage.resolve(path): path for path in paths}
   problems = []
   for path in paths:
     for suffix in ('', '_overlay'):
-      target = (output / f'{path.stem}{suffix}.png').resolve()
+      target = storage.resolve(output / f'{path.stem}{suffix}.png')
       if target in taken:
         problems.append(f'{path}: its result {target} would replace that of, '
                         f'or be, {taken[target]}')

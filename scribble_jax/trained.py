@@ -1,11 +1,11 @@
 """Trained networks, from a workdir or from a file of PyTorch's tensors."""
 
 import json
-import pathlib
 
 from scribble_jax import checkpoint
 from scribble_jax import models
 from scribble_jax import pretrained
+from scribble_jax import storage
 from scribble_jax import weight_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -28,7 +28,7 @@ def load(model_config, path, step='latest'):
   Raises:
     UserError: There is nothing to load, or it is of another network.
   """
-  path = pathlib.Path(path).absolute()
+  path = storage.absolute(path)
   if path.is_dir():
     network, variables, step = _load_workdir(path, step)
   else:

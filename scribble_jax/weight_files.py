@@ -1,6 +1,5 @@
 """Files of PyTorch's tensors: safetensors, and .pth if torch is installed."""
 
-import pathlib
 import pickle
 
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import safetensors.flax
 import safetensors.numpy
 
 from scribble_jax import atomic
+from scribble_jax import storage
 from scribble_jax.errors import UserError
 
 SUFFIXES = ('.safetensors', '.pth', '.pt')
@@ -28,16 +28,20 @@ def read_state_dict(path):
   Raises:
     UserError: The file can't be read.
   """
-  path = pathlib.Path(path)
+  path = storage.path(path)
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name a workdir or a file of '
                     'weights.')
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} is no file of weights: its name must end in '
                     f'{", ".join(SUFFIXES)}.')
-  if path.suffix == '.safetensors':
-    return _read_safetensors(path)
-  return _read_pth(path)
+  read = _read_safetensors if path.suffix == '.safetensors' else _read_pth
+  try:
+    with storage.local_copy(path) as copy:
+      return read(path, copy)
+  except OSError as error:
+    raise UserError(f'Cannot read {path}: {error}. Name another '
+                    'file.') from error
 
 
 def write_state_dict(path, state_dict):
@@ -50,7 +54,7 @@ def write_state_dict(path, state_dict):
   Raises:
     UserError: The file can't be written.
   """
-  path = pathlib.Path(path)
+  path = storage.path(path)
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} needs a name that ends in {", ".join(SUFFIXES)}.')
   try:
@@ -68,22 +72,22 @@ def write_state_dict(path, state_dict):
                     'file.') from error
 
 
-def _read_safetensors(path):
+def _read_safetensors(path, copy):
   try:
     try:
-      tensors = safetensors.numpy.load_file(path)
+      tensors = safetensors.numpy.load_file(copy)
     except TypeError:  # NumPy alone lacks bfloat16.
-      tensors = safetensors.flax.load_file(path)
+      tensors = safetensors.flax.load_file(copy)
   except (safetensors.SafetensorError, OSError) as error:
     raise UserError(f'{path} is no complete safetensors file ({error}). Copy '
                     'it again.') from error
   return {name: _as_float32(value) for name, value in tensors.items()}
 
 
-def _read_pth(path):
+def _read_pth(path, copy):
   torch = _import_torch(path)
   try:
-    content = torch.load(path, map_location='cpu', weights_only=True)
+    content = torch.load(copy, map_location='cpu', weights_only=True)
   except Exception as error:  # A damaged file may raise anything.
     if isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
       raise UserError(

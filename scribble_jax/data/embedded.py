@@ -1,13 +1,13 @@
 """The embedded data set: drawn scenes as a folder in VOC's layout."""
 
 import json
-import pathlib
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from scribble_jax import atomic
+from scribble_jax import storage
 from scribble_jax.data import masks
 from scribble_jax.data import shapes
 from scribble_jax.errors import UserError
@@ -35,7 +35,7 @@ def prepare_dataset(root, **parameters):
   Raises:
     UserError: The folder holds something else or can't be written.
   """
-  root = pathlib.Path(root)
+  root = storage.path(root)
   try:
     with atomic.only_one_process(root):
       stored = _read_description(root)
@@ -70,7 +70,8 @@ def write_dataset(root, *, num_train, num_val, image_size, seed):
   Raises:
     FileExistsError: If `root` holds files already.
   """
-  root = pathlib.Path(root)
+  root = storage.path(root)
+  atomic.discard_unfinished(root)
   if root.exists() and any(root.iterdir()):
     raise FileExistsError(
         f'{root} holds other files than the drawn data set')

@@ -13,7 +13,7 @@ def read_lines(path, content):
   """Returns the lines of a text file that are not blank, stripped.
 
   Args:
-    path: pathlib.Path of the file.
+    path: From `storage.path`.
     content: Sentence that says what belongs there, for the message.
 
   Raises:
@@ -22,7 +22,7 @@ def read_lines(path, content):
   if not path.is_file():
     raise UserError(f'{path} does not exist. {content}')
   try:
-    text = path.read_text(encoding='utf-8-sig')
+    text = path.read_bytes().decode('utf-8-sig')
   except UnicodeDecodeError:
     raise UserError(f'{path} is not UTF-8 text. Save it as UTF-8.') from None
   return [line.strip() for line in text.splitlines() if line.strip()]
@@ -40,7 +40,7 @@ def read_ids(path):
   """Returns the ids of an image list in either spelling (METHOD 9).
 
   Args:
-    path: pathlib.Path of a text file.
+    path: Of a text file, from `storage.path`.
 
   Raises:
     UserError: The file is missing or empty, or names an image twice.
@@ -60,7 +60,7 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
   """Returns {id: path} of a folder's files with one of the suffixes, sorted.
 
   Args:
-    folder: pathlib.Path.
+    folder: From `storage.path`.
     suffixes: In lower case, such as ('.png',).
     remedy: What to do if the folder is missing.
 

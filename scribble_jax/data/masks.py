@@ -6,6 +6,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax import storage
+
 # What reading a damaged or unsuitable file raises.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
            Image.DecompressionBombError)
@@ -64,7 +66,7 @@ def read_mask(path):
     DAMAGED: The file is truncated or no image, or holds colours instead of
       class indices.
   """
-  with Image.open(path) as image:
+  with Image.open(storage.readable(path)) as image:
     if image.mode not in _INDEX_MODES:
       raise ValueError(
           f'has mode {image.mode}, not one 8-bit class index a pixel (palette '

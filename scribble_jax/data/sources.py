@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax import storage
 from scribble_jax.data import listings
 from scribble_jax.data import masks
 from scribble_jax.errors import UserError
@@ -38,10 +39,10 @@ class Example:
     ground_truth: Path of a PNG.
   """
   id: str
-  image: pathlib.Path
-  scribble: pathlib.Path | annotations.Annotation | None = None
-  pseudo_label: pathlib.Path | None = None
-  ground_truth: pathlib.Path | None = None
+  image: pathlib.PurePath
+  scribble: pathlib.PurePath | annotations.Annotation | None = None
+  pseudo_label: pathlib.PurePath | None = None
+  ground_truth: pathlib.PurePath | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_class_names(classes, root):
   """
   if not isinstance(classes, str):
     return tuple(classes)
-  path = pathlib.Path(root, classes)
+  path = storage.path(root, classes)
   names = listings.read_lines(
       path, 'List the class names there, one a line, background first.')
   if not 2 <= len(names) < IGNORE_LABEL:
@@ -111,21 +112,21 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
   Raises:
     UserError: Missing folders or lists, and ids listed twice.
   """
-  root = pathlib.Path(config.root)
+  root = storage.path(config.root)
   if not root.is_dir():
     raise UserError(f'{root} does not exist. Set --config.data.root to the '
                     'folder that holds the data set.')
-  ids = {split: listings.read_ids(root / config[f'{split}_list'])
+  ids = {split: listings.read_ids(storage.path(root, config[f'{split}_list']))
          for split in splits}
   images = listings.files_by_id(
-      root / config.images, listings.IMAGE_SUFFIXES, _NO_FOLDER)
+      storage.path(root, config.images), listings.IMAGE_SUFFIXES, _NO_FOLDER)
   ground_truth = listings.files_by_id(
-      root / config.ground_truth, ('.png',), _NO_FOLDER)
+      storage.path(root, config.ground_truth), ('.png',), _NO_FOLDER)
   needed = {split: {'image': (config.images, images)} for split in splits}
   if 'train' in splits:
     needed['train']['scribble'] = (
         config.scribbles, annotations.scribbles_by_id(
-            root / config.scribbles, _NO_SCRIBBLES))
+            storage.path(root, config.scribbles), _NO_SCRIBBLES))
     pseudo_labels = _pseudo_labels_by_id(
         root, config.pseudo_labels, pseudo_labels_needed)
     if pseudo_labels is not None:
@@ -135,9 +136,9 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
     for name in ids[split]:
-      missing = [f'{root / folder}: nothing for the listed id {name}'
-                 for folder, files in needed[split].values()
-                 if name not in files]
+      missing = [
+          f'{storage.path(root, folder)}: nothing for the listed id {name}'
+          for folder, files in needed[split].values() if name not in files]
       problems += missing
       if not missing:
         found = {part: files[name]
@@ -149,7 +150,7 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
 
 
 def _pseudo_labels_by_id(root, name, needed):
-  folder = root / name
+  folder = storage.path(root, name)
   if name == NO_PSEUDO_LABELS or not (needed or folder.is_dir()):
     return None
   if not folder.is_dir():
@@ -174,7 +175,8 @@ def load(example, class_names):
   """
   problems = []
   try:
-    image = example.image.read_bytes()
+    with storage.os_errors():
+      image = example.image.read_bytes()
     with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as decoded:
       decoded.load()
       size = decoded.height, decoded.width
@@ -208,18 +210,18 @@ def fingerprint(examples):
     of modification.
   """
   digests = collections.defaultdict(hashlib.sha256)
+  stamp = storage.make_stamp()
   for split, listed in examples.items():
     for example in listed:
       for part in ('image', 'scribble', 'pseudo_label', 'ground_truth'):
-        digests[part].update(
-            f'{split} {example.id} {_stamp(getattr(example, part))}\n'.encode())
+        described = _describe(getattr(example, part), stamp)
+        digests[part].update(f'{split} {example.id} {described}\n'.encode())
   return {f'{part}s': digest.hexdigest() for part, digest in digests.items()}
 
 
-def _stamp(path):
+def _describe(path, stamp):
   if path is None:
     return None
   if isinstance(path, annotations.Annotation):
     return hashlib.sha256(path.content).hexdigest()
-  status = path.stat()
-  return f'{path.name} {status.st_size} {status.st_mtime_ns}'
+  return f'{path.name} {stamp(path)}'

@@ -5,8 +5,6 @@ import copy
 import functools
 import hashlib
 import json
-import pathlib
-import shutil
 
 from absl import logging
 import jax
@@ -19,6 +17,7 @@ from scribble_jax import hosts
 from scribble_jax import loop
 from scribble_jax import panels
 from scribble_jax import results
+from scribble_jax import storage
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
@@ -70,12 +69,12 @@ def with_pseudo_labels(config):
   _warn_of_open_pixels(stage1.labels, config.method.pseudo_ignore)
   settings = json.dumps(_settings(stage1, source), sort_keys=True)
   name = hashlib.sha256(settings.encode()).hexdigest()[:8]
-  root = pathlib.Path(config.data.root)
-  folder = pathlib.Path(config.data.stage1, name)
-  summary = _generate_at(root / folder, stage1, source)
+  folder = storage.path(config.data.stage1, name)
+  workdir = storage.path(config.data.root, folder)
+  summary = _generate_at(workdir, stage1, source)
   if hosts.is_first():
     truth = summary['ground_truth']
-    print(f'Pseudo-labels of stage 1 are in {root / folder}'
+    print(f'Pseudo-labels of stage 1 are in {workdir}'
           + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
   config = config.copy_and_resolve_references()
   config.data.pseudo_labels = str(folder / FOLDER)
@@ -133,7 +132,7 @@ def _generate_at(workdir, config, source):
         judge = network.make_judge(config, workdir, source)
         _make(config, workdir, source, judge)
       return _read(workdir / _SUMMARY)
-  except OSError as error:
+  except storage.errors() as error:
     raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
                     'another folder with --workdir or --config.data.stage1; '
                     'what is finished is kept.') from error
@@ -231,7 +230,7 @@ def _start_folder(workdir, settings):
     for name in (_SUMMARY, _CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
     if folder.exists():
-      shutil.rmtree(folder)
+      storage.remove_folder(folder)
     results.write_json(workdir / _SETTINGS, settings)
   folder.mkdir(exist_ok=True)
 

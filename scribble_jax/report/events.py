@@ -16,7 +16,7 @@ def read_scalars(folder):
   """Returns what a run wrote over its steps.
 
   Args:
-    folder: pathlib.Path with event files of any number of processes. Where a
+    folder: Path with event files of any number of processes. Where a
       resumed run wrote a step again, the later event wins.
 
   Returns:
@@ -43,18 +43,17 @@ def last_step(scalars):
 
 def _events(path):
   """Yields the events of a file up to its end, or to where writing stopped."""
-  with open(path, 'rb') as f:
-    while len(header := f.read(_HEADER)) == _HEADER:
-      length, = struct.unpack('<Q', header[:8])
-      if length > path.stat().st_size:  # No record: the file is damaged.
-        return
-      content = f.read(length)
-      if len(content) < length or len(f.read(_FOOTER)) < _FOOTER:
-        return
-      try:
-        yield event_pb2.Event.FromString(content)
-      except DecodeError:
-        return
+  content, start = path.read_bytes(), _HEADER
+  while start <= len(content):
+    length, = struct.unpack_from('<Q', content, start - _HEADER)
+    end = start + length
+    if end + _FOOTER > len(content):  # Or no record: the file is damaged.
+      return
+    try:
+      yield event_pb2.Event.FromString(content[start:end])
+    except DecodeError:
+      return
+    start = end + _FOOTER + _HEADER
 
 
 def _scalar(summary):

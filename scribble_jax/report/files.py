@@ -2,7 +2,6 @@
 
 import csv
 import io
-import pathlib
 import re
 
 from scribble_jax import atomic
@@ -54,11 +53,12 @@ def check_output(output):
   """Refuses to replace a folder with anything but an earlier report.
 
   Args:
-    output: pathlib.Path.
+    output: From `storage.path`.
 
   Raises:
     UserError: It holds other files, or is a file.
   """
+  atomic.discard_unfinished(output)
   if not output.exists():
     return
   listing = output / _LIST
@@ -73,7 +73,7 @@ def write(output, contents):
   """Writes a report; an earlier one stays as it is until all is written.
 
   Args:
-    output: pathlib.Path of the folder.
+    output: Folder, from `storage.path`.
     contents: {name: bytes}.
 
   Raises:
@@ -84,8 +84,8 @@ def write(output, contents):
     with (atomic.only_one_process(output),
           atomic.whole_folder(output) as folder):
       for name, content in contents.items():
-        pathlib.Path(folder, name).write_bytes(content)
-      pathlib.Path(folder, _LIST).write_text(
+        (folder / name).write_bytes(content)
+      (folder / _LIST).write_text(
           '\n'.join(contents) + '\n', encoding='utf-8')
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import io
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ class Run:
 
   Attributes:
     name: What the page calls it.
-    folder: pathlib.Path of what it left.
+    folder: Path of what it left.
     config: Its whole config, nested.
     validated: Figures of training's last validation; None before its end.
     evaluated: Figures of `scribble_jax.evaluate`; None if it has not run.
@@ -31,7 +32,7 @@ class Run:
     facts: Command, versions, machine and times, as far as they are known.
   """
   name: str
-  folder: pathlib.Path
+  folder: pathlib.PurePath
   config: dict
   validated: dict | None
   evaluated: dict | None
@@ -57,9 +58,9 @@ class Run:
     if not path.exists():
       return []
     try:
-      with open(path, newline='', encoding='utf-8') as f:
-        rows = [(row['id'], float(row['miou']), float(row['pixel_accuracy']))
-                for row in csv.DictReader(f) if row['miou']]
+      lines = io.StringIO(path.read_bytes().decode(), newline='')
+      rows = [(row['id'], float(row['miou']), float(row['pixel_accuracy']))
+              for row in csv.DictReader(lines) if row['miou']]
     except (OSError, KeyError, TypeError, ValueError) as error:
       raise UserError(f'{path} lacks the columns id, miou and pixel_accuracy '
                       f'({error!r}). Remove it.') from error
@@ -70,7 +71,7 @@ def read_run(folder, name):
   """Reads a run, finished or not.
 
   Args:
-    folder: pathlib.Path with a config.json.
+    folder: Path with a config.json.
     name: What to call it.
 
   Returns:
@@ -117,7 +118,7 @@ def read_runs(folders):
   """Reads runs that are to be shown side by side.
 
   Args:
-    folders: pathlib.Paths, each with a config.json.
+    folders: Paths, each with a config.json.
 
   Raises:
     UserError: A run has no results yet.
@@ -135,9 +136,10 @@ def names(folders):
   """Returns the folders' names, with as much of the path as tells them apart.
 
   Args:
-    folders: Different pathlib.Paths; the seed_N of a sweep says little alone.
+    folders: Different absolute paths; the seed_N of a sweep says little alone.
   """
-  paths = [os.path.realpath(folder) for folder in folders]
+  # The parts of gs://BUCKET are those of /gs/BUCKET.
+  paths = [os.path.join(*folder.parts) for folder in folders]
   plain = [os.path.join(*path.split(os.sep)[-2:])
            if re.fullmatch(r'seed_\d+', os.path.basename(path))
            else os.path.basename(path) for path in paths]
@@ -151,7 +153,7 @@ def read_json(path, default=None):
   """Returns a JSON object.
 
   Args:
-    path: pathlib.Path.
+    path: From `storage.path`.
     default: What a file that is not there stands for; None if it must be.
 
   Raises:

@@ -199,7 +199,7 @@ def read_sweep(folder):
   """Reads a sweep, as far as it has come.
 
   Args:
-    folder: pathlib.Path with a sweep.json.
+    folder: Path with a sweep.json.
 
   Returns:
     A Study.

@@ -1,8 +1,6 @@
 """A report as a whole: from folders of runs and sweeps to one folder."""
 
-import os
-import pathlib
-
+from scribble_jax import storage
 from scribble_jax.errors import UserError
 from scribble_jax.report import chapters
 from scribble_jax.report import comparison
@@ -33,7 +31,7 @@ def write_report(folders, output=None):
   command = ['python', '-m', 'scribble_jax.report', *map(str, folders)]
   if output:
     command.append(f'--output={output}')
-  output = pathlib.Path(output or pathlib.Path(folders[0], 'report'))
+  output = storage.path(output or storage.path(folders[0], 'report'))
   files_lib.check_output(output)  # Before the long work starts.
   found = _read_studies(folders)
   files = files_lib.Files()
@@ -53,8 +51,7 @@ def write_report(folders, output=None):
 def _read_studies(folders):
   """Returns the runs as one study, and every sweep as its own."""
   # A folder that is named twice counts once.
-  paths = list(dict.fromkeys(
-      pathlib.Path(os.path.realpath(folder)) for folder in folders))
+  paths = list(dict.fromkeys(map(storage.resolve, folders)))
   single = []
   found = []
   for path in paths:

@@ -9,7 +9,6 @@ id and --seed alone.
 """
 
 import argparse
-import pathlib
 
 from scribble_jax import command_line
 from scribble_jax.scribbles import annotations
@@ -163,7 +162,7 @@ def _add_stats(subparsers):
                       help='Folder of dense masks to compare with.')
   parser.add_argument('--list', metavar='FILE',
                       help='Only the ids that it lists, one a line.')
-  parser.add_argument('--csv', metavar='FILE', type=pathlib.Path,
+  parser.add_argument('--csv', metavar='FILE',
                       help="Write each image's figures, one a line.")
   _add_sizes(parser)
 

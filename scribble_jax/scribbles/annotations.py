@@ -10,6 +10,7 @@ import lzma
 import os
 import zipfile
 
+from scribble_jax import storage
 from scribble_jax.data import listings
 from scribble_jax.data import masks
 from scribble_jax.errors import UserError
@@ -46,11 +47,11 @@ def scribbles_by_id(path, remedy):
   """Finds the scribbles of all images.
 
   Args:
-    path: pathlib.Path of a folder of PNG or XML, a zip of XML, or a JSON file.
+    path: Of a folder of PNG or XML, a zip of XML, or a JSON file.
     remedy: What to do if there is nothing.
 
   Returns:
-    {id: pathlib.Path of a PNG or Annotation}.
+    {id: path of a PNG or Annotation}.
 
   Raises:
     UserError: Nothing there, a broken archive or JSON, or a file that can't be
@@ -65,19 +66,30 @@ def scribbles_by_id(path, remedy):
 
 def _in_folder(path):
   files, problems = listings.files_by_id(path, ('.png',)), []
-  for name, xml in listings.files_by_id(path, ('.xml',)).items():
-    try:
-      files.setdefault(name, Annotation(name, str(xml), XML, xml.read_bytes()))
-    except OSError as error:
-      problems.append(f'{xml}: {error}')
+  found = listings.files_by_id(path, ('.xml',))
+  for (name, xml), content in zip(
+      found.items(), storage.map_files(_content, found.values()), strict=True):
+    if isinstance(content, OSError):
+      problems.append(f'{xml}: {content}')
+    else:
+      files.setdefault(name, Annotation(name, str(xml), XML, content))
   raise_problems(problems, 'Mend these files and start again.')
   return files
+
+
+def _content(path):
+  """Returns a file's bytes, or the OSError that reading it raises."""
+  try:
+    with storage.os_errors():
+      return path.read_bytes()
+  except OSError as error:
+    return error
 
 
 def _in_zip(path):
   files, problems = {}, []
   try:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(storage.readable(path)) as archive:
       for name in archive.namelist():
         stem, suffix = os.path.splitext(os.path.basename(name))
         if suffix.lower() == '.xml':
@@ -95,7 +107,7 @@ def _in_zip(path):
 
 def _in_json(path):
   try:
-    entries = json.loads(path.read_text(encoding='utf-8-sig'),
+    entries = json.loads(path.read_bytes().decode('utf-8-sig'),
                          object_pairs_hook=_without_repeats)
   except OSError as error:
     raise UserError(f'Cannot read {path}: {error}. Name another file.'
@@ -133,7 +145,7 @@ def read(scribble, size, class_names, seed=0):
   """Returns an image's scribble as a mask.
 
   Args:
-    scribble: pathlib.Path of a PNG, or Annotation.
+    scribble: Path of a PNG, or Annotation.
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.

@@ -1,12 +1,12 @@
 """What the commands do: folders in, folders and tables out."""
 
 import functools
-import pathlib
 
 import numpy as np
 from PIL import Image
 
 from scribble_jax import results
+from scribble_jax import storage
 from scribble_jax.data import listings
 from scribble_jax.data import masks
 from scribble_jax.data import sources
@@ -42,7 +42,7 @@ def _listed(files, list_file, where):
                     'folder, zip or JSON file that does.')
   if list_file is None:
     return files
-  ids = listings.read_ids(pathlib.Path(list_file))
+  ids = listings.read_ids(storage.path(list_file))
   raise_problems(
       [f'{where}: nothing for the listed id {name}' for name in ids
        if name not in files], 'Add the files or take the ids off the list.')
@@ -51,7 +51,7 @@ def _listed(files, list_file, where):
 
 def _scribbles_of(options):
   """Returns {id: scribble} of whatever kind, as far as it is wanted."""
-  path = pathlib.Path(options.scribbles)
+  path = storage.path(options.scribbles)
   found = annotations.scribbles_by_id(
       path, 'Name a folder, zip or JSON file of scribbles.')
   return _listed(found, options.list, path)
@@ -68,7 +68,7 @@ def _images_of(ids, folder):
   """Returns {id: image path}, of None without a folder."""
   if folder is None:
     return dict.fromkeys(ids)
-  found = listings.files_by_id(pathlib.Path(folder), listings.IMAGE_SUFFIXES)
+  found = listings.files_by_id(storage.path(folder), listings.IMAGE_SUFFIXES)
   raise_problems(
       [f'{folder}: no image for the id {name}' for name in ids
        if name not in found], 'Add the images, or name the ids that have one '
@@ -98,7 +98,7 @@ def simulate(options):
   if options.panels and options.images is None:
     raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
   names = options.classes and class_names(options.classes)  # Before any work.
-  files = _listed(listings.files_by_id(pathlib.Path(options.masks), ('.png',)),
+  files = _listed(listings.files_by_id(storage.path(options.masks), ('.png',)),
                   options.list, options.masks)
   shown = {name: files[name] for name in _spread(list(files), options.panels)}
   photographs = _images_of(shown, options.images if shown else None)
@@ -209,14 +209,14 @@ def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, shrink,
 def _read(task, classes, any_index, seed=0):
   """Returns the mask of a task: (scribble, id, image path or None)."""
   scribble, _, image = task
-  if any_index and isinstance(scribble, pathlib.Path):
+  if any_index and not isinstance(scribble, annotations.Annotation):
     classes = range(IGNORE_LABEL)
   return annotations.read(scribble, image and _size(image), classes, seed)
 
 
 def _size(path):
   try:
-    with Image.open(path) as image:
+    with Image.open(storage.readable(path)) as image:
       return image.height, image.width
   except masks.DAMAGED as error:
     raise ValueError(f'its image {path}: {error}') from error
@@ -235,7 +235,7 @@ def stats(options):
   tasks = _tasks(files, options)
   dense = {}
   if options.masks is not None:
-    dense = listings.files_by_id(pathlib.Path(options.masks), ('.png',))
+    dense = listings.files_by_id(storage.path(options.masks), ('.png',))
     raise_problems([f'{options.masks}: no mask for the id {name}'
                     for name in files if name not in dense],
                    'Add the masks, or name the ids that have one by '

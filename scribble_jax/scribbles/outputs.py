@@ -2,9 +2,9 @@
 
 import contextlib
 import json
-import pathlib
 
 from scribble_jax import atomic
+from scribble_jax import storage
 from scribble_jax.errors import UserError
 
 DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
@@ -27,7 +27,7 @@ def whole_output(path, overwrite, description):
   Raises:
     UserError: `path` holds something else or can't be written.
   """
-  path = pathlib.Path(path)
+  path = storage.path(path)
   try:
     _check(path, overwrite)  # Before any waiting, too.
     with atomic.only_one_process(path):
@@ -44,6 +44,7 @@ def whole_output(path, overwrite, description):
 
 def _check(path, overwrite):
   """Raises UserError for a path that must not be replaced."""
+  atomic.discard_unfinished(path)
   if path.exists() and not path.is_dir():
     raise UserError(f'{path} is a file. Name a new folder.')
   if not path.is_dir() or not any(path.iterdir()):
@@ -60,8 +61,8 @@ def _check(path, overwrite):
 
 
 def _files(folder):
-  return [path for path in sorted(folder.rglob('*'))
-          if not path.is_dir() and path != folder / DESCRIPTION]
+  return [path for path in storage.files_below(folder)
+          if path != folder / DESCRIPTION]
 
 
 def _count_written(folder):

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax import panels
+from scribble_jax import storage
 from scribble_jax.data import images
 from scribble_jax.data import masks
 from scribble_jax.errors import UserError
@@ -23,7 +24,7 @@ def draw(files, photographs, folder, names):
   for name, path in files.items():
     mask = masks.read_mask(path)
     try:
-      with Image.open(photographs[name]) as image:
+      with Image.open(storage.readable(photographs[name])) as image:
         image = images.as_rgb(image)
     except masks.DAMAGED as error:
       raise UserError(f'{photographs[name]}: {error}. Mend it or go without '

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from scribble_jax import atomic
 from scribble_jax import results
+from scribble_jax import storage
 from scribble_jax.errors import UserError
 from scribble_jax.sweep import description
 from scribble_jax.sweep import points
@@ -46,6 +47,10 @@ class Sweep:
       UserError: The config is not that of a sweep, the folder holds another
         sweep, or a reused one none.
     """
+    if any(map(storage.is_remote, (workdir, *reused))):
+      raise UserError("A sweep's folder holds locks, logs and links, which "
+                      'buckets have not. Set --workdir and --reuse to folders '
+                      'of this machine; --set=data.root may be gs://.')
     self.workdir = pathlib.Path(workdir).absolute()
     self._description = description.describe(config, changes)
     points.choose(config.points, None)

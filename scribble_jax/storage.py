@@ -1,0 +1,240 @@
+"""User paths: on this machine's disks, or gs:// in a bucket of Cloud Storage.
+
+`path` makes them. Those on disks are pathlib's: etils' `epath` would ask who
+owns each file, and forget the fractions of a second of its time. Those in
+buckets are epath's, which reads and writes them with TensorFlow, loaded then
+and not before. Both share pathlib's reading, writing and listing; where they
+differ, the functions below know both.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import io
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+from scribble_jax.errors import UserError
+
+_SCHEME = 'gs://'
+_ANY_SCHEME = re.compile('[a-z][a-z0-9+.-]*://')
+_REQUESTS = 32  # To a bucket at a time; each waits for the network.
+
+
+def path(*parts):
+  """Returns the path of parts, of which the last absolute one begins anew.
+
+  Args:
+    *parts: Texts or paths, as of pathlib.Path.
+
+  Returns:
+    A pathlib.Path, or epath.Path below gs://.
+
+  Raises:
+    UserError: Neither of them, or the bucket can't be used here.
+  """
+  parts = [os.fspath(part) for part in parts]
+  start = max((number for number, part in enumerate(parts)
+               if os.path.isabs(part) or _ANY_SCHEME.match(part)), default=0)
+  parts = parts[start:]
+  if not _ANY_SCHEME.match(parts[0]):
+    return pathlib.Path(*parts)
+  if not parts[0].startswith(_SCHEME):
+    raise UserError(f'{parts[0]} is of no known kind. Name a path of this '
+                    'machine or gs://BUCKET/FOLDER.')
+  from etils import epath
+  found = epath.Path('/'.join(parts))
+  _client(_bucket_and_name(found)[0])
+  return found
+
+
+def is_remote(name):
+  """Whether a text or path is gs://."""
+  return os.fspath(name).startswith(_SCHEME)
+
+
+def absolute(name):
+  """Returns the `path` that stays the same wherever the process works."""
+  found = path(name)
+  return found if is_remote(found) else found.absolute()
+
+
+def resolve(name):
+  """Returns the absolute `path` behind links, which buckets lack."""
+  found = path(name)
+  return found if is_remote(found) else found.resolve()
+
+
+@functools.cache
+def _client(bucket):
+  """Returns google-cloud-storage's client, if a bucket can be used here.
+
+  Raises:
+    UserError: Something is not installed, or the bucket can't be reached.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  # Other hosts write too: what is known of a file now may be wrong then.
+  os.environ.setdefault('GCS_STAT_CACHE_MAX_AGE', '0')
+  try:
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage import Client
+    import tensorflow as tf
+  except ImportError as error:
+    raise UserError(f'gs://{bucket} takes google-cloud-storage '
+                    f'({error}): pip install google-cloud-storage.') from error
+  if 'gs' not in tf.io.gfile.get_registered_schemes():
+    raise UserError(f'This TensorFlow, {tf.__version__}, was built without '
+                    f'gs://{bucket}. Work on Linux, or copy the files.')
+  try:
+    client = Client()
+    tf.io.gfile.exists(f'gs://{bucket}/-')  # Asks, whatever the answer.
+  except (GoogleAuthError, tf.errors.OpError) as error:
+    raise UserError(
+        f'Cannot use gs://{bucket}: {_line(error)}. Check the name, the '
+        'network and your credentials; gcloud auth application-default login '
+        'makes some.') from error
+  return client
+
+
+def _line(error):
+  return ' '.join(str(error).split()).rstrip('.')
+
+
+def _bucket_and_name(name):
+  """Returns ('BUCKET', 'FOLDER/FILE') of gs://BUCKET/FOLDER/FILE."""
+  bucket, _, rest = os.fspath(name).removeprefix(_SCHEME).partition('/')
+  return bucket, rest
+
+
+def errors():
+  """Returns what reading and writing raise, OSError for disks, for `except`."""
+  if 'google.cloud.storage' not in sys.modules:  # No bucket was named.
+    return (OSError,)
+  from google.api_core.exceptions import GoogleAPIError
+  import tensorflow as tf
+  return OSError, tf.errors.OpError, GoogleAPIError
+
+
+@contextlib.contextmanager
+def os_errors():
+  """Turns what a bucket answers in place of success into an OSError."""
+  try:
+    yield
+  except errors() as error:
+    if isinstance(error, OSError):
+      raise
+    raise OSError(_line(error)) from error
+
+
+def readable(name):
+  """Returns what Pillow and zipfile read: a path, or a bucket's file in memory.
+
+  Raises:
+    OSError: It can't be read.
+  """
+  if not is_remote(name):
+    return name
+  with os_errors():
+    return io.BytesIO(path(name).read_bytes())
+
+
+def map_files(function, files):
+  """`map` of a function that reads one file; many at a time in a bucket."""
+  if not any(map(is_remote, files)):
+    yield from map(function, files)
+    return
+  with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
+    yield from pool.map(function, files)
+
+
+@contextlib.contextmanager
+def local_copy(name):
+  """Yields the path of a file on this machine, fetched if need be.
+
+  Raises:
+    OSError: It can't be fetched.
+  """
+  if not is_remote(name):
+    yield path(name)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    copy = pathlib.Path(folder, path(name).name)
+    with os_errors():
+      path(name).copy(copy)
+    yield copy
+
+
+def upload(source, target):
+  """Copies a file of this machine into a bucket, where it appears whole.
+
+  Raises:
+    OSError: It can't be written.
+  """
+  import tensorflow as tf
+  with os_errors():  # Writing, in place of copying, tries for minutes.
+    tf.io.gfile.copy(os.fspath(source), os.fspath(target), overwrite=True)
+
+
+def upload_folder(source, target):
+  """Copies a folder of this machine into a bucket, many files at a time.
+
+  Returns:
+    Names of the files, relative to the folder.
+
+  Raises:
+    OSError: It can't be written.
+  """
+  names = [file.relative_to(source).as_posix() for file in files_below(source)]
+  with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
+    [*pool.map(lambda name: upload(source / name, target / name), names)]
+  return names
+
+
+def remove_folder(folder):
+  """Deletes a folder with all that it holds."""
+  if is_remote(folder):
+    with os_errors():
+      folder.rmtree(missing_ok=True)
+  else:
+    shutil.rmtree(folder)
+
+
+def files_below(folder):
+  """Returns the paths of all files in a folder and its folders, sorted."""
+  if is_remote(folder):
+    return sorted(folder / name for name in _stamps(folder, delimiter=None))
+  return [file for file in sorted(folder.rglob('*')) if not file.is_dir()]
+
+
+def make_stamp():
+  """Returns a function that tells whether a file has changed.
+
+  Returns:
+    `path -> text`, another one whenever the file was written. A bucket's
+    folders are listed, not asked for file by file.
+  """
+  listed = functools.cache(_stamps)
+
+  def stamp(file):
+    """Returns size and time, or size and what a bucket counts writes by."""
+    if is_remote(file):
+      return listed(file.parent)[file.name]
+    status = file.stat()
+    return f'{status.st_size} {status.st_mtime_ns}'
+
+  return stamp
+
+
+def _stamps(folder, delimiter='/'):
+  """Returns {name: 'SIZE GENERATION'} of a bucket's folder."""
+  bucket, name = _bucket_and_name(folder)
+  prefix = f'{name}/' if name else ''
+  blobs = _client(bucket).list_blobs(
+      bucket, prefix=prefix, delimiter=delimiter,
+      fields='items(name,size,generation),prefixes,nextPageToken')
+  return {blob.name.removeprefix(prefix): f'{blob.size} {blob.generation}'
+          for blob in blobs if not blob.name.endswith('/')}
