@@ -4,16 +4,13 @@ One record holds an image's own bytes, its scribble, pseudo-label and ground
 truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import os
 import pathlib
 import shutil
-import struct
 
 from absl import logging
 import numpy as np
@@ -24,7 +21,10 @@ from tqdm import tqdm
 from scribble_jax import atomic
 from scribble_jax.data import distance_maps
 from scribble_jax.data import masks
+from scribble_jax.data import reading
+from scribble_jax.data import shards
 from scribble_jax.data import sources
+from scribble_jax.data import threads
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
@@ -32,10 +32,9 @@ from scribble_jax.scribbles import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')
-# Bytes that the TFRecord format adds: length, its checksum, data's checksum.
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
-# Counts the changes of what a record holds; another one makes records stale.
-_VERSION = 1
+_INDEX = 'index.npz'  # Where each record ends; the last file to be written.
+# Counts the changes of the folder's form; another one makes records stale.
+_VERSION = 2
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
             'scribble_seed')
@@ -79,7 +78,8 @@ class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
       if name != split and not self._problems:
         return  # That split will have its own turn.
       for i, (features, is_empty, problems) in enumerate(
-          _parallel_map(encode, self._examples[name])):
+          threads.map_in_order(encode, self._examples[name], os.cpu_count(),
+                               4 * os.cpu_count())):
         self._progress.update()
         self._problems += problems
         self._num_empty += name == 'train' and is_empty
@@ -136,36 +136,30 @@ def _deformed(scribble, example, spec):
       key=(spec['scribble_seed'], example.id))
 
 
-def _parallel_map(function, items):
-  """`map` over all cores, in order, with a bounded number of results waiting.
-
-  Threads suffice: decoding, encoding and the distance transform release
-  Python's lock.
-  """
-  workers = os.cpu_count()
-  items = iter(items)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    waiting = [pool.submit(function, item)
-               for item in itertools.islice(items, 4 * workers)]
-    while waiting:
-      yield waiting.pop(0).result()
-      waiting += [pool.submit(function, item)
-                  for item in itertools.islice(items, 1)]
-
-
 @dataclasses.dataclass(frozen=True)
 class Records:
   """Complete records on disk.
 
   Attributes:
-    builder: Reads them.
+    builder: Describes them.
     class_names: Background first.
+    shards: {split: `shards.Shards`}.
+    skip_corrupt: Whether damaged records are left out with a warning.
   """
   builder: tfds.core.DatasetBuilder
   class_names: tuple[str, ...]
+  shards: dict[str, shards.Shards]
+  skip_corrupt: bool
 
   def num_examples(self, split):
     return self.builder.info.splits[split].num_examples
+
+  def reader(self, split):
+    """Returns a new `reading.Reader` of a split."""
+    return reading.Reader(
+        self.shards[split], skip_corrupt=self.skip_corrupt, remedy=(
+            f'Delete {self.builder.data_dir}; the next start makes it again. '
+            'Or leave them out with --config.data.skip_corrupt=True.'))
 
 
 def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
@@ -173,7 +167,7 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
-      `classes`, `records` and SETTINGS.
+      `classes`, `records`, `skip_corrupt` and SETTINGS.
     pseudo_labels_needed: Whether their folder must exist.
     splits: Which of `sources.SPLITS`.
 
@@ -199,9 +193,29 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
     raise UserError(f'Cannot write {directory}: {error}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
+  return _open(directory, class_names, config.skip_corrupt)
+
+
+def _open(directory, class_names, skip_corrupt):
+  """Returns complete Records.
+
+  Raises:
+    UserError: A file is missing, shortened or lengthened.
+  """
   builder = tfds.builder_from_directory(str(directory))
-  _check_shards(builder)
-  return Records(builder, class_names)
+  found = {}
+  with np.load(directory / _INDEX) as index:
+    for name, split in builder.info.splits.items():
+      found[name] = shards.Shards(
+          tuple(os.fspath(path) for path in split.filepaths),
+          np.array(split.shard_lengths), index[name])
+  problems = [line for split in found.values() for line in split.problems()]
+  if problems and not skip_corrupt:
+    raise UserError(f'{problems[0]}. Delete {directory}; the next start makes '
+                    'it again.')
+  for line in problems:
+    logging.warning('%s.', line)
+  return Records(builder, class_names, found, skip_corrupt)
 
 
 def _stale_reason(directory, spec):
@@ -218,6 +232,8 @@ def _stale_reason(directory, spec):
   try:
     stored = json.loads((directory / 'metadata.json').read_text())
   except (OSError, ValueError):
+    stored = None
+  if stored is None or not (directory / _INDEX).exists():
     return 'the records there are of no use'
   changed = [name for name in spec if stored.get(name) != spec[name]]
   return f'changed since last time: {", ".join(changed)}' if changed else None
@@ -234,51 +250,22 @@ def _build(directory, examples, spec):
         data_dir=str(partial), examples=examples, spec=spec)
     with contextlib.redirect_stdout(None):  # Talks of downloading.
       builder.download_and_prepare()
+    np.savez(builder.data_path / _INDEX, **{
+        name: shards.find([os.fspath(path) for path in split.filepaths],
+                          split.shard_lengths).ends
+        for name, split in builder.info.splits.items()})
     shutil.rmtree(directory, ignore_errors=True)
     builder.data_path.rename(directory)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_shards(builder):
-  """Raises UserError for a shard that is missing, shortened or lengthened."""
-  for split in builder.info.splits.values():
-    for path, expected in zip(
-          split.filepaths, split.shard_lengths, strict=True):
-      if not os.path.exists(path) or _count_records(path) != expected:
-        raise UserError(
-            f'{path} is missing or truncated: it should hold {expected} '
-            f'records. Delete {builder.data_dir}; the next start makes it '
-            'again.')
-
-
-def _count_records(path):
-  """Returns the number of records, or -1 if the file ends within one."""
-  size, position, count = os.path.getsize(path), 0, 0
-  with open(path, 'rb') as f:
-    while position < size:
-      f.seek(position)
-      header = f.read(_HEADER_BYTES)
-      if len(header) < _HEADER_BYTES:
-        return -1
-      position += (_HEADER_BYTES + struct.unpack_from('<Q', header)[0]
-                   + _FOOTER_BYTES)
-      count += 1
-  return count if position == size else -1
-
-
-def read(records, split):
-  """Returns a tf.data.Dataset of encoded examples, always in the same order.
+def parse(content, names):
+  """Returns some features of a record, scalar strings, still encoded.
 
   Args:
-    records: Records.
-    split: 'train' or 'val'.
-
-  Returns:
-    Dicts of scalar strings: 'id', 'image' and MASKS, the latter as PNG.
+    content: Scalar string, a record.
+    names: 'id', 'image' or of MASKS.
   """
-  skip = {name: tfds.decode.SkipDecoding() for name in ('image', *MASKS)}
-  return records.builder.as_dataset(
-      split, decoders=skip, shuffle_files=False,
-      read_config=tfds.ReadConfig(
-          interleave_cycle_length=1, try_autocache=False))
+  return tf.io.parse_single_example(
+      content, {name: tf.io.FixedLenFeature([], tf.string) for name in names})
