@@ -10,6 +10,7 @@ import pytest
 from scribble_jax.data import distance_maps
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import ordering
+from scribble_jax.data import reading
 from scribble_jax.data import records
 from scribble_jax.data import shards
 from scribble_jax.errors import UserError
@@ -198,6 +199,7 @@ def test_nothing_that_is_skipped_or_another_hosts_is_read(
   source = records.prepare(config.data)
   order = ordering.Order(source.shards['train'].lengths, 3, 100)
   expected = {order.record(position) for position in range(4 * 5 + 2, 4 * 6)}
+  monkeypatch.setattr(reading, '_THREADS', 1)
   seen, read = [], shards.Shards.read
   monkeypatch.setattr(shards.Shards, 'read', lambda self, record: (
       seen.append(record), read(self, record))[1])
