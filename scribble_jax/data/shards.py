@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import os
 
 from etils import epath
 import numpy as np
@@ -63,28 +64,10 @@ class Shards:
           if size != actual]
 
 
-def find(paths, lengths):
-  """Returns the Shards of files just written, whose headers it reads.
-
-  Args:
-    paths: [S] files.
-    lengths: [S] records of each.
-  """
-  with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-    ends = [*pool.map(_ends, paths)]
-  assert [len(found) for found in ends] == list(lengths)
-  return Shards(tuple(paths), np.asarray(lengths, np.int64),
-                np.concatenate(ends).astype(np.uint32))
-
-
-def _ends(path):
-  with epath.Path(path).open('rb') as file:
-    return tfrecords.ends(file)
-
-
 def _size(path):
   """Returns a file's bytes, -1 without one."""
   try:
-    return epath.Path(path).stat().length
+    return (epath.Path(path).stat().length if '://' in path
+            else os.path.getsize(path))
   except OSError:
     return -1
