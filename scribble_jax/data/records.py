@@ -55,8 +55,12 @@ def _features():
 def encode(example, spec):
   """As `encode_example`, but the features are a record's bytes."""
   features, is_empty, problems = encode_example(example, spec)
-  content = None if problems else _serializer().serialize_example(features)
-  return content, is_empty, problems
+  if problems:
+    return None, is_empty, problems
+  content = _serializer().serialize_example(features)
+  # Otherwise each process has an order of its own for the features.
+  return tf.train.Example.FromString(content).SerializeToString(
+      deterministic=True), is_empty, problems
 
 
 @functools.cache

@@ -29,6 +29,11 @@ class Shards:
   def __post_init__(self):
     object.__setattr__(self, '_lasts', np.cumsum(self.lengths))
 
+  @property
+  def size(self):
+    """Bytes of all files."""
+    return int(self.ends[self._lasts - 1].sum(dtype=np.int64))
+
   def place(self, record):
     """Returns a record's file, and which of its records it is."""
     shard = int(np.searchsorted(self._lasts, record, side='right'))
