@@ -100,6 +100,10 @@ def _data():
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
   data.val_list = 'ImageSets/SegmentationAug/val.txt'
   data.records = 'records'  # Made at the first start.
+  data.skip_corrupt = False  # Leave damaged records out, with a warning.
+  # Records shuffled at a time, of shards in a random order; fewer than these
+  # are shuffled whole.
+  data.shuffle_buffer = 20_000
   data.stage1 = 'stage1'  # Where 'generate' keeps its workdir.
   data.classes = VOC_CLASSES  # Or a text file below root, one name a line.
   data.embedded = ConfigDict()  # Drawn data set; empty: the user's own.

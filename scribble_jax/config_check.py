@@ -24,9 +24,10 @@ _MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
 _SHARED_KEYS = {
     'mesh': set(sharding.AXES),
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
-             'train_list', 'val_list', 'records', 'stage1', 'classes',
-             'embedded', 'lambda_s', 'lambda_c', 'scribble_shrink',
-             'scribble_drop', 'scribble_seed', 'crop_size', 'augmentation'},
+             'train_list', 'val_list', 'records', 'skip_corrupt',
+             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
+             'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
+             'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
@@ -150,6 +151,8 @@ def _add_run_rules(rules, config, num_devices):
                   'from 0 to 1')
   rules.require(config.data.scribble_seed >= 0, 'data.scribble_seed',
                 config.data.scribble_seed, 'at least 0')
+  rules.require(config.data.shuffle_buffer >= 1, 'data.shuffle_buffer',
+                config.data.shuffle_buffer, 'at least 1')
   low, high = config.data.augmentation.scale
   rules.require(0 < low <= high, 'data.augmentation.scale', (low, high),
                 'two sizes above 0, the smaller first')
@@ -234,10 +237,10 @@ def _key_differences(config, section, keys):
 _MAY_DIFFER = (
     'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'log_every',
     'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
-    'data.root', 'data.records', 'data.stage1', 'data.images', 'data.scribbles',
-    'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
-    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat',
-    'mesh.', 'profile')
+    'data.root', 'data.records', 'data.skip_corrupt', 'data.stage1',
+    'data.images', 'data.scribbles', 'data.pseudo_labels', 'data.ground_truth',
+    'data.train_list', 'data.val_list', 'labels.', 'refinement.', 'stage1.',
+    'model.remat', 'mesh.', 'profile')
 
 
 def compare(config, stored, workdir):

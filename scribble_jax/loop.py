@@ -258,7 +258,8 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
   start_step = int(state.step)
   batches = input_pipeline.train_batches(
       source, task.inputs, augmentation=task.augmentation,
-      batch_size=config.batch_size, seed=config.seed, start_step=start_step,
+      batch_size=config.batch_size, shuffle_buffer=config.data.shuffle_buffer,
+      seed=config.seed, start_step=start_step,
       process_index=jax.process_index(), process_count=jax.process_count())
   steps = range(start_step + 1, config.num_steps + 1)
   train_step = None

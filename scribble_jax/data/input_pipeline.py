@@ -4,12 +4,15 @@ The global batch at step t is a function of (records, seed, t) alone, whatever
 the number of hosts or workers, so a checkpoint needs no iterator state.
 """
 
+import itertools
+
+import numpy as np
 import tensorflow as tf
 
+from scribble_jax.data import ordering
 from scribble_jax.data import records
 from scribble_jax.data.augment import augment
 from scribble_jax.data.masks import SCRIBBLED_CLASSES
-from scribble_jax.errors import UserError
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
                'pseudo_label_distance')  # What stage 2 learns from.
@@ -37,15 +40,19 @@ def scribbled_classes(scribble):
   return tf.math.bincount(indices, minlength=256, maxlength=256) > 0
 
 
-def train_batches(source, inputs, *, augmentation, batch_size, seed, start_step,
-                  process_index, process_count):
+def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
+                  seed, start_step, process_index, process_count):
   """Yields this host's share of global batches start_step, start_step + 1, ...
 
+  Host h of n has rows h * batch_size / n to (h + 1) * batch_size / n of each,
+  and reads no others, nor those of earlier batches.
+
   Args:
-    source: `records.Records`. All of it is cached in memory, still encoded.
+    source: `records.Records`.
     inputs: Names of `records.MASKS`, and SCRIBBLED_CLASSES if wanted.
     augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
+    shuffle_buffer: Records shuffled at a time; see `ordering`.
     seed: Seeds both the order and the augmentation.
     start_step: Number of batches already consumed.
     process_index: Which host this is.
@@ -54,60 +61,145 @@ def train_batches(source, inputs, *, augmentation, batch_size, seed, start_step,
   Yields:
     uint8 'image' [B, crop, crop, 3] and masks [B, crop, crop];
     SCRIBBLED_CLASSES is [B, 256] bool, by class index.
+
+  Raises:
+    UserError: A record is damaged, unless `source.skip_corrupt`: the next
+      readable one of the order takes its place then.
   """
   masks = [name for name in inputs if name in records.MASKS]
-  ds = records.read(source, 'train').cache()
-  ds = ds.shuffle(source.num_examples('train'), seed=seed,
-                  reshuffle_each_iteration=True)
-  ds = ds.repeat().enumerate().skip(start_step * batch_size)
-  ds = ds.shard(process_count, process_index)
+  order = ordering.Order(source.shards['train'].lengths, seed, shuffle_buffer)
+  total, share = source.num_examples('train'), batch_size // process_count
 
-  def prepare(index, example):
-    """Decodes and augments an example as its place in the run says."""
-    key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), index)
-    decoded = decode(example, masks)
+  def wanted(start_step):
+    """Yields (position in the run, records that may stand there)."""
+    for step in itertools.count(start_step):
+      first = step * batch_size + process_index * share
+      for position in range(first, first + share):
+        yield position, map(
+            order.record, range(position, position + total))
+
+  def prepare(position, content):
+    """Decodes and augments an example as its position in the run says."""
+    key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), position)
+    decoded = decode(records.parse(content, ('image', *masks)), masks)
     batch = augment(decoded, key, **augmentation)
     if SCRIBBLED_CLASSES in inputs:
       batch[SCRIBBLED_CLASSES] = scribbled_classes(decoded['scribble'])
     return batch
 
-  ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-  ds = ds.batch(batch_size // process_count, drop_remainder=True)
-  return _numpy(ds.prefetch(tf.data.AUTOTUNE))
+  def batches(ds):
+    ds = ds.map(
+        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    ds = ds.batch(share, drop_remainder=True)
+    return ds.prefetch(tf.data.AUTOTUNE)
+
+  steps = itertools.count(start_step + 1)
+  yield from _iterate(source, 'train', wanted, batches, start=start_step,
+                      after=lambda batch: next(steps), size=share, masks=masks)
 
 
-def whole_examples(source, split, *, limit=-1, chosen=None):
+def whole_examples(source, split, *, limit=-1, chosen=None, process_index=0,
+                   process_count=1):
   """Yields examples as they are, in the lists' order.
 
   Args:
     source: `records.Records`.
     split: 'train' or 'val'.
     limit: At most this many; -1 for all.
-    chosen: [N] bool, which of the split's N to decode; None for all.
+    chosen: [N] bool, which of the split's N; None for all. No other is read.
+    process_index: Which host this is.
+    process_count: How many hosts share what is left then: one after another
+      they have a stretch each, and every example once.
 
   Yields:
     'id' (str), 'image' [H, W, 3] and `records.MASKS` [H, W], uint8.
-  """
-  def prepare(example):
-    """Decodes all that a record holds."""
-    return {'id': example['id']} | decode(example, records.MASKS)
 
-  ds = records.read(source, split)
+  Raises:
+    UserError: A record is damaged, unless `source.skip_corrupt`: it is left out
+      then, with a warning.
+  """
+  which = np.arange(source.num_examples(split))
   if chosen is not None:
-    ds = ds.enumerate().filter(lambda index, _: tf.gather(chosen, index))
-    ds = ds.map(lambda _, example: example)
-  ds = ds.take(limit)
-  ds = ds.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-  for example in _numpy(ds.prefetch(tf.data.AUTOTUNE)):
+    which = which[chosen]
+  if limit >= 0:
+    which = which[:limit]
+  which = np.array_split(which, process_count)[process_index]
+
+  def wanted(place):
+    """Yields (place in `which`, the one record that may stand there)."""
+    for i in range(place, len(which)):
+      yield i, (int(which[i]),)
+
+  def prepare(place, content):
+    """Decodes all that a record holds."""
+    example = records.parse(content, ('id', 'image', *records.MASKS))
+    return {'place': place, 'id': example['id']} | decode(
+        example, records.MASKS)
+
+  def examples(ds):
+    ds = ds.map(
+        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return ds.prefetch(tf.data.AUTOTUNE)
+
+  for example in _iterate(
+      source, split, wanted, examples, start=0,
+      after=lambda example: example.pop('place') + 1, size=1,
+      masks=records.MASKS):
     yield example | {'id': example['id'].decode()}
 
 
-def _numpy(ds):
-  """Iterates; damage that the records' checksums reveal becomes one line."""
-  damage = tf.errors.DataLossError  # Still bound when the interpreter exits.
+def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
+  """Yields what a pipeline makes of the records that are wanted.
+
+  Args:
+    source: `records.Records`.
+    split: 'train' or 'val'.
+    wanted: Function of where to start: (key, candidates) as of `Reader.read`.
+    pipeline: From tf.data of (key, content) to tf.data.
+    start: Where to start.
+    after: Function of an element: where to start after it.
+    size: Examples of an element.
+    masks: What the pipeline decodes besides the image.
+  """
+  reader = source.reader(split)
   try:
-    yield from ds.as_numpy_iterator()
-  except damage as error:
-    raise UserError(
-        f'The records are damaged: {error.message}. Delete their folder; the '
-        'next start makes them again.') from error
+    while True:
+      try:
+        for element in pipeline(
+            reader.dataset(wanted(start))).as_numpy_iterator():
+          start = after(element)
+          yield element
+        return
+      except tf.errors.OpError:
+        if reader.problem:
+          raise reader.problem from None
+        if not _note_undecodable(reader, wanted(start), size, masks):
+          raise
+  finally:
+    reader.report()
+
+
+def _note_undecodable(reader, wanted, size, masks):
+  """Finds the first record of an element that is whole and yet no example.
+
+  Only decoding tells; this way the rare case costs time, and the usual one
+  none.
+
+  Args:
+    reader: `reading.Reader`, which will skip it or end the run.
+    wanted: As of `Reader.dataset`, from the element on.
+    size: Examples of the element.
+    masks: What to decode besides the image.
+
+  Returns:
+    Whether there is one.
+  """
+  found = ((record, content) for _, candidates in wanted
+           for record, content in [reader.read(candidates)] if content)
+  for record, content in itertools.islice(found, size):
+    try:
+      decode(records.parse(content, ('image', *masks)), masks)
+    except tf.errors.InvalidArgumentError as error:
+      reader.note(record, error)
+      return True
+  return False

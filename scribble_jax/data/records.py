@@ -4,27 +4,28 @@ One record holds an image's own bytes, its scribble, pseudo-label and ground
 truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import io
 import itertools
 import json
 import os
-import pathlib
 import shutil
-import struct
 
 from absl import logging
+from etils import epath
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from scribble_jax import atomic
 from scribble_jax.data import distance_maps
 from scribble_jax.data import masks
+from scribble_jax.data import reading
+from scribble_jax.data import shards
 from scribble_jax.data import sources
+from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
@@ -32,67 +33,39 @@ from scribble_jax.scribbles import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')
-# Bytes that the TFRecord format adds: length, its checksum, data's checksum.
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
-# Counts the changes of what a record holds; another one makes records stale.
-_VERSION = 1
+_INDEX = 'index.npz'  # Where each record ends.
+_STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
+_NAME = 'scribble_records'  # What their files begin with.
+# Counts the changes of the folder's form; another one makes records stale.
+_VERSION = 2
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
             'scribble_seed')
 
 
-class ScribbleRecords(tfds.core.GeneratorBasedBuilder):
-  """Writes the shards; `prepare` decides when."""
+def _features():
+  """Returns what a record holds, as tensorflow-datasets describes it."""
+  features = {'id': tfds.features.Text(), 'image': tfds.features.Image()}
+  for name in MASKS:
+    features[name] = tfds.features.Image(
+        shape=(None, None, 1), encoding_format='png')
+  return tfds.features.FeaturesDict(features)
 
-  VERSION = tfds.core.Version('1.0.0')
 
-  def __init__(self, *, data_dir, examples, spec):
-    """Args: where to write, {split: [Example]}, and what `_spec` returned."""
-    self._examples = examples
-    self._spec = spec
-    super().__init__(data_dir=data_dir)
+def encode(example, spec):
+  """As `encode_example`, but the features are a record's bytes."""
+  features, is_empty, problems = encode_example(example, spec)
+  if problems:
+    return None, is_empty, problems
+  content = _serializer().serialize_example(features)
+  # Otherwise each process has an order of its own for the features.
+  return tf.train.Example.FromString(content).SerializeToString(
+      deterministic=True), is_empty, problems
 
-  def _info(self):
-    features = {'id': tfds.features.Text(), 'image': tfds.features.Image()}
-    for name in MASKS:
-      features[name] = tfds.features.Image(
-          shape=(None, None, 1), encoding_format='png')
-    return tfds.core.DatasetInfo(
-        builder=self,
-        features=tfds.features.FeaturesDict(features),
-        disable_shuffling=True,  # The lists' order; training shuffles anyway.
-        metadata=tfds.core.MetadataDict(self._spec))
 
-  def _split_generators(self, dl_manager):
-    del dl_manager
-    total = sum(len(listed) for listed in self._examples.values())
-    self._progress = tqdm(total=total, desc='Preparing records', unit='image')
-    self._problems = []
-    self._num_empty = 0
-    return {split: self._generate_examples(split) for split in self._examples}
-
-  def _generate_examples(self, split):
-    """Yields (index, features); after the first problem, only collects more."""
-    splits = list(self._examples)
-    encode = functools.partial(encode_example, spec=self._spec)
-    for name in splits[splits.index(split):]:
-      if name != split and not self._problems:
-        return  # That split will have its own turn.
-      for i, (features, is_empty, problems) in enumerate(
-          _parallel_map(encode, self._examples[name])):
-        self._progress.update()
-        self._problems += problems
-        self._num_empty += name == 'train' and is_empty
-        if not self._problems:
-          yield i, features
-    self._finish()
-
-  def _finish(self):
-    self._progress.close()
-    raise_problems(self._problems, 'Mend these files and start again.')
-    if self._num_empty:
-      logging.warning('%d training images have an empty scribble.',
-                      self._num_empty)
+@functools.cache
+def _serializer():
+  return _features()  # Making it takes longer than using it.
 
 
 def encode_example(example, spec):
@@ -136,46 +109,43 @@ def _deformed(scribble, example, spec):
       key=(spec['scribble_seed'], example.id))
 
 
-def _parallel_map(function, items):
-  """`map` over all cores, in order, with a bounded number of results waiting.
-
-  Threads suffice: decoding, encoding and the distance transform release
-  Python's lock.
-  """
-  workers = os.cpu_count()
-  items = iter(items)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    waiting = [pool.submit(function, item)
-               for item in itertools.islice(items, 4 * workers)]
-    while waiting:
-      yield waiting.pop(0).result()
-      waiting += [pool.submit(function, item)
-                  for item in itertools.islice(items, 1)]
-
-
 @dataclasses.dataclass(frozen=True)
 class Records:
   """Complete records on disk.
 
   Attributes:
-    builder: Reads them.
+    builder: Describes them.
     class_names: Background first.
+    shards: {split: `shards.Shards`}.
+    skip_corrupt: Whether damaged records are left out with a warning.
   """
   builder: tfds.core.DatasetBuilder
   class_names: tuple[str, ...]
+  shards: dict[str, shards.Shards]
+  skip_corrupt: bool
 
   def num_examples(self, split):
     return self.builder.info.splits[split].num_examples
 
+  def reader(self, split):
+    """Returns a new `reading.Reader` of a split."""
+    return reading.Reader(
+        self.shards[split], skip_corrupt=self.skip_corrupt, remedy=(
+            f'Delete {self.builder.data_dir}; the next start makes it again. '
+            'Or leave them out with --config.data.skip_corrupt=True.'))
 
-def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
+
+def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
+            pipeline_options=None):
   """Opens the records of a data set, making them if missing or stale.
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
-      `classes`, `records` and SETTINGS.
+      `classes`, `records`, `skip_corrupt` and SETTINGS.
     pseudo_labels_needed: Whether their folder must exist.
     splits: Which of `sources.SPLITS`.
+    pipeline_options: Flags for Apache Beam, which makes them then; None: this
+      process does.
 
   Returns:
     Records.
@@ -188,20 +158,51 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS):
   spec = {'version': _VERSION, 'class_names': list(class_names),
           **{name: config[name] for name in SETTINGS},
           **sources.fingerprint(examples)}
-  directory = pathlib.Path(config.root, config.records)
+  # The second one stands alone if it is absolute.
+  directory = epath.Path(config.root) / epath.Path(config.records)
   try:
-    with atomic.only_one_process(directory):
+    with _only_one_process(directory):
       reason = _stale_reason(directory, spec)
       if reason:
         logging.warning('Preparing %s: %s.', directory, reason)
-        _build(directory, examples, spec)
+        _build(directory, examples, spec, pipeline_options)
   except (OSError, tf.errors.OpError) as error:
     raise UserError(f'Cannot write {directory}: {error}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
+  return _open(directory, class_names, config.skip_corrupt)
+
+
+def _only_one_process(directory):
+  """Lets others wait; in a bucket, who starts several must see to it."""
+  return (contextlib.nullcontext() if _is_remote(directory)
+          else atomic.only_one_process(directory))
+
+
+def _is_remote(directory):
+  return '://' in os.fspath(directory)
+
+
+def _open(directory, class_names, skip_corrupt):
+  """Returns complete Records.
+
+  Raises:
+    UserError: A file is missing, shortened or lengthened.
+  """
   builder = tfds.builder_from_directory(str(directory))
-  _check_shards(builder)
-  return Records(builder, class_names)
+  found = {}
+  with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
+    for name, split in builder.info.splits.items():
+      found[name] = shards.Shards(
+          tuple(os.fspath(path) for path in split.filepaths),
+          np.array(split.shard_lengths), index[name])
+  problems = [line for split in found.values() for line in split.problems()]
+  if problems and not skip_corrupt:
+    raise UserError(f'{problems[0]}. Delete {directory}; the next start makes '
+                    'it again.')
+  for line in problems:
+    logging.warning('%s.', line)
+  return Records(builder, class_names, found, skip_corrupt)
 
 
 def _stale_reason(directory, spec):
@@ -212,73 +213,102 @@ def _stale_reason(directory, spec):
   """
   if not directory.exists():
     return 'no records yet'
+  if (directory / _STARTED).exists():
+    return 'the records there are not complete'
   if not (directory / 'dataset_info.json').exists():
     raise UserError(f'{directory} holds other files than records. Set '
                     '--config.data.records to a new folder.')
   try:
     stored = json.loads((directory / 'metadata.json').read_text())
   except (OSError, ValueError):
+    stored = None
+  if stored is None or not (directory / _INDEX).exists():
     return 'the records there are of no use'
   changed = [name for name in spec if stored.get(name) != spec[name]]
   return f'changed since last time: {", ".join(changed)}' if changed else None
 
 
-def _build(directory, examples, spec):
-  """Writes complete records beside `directory`, then puts them in its place."""
+def _build(directory, examples, spec, pipeline_options):
+  """Makes complete records in the place of `directory`."""
+  if _is_remote(directory):  # Where renaming would be copying.
+    if directory.exists():
+      directory.rmtree()
+    directory.mkdir(parents=True)
+    (directory / _STARTED).write_text('')
+    _write(directory, examples, spec, pipeline_options)
+    (directory / _STARTED).unlink()
+    return
   partial = directory.with_name(directory.name + '.partial')
-  tfds.disable_progress_bar()  # One bar for both splits instead of six.
   try:
     shutil.rmtree(partial, ignore_errors=True)  # Of a killed run.
     partial.mkdir(parents=True)
-    builder = ScribbleRecords(
-        data_dir=str(partial), examples=examples, spec=spec)
-    with contextlib.redirect_stdout(None):  # Talks of downloading.
-      builder.download_and_prepare()
+    _write(partial, examples, spec, pipeline_options)
     shutil.rmtree(directory, ignore_errors=True)
-    builder.data_path.rename(directory)
+    partial.rename(directory)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_shards(builder):
-  """Raises UserError for a shard that is missing, shortened or lengthened."""
-  for split in builder.info.splits.values():
-    for path, expected in zip(
-          split.filepaths, split.shard_lengths, strict=True):
-      if not os.path.exists(path) or _count_records(path) != expected:
-        raise UserError(
-            f'{path} is missing or truncated: it should hold {expected} '
-            f'records. Delete {builder.data_dir}; the next start makes it '
-            'again.')
+def _write(folder, examples, spec, pipeline_options):
+  """Writes records to an empty folder.
+
+  Raises:
+    UserError: Sources have problems, or Beam.
+  """
+  encoder = functools.partial(encode, spec=spec)
+  lengths = {split: writing.shard_lengths(listed, encoder)
+             for split, listed in examples.items()}
+  templates = {split: tfds.core.ShardedFileTemplate(
+      data_dir=folder, dataset_name=_NAME, split=split,
+      filetype_suffix='tfrecord') for split in examples}
+  tasks = []
+  for split, listed in examples.items():
+    rest = iter(listed)
+    tasks += [
+        (templates[split].sharded_filepath(
+            shard_index=index, num_shards=len(lengths[split])),
+         [*itertools.islice(rest, length)])
+        for index, length in enumerate(lengths[split])]
+  if pipeline_options is None:
+    written = writing.write_in_threads(tasks, encoder)
+  else:
+    written = writing.write_by_beam(tasks, encoder, folder, pipeline_options)
+  raise_problems([line for shard in written for line in shard.problems],
+                 'Mend these files and start again.')
+  of_split, rest = {}, iter(written)
+  for split in examples:
+    of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
+  num_empty = sum(shard.num_empty for shard in of_split.get('train', ()))
+  if num_empty:
+    logging.warning('%d training images have an empty scribble.', num_empty)
+  _describe(folder, spec, templates, of_split)
 
 
-def _count_records(path):
-  """Returns the number of records, or -1 if the file ends within one."""
-  size, position, count = os.path.getsize(path), 0, 0
-  with open(path, 'rb') as f:
-    while position < size:
-      f.seek(position)
-      header = f.read(_HEADER_BYTES)
-      if len(header) < _HEADER_BYTES:
-        return -1
-      position += (_HEADER_BYTES + struct.unpack_from('<Q', header)[0]
-                   + _FOOTER_BYTES)
-      count += 1
-  return count if position == size else -1
+def _describe(folder, spec, templates, written):
+  """Writes what tensorflow-datasets knows of the records, and the index."""
+  tfds.folder_dataset.write_metadata(
+      data_dir=folder, features=_features(), check_data=False,
+      split_infos=[tfds.core.SplitInfo(
+          name=split, shard_lengths=[len(shard.ends) for shard in shards],
+          num_bytes=sum(shard.ends[-1] for shard in shards),
+          filename_template=templates[split])
+                   for split, shards in written.items()],
+      filename_template=tfds.core.ShardedFileTemplate(data_dir=folder),
+      disable_shuffling=True,  # The lists' order; training shuffles anyway.
+      metadata=tfds.core.MetadataDict(spec))
+  index = io.BytesIO()
+  np.savez(index, **{
+      split: np.concatenate([shard.ends for shard in shards]).astype(np.uint32)
+      for split, shards in written.items()})
+  (folder / _INDEX).write_bytes(index.getvalue())
 
 
-def read(records, split):
-  """Returns a tf.data.Dataset of encoded examples, always in the same order.
+def parse(content, names):
+  """Returns some features of a record, scalar strings, still encoded.
 
   Args:
-    records: Records.
-    split: 'train' or 'val'.
-
-  Returns:
-    Dicts of scalar strings: 'id', 'image' and MASKS, the latter as PNG.
+    content: Scalar string, a record.
+    names: 'id', 'image' or of MASKS.
   """
-  skip = {name: tfds.decode.SkipDecoding() for name in ('image', *MASKS)}
-  return records.builder.as_dataset(
-      split, decoders=skip, shuffle_files=False,
-      read_config=tfds.ReadConfig(
-          interleave_cycle_length=1, try_autocache=False))
+  return tf.io.parse_single_example(
+      content, {name: tf.io.FixedLenFeature([], tf.string) for name in names})

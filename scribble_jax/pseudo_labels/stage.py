@@ -187,6 +187,7 @@ def _settings(config, source):
       'labels': {key: everything[key] for key in labels},
       'classifier': classifier | {
           'crop_size': data['crop_size'], 'augmentation': data['augmentation'],
+          'shuffle_buffer': data['shuffle_buffer'],
           'data': dict(source.builder.info.metadata)}}
 
 

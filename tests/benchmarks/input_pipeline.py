@@ -193,13 +193,15 @@ def _peers(examples, batch_size, crop_size, config):
           augment_uint8, itertools.cycle(decoded))}
 
 
-def _ours(source, batch_size, crop_size, config):
+def _ours(source, count, batch_size, crop_size, config):
   """As `_peers`, from the records."""
   augmentation = config.to_dict() | {
       'crop_size': crop_size, 'distance_fill': 'official'}
-  encoded = records.read(source, 'train').cache()
-  decode = lambda example: input_pipeline.decode(
-      example, input_pipeline.TRAIN_MASKS)
+  masks, shards = input_pipeline.TRAIN_MASKS, source.shards['train']
+  encoded = tf.data.Dataset.from_tensor_slices(
+      [shards.read(record) for record in range(len(shards.ends))])
+  decode = lambda content: input_pipeline.decode(
+      records.parse(content, ('image', *masks)), masks)
 
   def augmented(index, example):
     key = tf.random.fold_in(tf.constant([0, 0], tf.int64), index)
@@ -211,8 +213,8 @@ def _ours(source, batch_size, crop_size, config):
 
   return {
       (_OURS, 'all'): lambda: input_pipeline.train_batches(
-          source, input_pipeline.TRAIN_MASKS, augmentation=augmentation,
-          batch_size=batch_size, seed=0, start_step=0, process_index=0,
+          source, masks, augmentation=augmentation, batch_size=batch_size,
+          shuffle_buffer=count, seed=0, start_step=0, process_index=0,
           process_count=1),
       (_OURS, 'decode'): lambda: iterate(encoded.repeat(), decode),
       (_OURS, 'augment'): lambda: iterate(
@@ -248,7 +250,7 @@ def _measure(args, folder):
                                   for paths in examples))
       for name in examples[0]})
   source = records.prepare(config, splits=('train',))
-  parts = (_ours(source, batch_size, crop_size, config.augmentation)
+  parts = (_ours(source, count, batch_size, crop_size, config.augmentation)
            | _peers(examples, batch_size, crop_size, config.augmentation))
   seconds = {key: [] for key in parts}
   contestants = {}

@@ -80,9 +80,9 @@ def write_dataset(root, num_images, num_scenes, size):
   (root / 'train.txt').write_text('\n'.join(ids))
   return ml_collections.ConfigDict(FOLDERS | {
       'root': str(root), 'classes': shapes.CLASS_NAMES,
-      'train_list': 'train.txt', 'records': 'records', 'lambda_s': LAMBDA_S,
-      'lambda_c': LAMBDA_C, 'scribble_shrink': 0.0, 'scribble_drop': 0.0,
-      'scribble_seed': 0})
+      'train_list': 'train.txt', 'records': 'records', 'skip_corrupt': False,
+      'lambda_s': LAMBDA_S, 'lambda_c': LAMBDA_C, 'scribble_shrink': 0.0,
+      'scribble_drop': 0.0, 'scribble_seed': 0})
 
 
 def time_prepare(config, repeats):
