@@ -20,8 +20,9 @@ def is_first():
 
 
 def share(items):
-  """Returns this process's part of a sequence; the parts make up the whole."""
-  return items[jax.process_index()::jax.process_count()]
+  """Returns this process's stretch of a sequence; in order they make it up."""
+  index, count = jax.process_index(), jax.process_count()
+  return items[len(items) * index // count:len(items) * (index + 1) // count]
 
 
 def gather(value):

@@ -260,7 +260,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
       source, task.inputs, augmentation=task.augmentation,
       batch_size=config.batch_size, shuffle_buffer=config.data.shuffle_buffer,
       seed=config.seed, start_step=start_step,
-      process_index=jax.process_index(), process_count=jax.process_count())
+      rows=sharding.local_rows(mesh, config.batch_size))
   steps = range(start_step + 1, config.num_steps + 1)
   train_step = None
   with contextlib.closing(_Trace(config.profile, workdir)) as trace:

@@ -1,7 +1,5 @@
 """Validation of stage 2: figures of the set, of each image, and pictures."""
 
-import itertools
-
 import numpy as np
 from tqdm import tqdm
 
@@ -31,7 +29,8 @@ class Validation:
         batch_size=config.evaluation.batch_size)
     self._step = None  # Of the last state seen, like the next two.
     self._variables = None
-    self._confusions = {}  # {id: [C, C] counts}, in the list's order.
+    self._confusions = {}  # {id: [C, C] counts}.
+    self._records = {}  # {id: which of the split's}.
 
   def __call__(self, state):
     """Returns figures and pictures."""
@@ -47,19 +46,17 @@ class Validation:
     if step == self._step:
       return
     self._variables = sharding.on_this_host(state.variables)
-    places = np.arange(self._source.num_examples('val'))
-    mine = hosts.share(places)
-    examples = tqdm(
-        self._examples('val', chosen=np.isin(places, mine)), desc='Validating',
-        total=len(mine), unit='image', leave=False, dynamic_ncols=True)
+    total = len(hosts.share(range(self._source.num_examples('val'))))
     counted = [
-        (place, example['id'], metrics.confusion_matrix(
+        (example['id'], example['record'], metrics.confusion_matrix(
             example['ground_truth'], example['prediction'],
             self._config.model.num_classes))
-        for place, example in zip(mine, examples, strict=True)]
-    everything = itertools.chain.from_iterable(hosts.gather(counted))
-    self._confusions = {name: confusion for _, name, confusion in sorted(
-        everything, key=lambda row: row[0])}
+        for example in tqdm(
+            self._examples('val', shared=True), desc='Validating', total=total,
+            unit='image', leave=False, dynamic_ncols=True)]
+    counted = [row for part in hosts.gather(counted) for row in part]
+    self._confusions = {name: confusion for name, _, confusion in counted}
+    self._records = {name: record for name, record, _ in counted}
     self._step = step
 
   def _examples(self, split, **which):
@@ -101,8 +98,8 @@ class Validation:
 
   def _draw_images(self, figures):
     """Draws val images in the order of their figures."""
-    names = [name for name, *_ in figures]
-    chosen = np.isin([*self._confusions], names)
+    chosen = np.zeros(self._source.num_examples('val'), bool)
+    chosen[[self._records[name] for name, *_ in figures]] = True
     rows = {example['id']: example
             for example in self._examples('val', chosen=chosen)}
     return panels.draw_panels(

@@ -4,6 +4,7 @@ import itertools
 import pathlib
 import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ def batches(source, config, count, *, start_step=0, index=0, hosts=1, seed=3,
       augmentation=config.data.augmentation.to_dict() | {
           'crop_size': 33, 'distance_fill': 'official'},
       batch_size=4, shuffle_buffer=buffer, seed=seed, start_step=start_step,
-      process_index=index, process_count=hosts), count))
+      rows=np.arange(4).reshape(hosts, -1)[index]), count))
 
 
 def assert_equal(actual, expected):
@@ -208,12 +209,15 @@ def test_nothing_that_is_skipped_or_another_hosts_is_read(
 
 
 @pytest.mark.parametrize('hosts', [1, 2, 3, 7])
-def test_hosts_share_whole_examples(source, hosts):
+def test_hosts_share_whole_examples(source, hosts, monkeypatch):
   ids = [example['id']
          for example in input_pipeline.whole_examples(source, 'val')]
-  shares = [[example['id'] for example in input_pipeline.whole_examples(
-      source, 'val', process_index=index, process_count=hosts)]
-            for index in range(hosts)]
+  shares = []
+  monkeypatch.setattr(jax, 'process_count', lambda: hosts)
+  for index in range(hosts):
+    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
+    shares.append([example['id'] for example in input_pipeline.whole_examples(
+        source, 'val', shared=True)])
   assert [name for share in shares for name in share] == ids
   assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from scribble_jax import hosts
 from scribble_jax.data import ordering
 from scribble_jax.data import records
 from scribble_jax.data.augment import augment
@@ -41,11 +42,10 @@ def scribbled_classes(scribble):
 
 
 def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
-                  seed, start_step, process_index, process_count):
-  """Yields this host's share of global batches start_step, start_step + 1, ...
+                  seed, start_step, rows):
+  """Yields rows of the global batches start_step, start_step + 1, ...
 
-  Host h of n has rows h * batch_size / n to (h + 1) * batch_size / n of each,
-  and reads no others, nor those of earlier batches.
+  No other rows are read, nor those of earlier batches.
 
   Args:
     source: `records.Records`.
@@ -55,8 +55,7 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
     shuffle_buffer: Records shuffled at a time; see `ordering`.
     seed: Seeds both the order and the augmentation.
     start_step: Number of batches already consumed.
-    process_index: Which host this is.
-    process_count: How many hosts share a global batch.
+    rows: [B] numbers of the rows that this process's devices take.
 
   Yields:
     uint8 'image' [B, crop, crop, 3] and masks [B, crop, crop];
@@ -68,15 +67,14 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
   """
   masks = [name for name in inputs if name in records.MASKS]
   order = ordering.Order(source.shards['train'].lengths, seed, shuffle_buffer)
-  total, share = source.num_examples('train'), batch_size // process_count
+  total = source.num_examples('train')
 
   def wanted(start_step):
     """Yields (position in the run, records that may stand there)."""
     for step in itertools.count(start_step):
-      first = step * batch_size + process_index * share
-      for position in range(first, first + share):
-        yield position, map(
-            order.record, range(position, position + total))
+      for row in rows:
+        position = step * batch_size + int(row)
+        yield position, map(order.record, range(position, position + total))
 
   def prepare(position, content):
     """Decodes and augments an example as its position in the run says."""
@@ -90,16 +88,16 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
   def batches(ds):
     ds = ds.map(
         prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    ds = ds.batch(share, drop_remainder=True)
+    ds = ds.batch(len(rows), drop_remainder=True)
     return ds.prefetch(tf.data.AUTOTUNE)
 
   steps = itertools.count(start_step + 1)
   yield from _iterate(source, 'train', wanted, batches, start=start_step,
-                      after=lambda batch: next(steps), size=share, masks=masks)
+                      after=lambda batch: next(steps), size=len(rows),
+                      masks=masks)
 
 
-def whole_examples(source, split, *, limit=-1, chosen=None, process_index=0,
-                   process_count=1):
+def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
   """Yields examples as they are, in the lists' order.
 
   Args:
@@ -107,12 +105,12 @@ def whole_examples(source, split, *, limit=-1, chosen=None, process_index=0,
     split: 'train' or 'val'.
     limit: At most this many; -1 for all.
     chosen: [N] bool, which of the split's N; None for all. No other is read.
-    process_index: Which host this is.
-    process_count: How many hosts share what is left then: one after another
-      they have a stretch each, and every example once.
+    shared: Whether the job's processes share what is left then: each has a
+      stretch of its own.
 
   Yields:
-    'id' (str), 'image' [H, W, 3] and `records.MASKS` [H, W], uint8.
+    'id' (str), 'record' (int), which of the split's it is, 'image' [H, W, 3]
+    and `records.MASKS` [H, W], uint8.
 
   Raises:
     UserError: A record is damaged, unless `source.skip_corrupt`: it is left out
@@ -123,7 +121,7 @@ def whole_examples(source, split, *, limit=-1, chosen=None, process_index=0,
     which = which[chosen]
   if limit >= 0:
     which = which[:limit]
-  which = np.array_split(which, process_count)[process_index]
+  which = hosts.share(which) if shared else which
 
   def wanted(place):
     """Yields (place in `which`, the one record that may stand there)."""
@@ -143,9 +141,10 @@ def whole_examples(source, split, *, limit=-1, chosen=None, process_index=0,
 
   for example in _iterate(
       source, split, wanted, examples, start=0,
-      after=lambda example: example.pop('place') + 1, size=1,
+      after=lambda example: example['place'] + 1, size=1,
       masks=records.MASKS):
-    yield example | {'id': example['id'].decode()}
+    yield example | {'id': example['id'].decode(),
+                     'record': int(which[example.pop('place')])}
 
 
 def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):

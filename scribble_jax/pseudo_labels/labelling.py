@@ -47,7 +47,7 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
       for _ in range(2))
   for index, item in zip(places, tqdm(
       judged, desc='Calibrating', total=len(places), unit='image',
-      dynamic_ncols=True), strict=True):
+      dynamic_ncols=True), strict=False):  # Damaged ones may be left out.
     example, classes = item.example, item.classes
     rng = np.random.default_rng([seed, index])
     shown, hidden = calibration.hide_strokes(

@@ -243,11 +243,11 @@ def _calibrate(config, source, judge):
   sample = np.sort(
       np.random.default_rng(config.seed).permutation(total)[:count])
   chosen = np.isin(np.arange(total), sample)
-  mine = np.isin(np.arange(total), hosts.share(sample))
   calibration = labelling.calibrate(
-      judge(_examples(source, chosen=mine)), config.labels.to_dict(),
-      config.refinement.to_dict(), num_classes=config.model.num_classes,
-      seed=config.seed, places=hosts.share(range(count)),
+      judge(_examples(source, chosen=chosen, shared=True)),
+      config.labels.to_dict(), config.refinement.to_dict(),
+      num_classes=config.model.num_classes, seed=config.seed,
+      places=hosts.share(range(count)),
       background_share=labelling.background_share(
           _examples(source, chosen=chosen)))
   return calibration | {'num_images': count}
@@ -256,10 +256,10 @@ def _calibrate(config, source, judge):
 def _write_labels(config, source, judge, calibration, folder):
   """Writes the pseudo-labels of this host's images that are not done yet."""
   done = {path.stem for path in folder.glob('*.png')}
-  places = np.arange(source.num_examples('train'))
-  mine = np.isin(places, hosts.share(places))
-  progress = tqdm(_examples(source, chosen=mine), desc='Writing pseudo-labels',
-                  total=mine.sum(), unit='image', dynamic_ncols=True)
+  progress = tqdm(
+      _examples(source, shared=True), desc='Writing pseudo-labels',
+      total=len(hosts.share(range(source.num_examples('train')))),
+      unit='image', dynamic_ncols=True)
   missing = (example for example in progress if example['id'] not in done)
   thresholds = labelling.thresholds_of(calibration)
   for item in judge(missing):

@@ -214,8 +214,8 @@ def _ours(source, count, batch_size, crop_size, config):
   return {
       (_OURS, 'all'): lambda: input_pipeline.train_batches(
           source, masks, augmentation=augmentation, batch_size=batch_size,
-          shuffle_buffer=count, seed=0, start_step=0, process_index=0,
-          process_count=1),
+          shuffle_buffer=count, seed=0, start_step=0,
+          rows=range(batch_size)),
       (_OURS, 'decode'): lambda: iterate(encoded.repeat(), decode),
       (_OURS, 'augment'): lambda: iterate(
           encoded.map(decode).cache().repeat().enumerate(), augmented)}
