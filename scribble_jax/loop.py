@@ -138,7 +138,8 @@ def run(config, workdir, task, source, backbone):
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
                  if steps],
       last_step=config.num_steps)
-  with preemption.watch() as must_stop, manager:
+  with (preemption.watch() as must_stop,
+        checkpoint.write_errors_named(workdir), manager):
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
@@ -146,10 +147,11 @@ def run(config, workdir, task, source, backbone):
     with metric_writers.ensure_flushes(writer):
       if state.step < config.num_steps:  # Of a finished run, it is on record.
         with environment.recorded(workdir, resuming=state.step > 0):
-          updates = _updates(
-              config, workdir, task, source, mesh, state, compile_step)
-          state = _loop(
-              config, task, state, updates, manager, writer, must_stop)
+          with contextlib.closing(_updates(
+              config, workdir, task, source, mesh, state,
+              compile_step)) as updates:
+            state = _loop(
+                config, task, state, updates, manager, writer, must_stop)
       if state.step < config.num_steps:
         raise Stopped(f'Stopped by a signal; step {int(state.step)} is saved. '
                       'The same command goes on from there.')
@@ -263,7 +265,8 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
       rows=sharding.local_rows(mesh, config.batch_size))
   steps = range(start_step + 1, config.num_steps + 1)
   train_step = None
-  with contextlib.closing(_Trace(config.profile, workdir)) as trace:
+  with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
+        contextlib.closing(_Trace(config.profile, workdir)) as trace):
     for step in steps:
       trace.at(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 
 from scribble_jax import checkpoint
+from scribble_jax.report import events
 from tests import test_main
 
 NUM_STEPS = 16
 FLAGS = (
     f'--config.num_steps={NUM_STEPS}', '--config.checkpoint_every=2',
     '--config.keep_checkpoints=20', f'--config.eval_every={NUM_STEPS}',
-    '--config.log_every=1', '--config.optim.lr=0.01', '--peer_timeout=20',
-    '--config.data.pseudo_labels=none')
+    '--config.log_every=1', '--peer_timeout=20',
+    # At larger rates a tiny network soon multiplies what rounding does.
+    '--config.optim.lr=0.001')
 # How many kills a run has to survive; more take minutes each.
 NUM_KILLS = int(os.environ.get('SCRIBBLE_JAX_TEST_KILLS', '2'))
 SECONDS = 600  # For any one thing.
@@ -93,13 +95,18 @@ def figures_of(workdir):
 
 
 def assert_same_run(folder, name, other):
-  """Compares parameters, statistics and the counts of the evaluation."""
+  """Compares losses, parameters, statistics, the evaluation's counts."""
   states = [checkpoint.restore_variables(
       folder / run / 'checkpoints', 'latest') for run in (name, other)]
   assert states[0][1] == states[1][1] == NUM_STEPS
   jax.tree.map(
       lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
       states[0][0], states[1][0])
+  losses, expected = (
+      events.read_scalars(folder / run) for run in (name, other))
+  for term in ('loss/total', 'loss/lorm', 'grad_norm'):
+    for step, value in losses[term]:
+      assert value == pytest.approx(dict(expected[term])[step], rel=1e-4)
   figures, expected = figures_of(folder / name), figures_of(folder / other)
   assert figures['confusion'] == expected['confusion']
   assert (folder / name / 'val_images.csv').read_text() == (
@@ -116,8 +123,13 @@ def straight(folder):
 @pytest.mark.parametrize('num_processes', [2, 4])
 def test_several_processes_equal_one(folder, straight, num_processes):
   name = f'several_{num_processes}'
-  run(folder, name, num_processes)
+  run(folder, name, num_processes, f'--config.data.stage1={name}_labels')
   assert_same_run(folder, name, straight)
+  labels, expected = (
+      {path.name: path.read_bytes()
+       for path in (folder / 'data').glob(f'{labels}/*/pseudo_labels/*.png')}
+      for labels in (f'{name}_labels', 'stage1'))
+  assert len(labels) == 10 and labels == expected
 
 
 def test_a_run_moves_between_jobs_and_meshes(folder, straight):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -99,6 +100,20 @@ def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):
   _, errors = second.communicate(timeout=300)
   assert second.returncode == 75, errors
   assert f'step {saved + 1} is saved' in errors
+
+
+def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(tmp_path):
+  process = start(tmp_path / 'run', tmp_path / 'data',
+                  '--config.num_steps=100000')
+  wait_until(process, lambda: has_checkpoint(tmp_path / 'run'))
+  # From now on no file may grow beyond this many bytes.
+  resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, 1_000))
+  _, errors = process.communicate(timeout=300)
+  assert process.returncode == 1, errors
+  last = errors.strip().splitlines()[-1]
+  assert last.startswith(f'error: Cannot write to {tmp_path}/run: File too ')
+  step, state = last_state(tmp_path / 'run')
+  assert step >= 3 and int(state['step']) == step
 
 
 @pytest.mark.parametrize('flags, message', [
