@@ -146,12 +146,12 @@ def run(config, workdir, task, source, backbone):
         str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
       if state.step < config.num_steps:  # Of a finished run, it is on record.
-        with environment.recorded(workdir, resuming=state.step > 0):
-          with contextlib.closing(_updates(
-              config, workdir, task, source, mesh, state,
-              compile_step)) as updates:
-            state = _loop(
-                config, task, state, updates, manager, writer, must_stop)
+        updates = _updates(
+            config, workdir, task, source, mesh, state, compile_step)
+        with (environment.recorded(workdir, resuming=state.step > 0),
+              contextlib.closing(updates)):
+          state = _loop(
+              config, task, state, updates, manager, writer, must_stop)
       if state.step < config.num_steps:
         raise Stopped(f'Stopped by a signal; step {int(state.step)} is saved. '
                       'The same command goes on from there.')
