@@ -18,7 +18,6 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
 
 import importlib.util
-import pathlib
 import re
 import time
 
@@ -26,6 +25,7 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax import storage
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import listings
@@ -86,7 +86,7 @@ def local_options(data, splits, num_workers):
   """
   if num_workers is None:
     num_images = sum(
-        len(listings.read_ids(pathlib.Path(data.root, data[f'{split}_list'])))
+        len(listings.read_ids(storage.path(data.root, data[f'{split}_list'])))
         for split in splits)
     if num_images < _LARGE or not importlib.util.find_spec('apache_beam'):
       return None

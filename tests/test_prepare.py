@@ -55,7 +55,9 @@ def test_problems_of_all_of_beams_workers_are_listed(
   for name in (ids[0], ids[-1]):
     (root / f'scribbles/{name}.png').write_text('no picture')
   with pytest.raises(UserError, match='2 problems') as error:
-    records.prepare(config.data, pipeline_options=LOCAL)
+    records.prepare(config.data, pipeline_options=[
+        '--runner=DirectRunner', '--direct_running_mode=multi_threading',
+        '--direct_num_workers=2'])
   assert ids[0] in str(error.value) and ids[-1] in str(error.value)
   assert not list(root.glob('records*'))
 

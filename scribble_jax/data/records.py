@@ -4,7 +4,6 @@ One record holds an image's own bytes, its scribble, pseudo-label and ground
 truth, and the two distance maps, made here once (about 60 kB an image of VOC).
 """
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -14,12 +13,12 @@ import os
 import shutil
 
 from absl import logging
-from etils import epath
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax import atomic
+from scribble_jax import storage
 from scribble_jax.data import distance_maps
 from scribble_jax.data import masks
 from scribble_jax.data import reading
@@ -158,29 +157,18 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
   spec = {'version': _VERSION, 'class_names': list(class_names),
           **{name: config[name] for name in SETTINGS},
           **sources.fingerprint(examples)}
-  # The second one stands alone if it is absolute.
-  directory = epath.Path(config.root) / epath.Path(config.records)
+  directory = storage.path(config.root, config.records)
   try:
-    with _only_one_process(directory):
+    with atomic.only_one_process(directory):
       reason = _stale_reason(directory, spec)
       if reason:
         logging.warning('Preparing %s: %s.', directory, reason)
         _build(directory, examples, spec, pipeline_options)
-  except (OSError, tf.errors.OpError) as error:
+  except (OSError, *storage.errors()) as error:
     raise UserError(f'Cannot write {directory}: {error}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
   return _open(directory, class_names, config.skip_corrupt)
-
-
-def _only_one_process(directory):
-  """Lets others wait; in a bucket, who starts several must see to it."""
-  return (contextlib.nullcontext() if _is_remote(directory)
-          else atomic.only_one_process(directory))
-
-
-def _is_remote(directory):
-  return '://' in os.fspath(directory)
 
 
 def _open(directory, class_names, skip_corrupt):
@@ -230,9 +218,9 @@ def _stale_reason(directory, spec):
 
 def _build(directory, examples, spec, pipeline_options):
   """Makes complete records in the place of `directory`."""
-  if _is_remote(directory):  # Where renaming would be copying.
+  if storage.is_remote(directory):  # Where renaming would be copying.
     if directory.exists():
-      directory.rmtree()
+      storage.remove_folder(directory)
     directory.mkdir(parents=True)
     (directory / _STARTED).write_text('')
     _write(directory, examples, spec, pipeline_options)

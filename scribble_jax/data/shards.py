@@ -4,9 +4,9 @@ import concurrent.futures
 import dataclasses
 import os
 
-from etils import epath
 import numpy as np
 
+from scribble_jax import storage
 from scribble_jax.data import tfrecords
 
 _THREADS = 16  # Files looked at side by side; a bucket answers slowly.
@@ -52,7 +52,7 @@ class Shards:
     """
     path, index = self.place(record)
     begin = int(self.ends[record - 1]) if index else 0
-    with (epath.Path(path).open('rb') if '://' in path
+    with (storage.path(path).open('rb') if storage.is_remote(path)
           # Of a file in the page cache only the record is copied.
           else open(path, 'rb', buffering=0)) as file:
       return tfrecords.read(file, begin, int(self.ends[record]))
@@ -72,7 +72,7 @@ class Shards:
 def _size(path):
   """Returns a file's bytes, -1 without one."""
   try:
-    return (epath.Path(path).stat().length if '://' in path
+    return (storage.path(path).stat().length if storage.is_remote(path)
             else os.path.getsize(path))
   except OSError:
     return -1

@@ -11,11 +11,11 @@ import os
 import pickle
 import uuid
 
-from etils import epath
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from scribble_jax import storage
 from scribble_jax.data import tfrecords
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
@@ -114,7 +114,7 @@ def write_by_beam(shards, encode, folder, options):
   Args:
     shards: List of (path, list of examples).
     encode: As of `shard_lengths`; it must pickle.
-    folder: epath.Path of a folder that all workers reach.
+    folder: `storage.path` of a folder that all workers reach.
     options: Flags of Beam's pipeline and runner.
 
   Returns:
@@ -138,16 +138,16 @@ def write_by_beam(shards, encode, folder, options):
              functools.partial(_write_task, os.fspath(tasks))))
   written = [pickle.loads((tasks / f'{number}.written').read_bytes())
              for number in range(len(shards))]
-  tasks.rmtree()
+  storage.remove_folder(tasks)
   return written
 
 
 def _write_task(tasks, number):
   """Writes a shard, in a worker. Another may try the same at the same time."""
-  tasks = epath.Path(tasks)
+  tasks = storage.path(tasks)
   path, examples, encode = pickle.loads(
       (tasks / f'{number}.task').read_bytes())
-  partial = epath.Path(f'{path}.{uuid.uuid4().hex}')
+  partial = storage.path(f'{path}.{uuid.uuid4().hex}')
   written = write_shard(partial, map(encode, examples))
   partial.replace(path)
   (tasks / f'{number}.written').write_bytes(pickle.dumps(written))
