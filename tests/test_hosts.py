@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('hosts')
 
 
-def start(folder, run, num_processes, *flags):
+def start(folder, run, num_processes, *flags, **options):
   """Starts a job of 4 devices in all; its output goes to RUN.PROCESS.log."""
   with socket.socket() as listener:
     listener.bind(('127.0.0.1', 0))
@@ -46,7 +46,7 @@ def start(folder, run, num_processes, *flags):
     with open(folder / f'{run}.{index}.log', 'a') as log:
       processes.append(subprocess.Popen(
           test_main.command(
-              folder / run, folder / 'data', *FLAGS, *job, *flags),
+              folder / run, folder / 'data', *FLAGS, *job, *flags, **options),
           cwd=test_main.REPOSITORY, stdout=log, stderr=log, env=os.environ | {
               'XLA_FLAGS': '--xla_backend_optimization_level=0',
               'JAX_NUM_CPU_DEVICES': str(4 // num_processes)}))
@@ -63,8 +63,8 @@ def end(processes):
       process.wait()
 
 
-def run(folder, name, num_processes, *flags):
-  codes = end(start(folder, name, num_processes, *flags))
+def run(folder, name, num_processes, *flags, **options):
+  codes = end(start(folder, name, num_processes, *flags, **options))
   assert codes == [0] * num_processes, log_of(folder, name)
 
 
@@ -130,6 +130,17 @@ def test_several_processes_equal_one(folder, straight, num_processes):
        for path in (folder / 'data').glob(f'{labels}/*/pseudo_labels/*.png')}
       for labels in (f'{name}_labels', 'stage1'))
   assert len(labels) == 10 and labels == expected
+
+
+def test_several_processes_evaluate_as_one(folder, straight):
+  written = {}
+  for number in (1, 2):
+    output = folder / f'evaluation_{number}'
+    run(folder, straight, number, f'--output={output}',
+        '--config.evaluation.scales=(1.0,)', module='evaluate')
+    written[number] = {path.relative_to(output): path.read_bytes()
+                       for path in output.rglob('*.*')}
+  assert len(written[1]) == 4 and written[1] == written[2]
 
 
 def test_a_run_moves_between_jobs_and_meshes(folder, straight):
