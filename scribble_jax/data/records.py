@@ -1,7 +1,7 @@
 """TFRecord shards of everything that training and validation read.
 
 One record holds an image's own bytes, its scribble, pseudo-label and ground
-truth, and the two distance maps, made here once (about 60 kB an image of VOC).
+truth, and the two distance maps, made here once (about 140 kB an image of VOC).
 """
 
 import dataclasses
