@@ -8,6 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from scribble_jax import hosts
 from scribble_jax import storage
 from scribble_jax.errors import UserError
 
@@ -33,6 +34,7 @@ def open_manager(directory, *, intervals, keep, last_step):
     keep: How many of the newest stay, besides the best one.
     last_step: The run's last step, saved in any case.
   """
+  _discard_unfinished(directory)
   # The handler is named so that what is stored can be asked for before the
   # first save.
   handler = ocp.StandardCheckpointHandler()
@@ -48,6 +50,17 @@ def open_manager(directory, *, intervals, keep, last_step):
       ]))
   return ocp.CheckpointManager(
       directory, item_handlers=handler, options=options)
+
+
+def _discard_unfinished(directory):
+  """Deletes what killed saves left in a bucket, in the way of new ones."""
+  if storage.is_remote(directory):
+    if hosts.is_first() and directory.exists():
+      for folder in directory.iterdir():
+        if folder.name.isdigit() and not ocp.utils.is_checkpoint_finalized(
+            folder):
+          storage.remove_folder(folder)
+    hosts.wait_for_all()
 
 
 @contextlib.contextmanager

@@ -187,6 +187,8 @@ def _compile_step(train_step, rng, state, batch):
                   time.monotonic() - start)
   if hosts.is_first():
     _say_price(compiled, mesh, batch_size=len(batch['image']))
+  # A CPU's collectives wait half a minute for the others, when first used.
+  hosts.wait_for_all()
   return lambda state, batch: compiled(state, batch, rng)
 
 

@@ -379,7 +379,8 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(
   found = contents(cloud, 'runs/a')
   assert {name for name in found if '/' not in name and 'events' not in name
           } == {path.name for path in (tmp_path / 'run').iterdir()
-                if path.is_file() and 'events' not in path.name}
+                if path.is_file() and 'events' not in path.name
+                and path.name != '.lock'}
   assert {name.split('/')[1] for name in found if name.startswith(
       'checkpoints/')} == {'4'}
   assert json.loads(found['run.json'])['starts'] == 2
