@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import re
 
 from absl import logging
 
+from scribble_jax import config_keys
 from scribble_jax import models
-from scribble_jax import sharding
+from scribble_jax import profiling
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -15,39 +15,6 @@ from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.objective import TERMS
 
-_RUN_KEYS = {
-    'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',
-    'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
-    'keep_checkpoints', 'num_panels', 'mesh', 'profile'}
-_MODEL_KEYS = {'num_classes', 'backbone', 'head', 'width', 'head_width',
-               'dropout', 'dtype', 'remat'}
-_SHARED_KEYS = {
-    'mesh': set(sharding.AXES),
-    'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
-             'train_list', 'val_list', 'records', 'skip_corrupt',
-             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
-             'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
-             'crop_size', 'augmentation'},
-    'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
-                          'blur_probability', 'flip_probability'},
-    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
-    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
-}
-_STAGE1_KEYS = _SHARED_KEYS | {
-    '': _RUN_KEYS | {'supervision', 'labels', 'refinement'},
-    'model': _MODEL_KEYS | {'output_stride'},
-    'loss_weights': {'classification', 'scribble'},
-    'labels': {'source', 'branch', 'refine', 'calibration', 'threshold',
-               'calibration_images', 'undecided', 'unnamed'},
-    'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
-}
-_STAGE2_KEYS = _SHARED_KEYS | {
-    '': _RUN_KEYS | {'method', 'eval_every', 'stage1'},
-    'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
-               'lorm_foreground', 'normaliser'},
-    'model': _MODEL_KEYS,
-    'loss_weights': set(TERMS),
-}
 _CHOICES = {  # Of stage 1.
     'supervision': ('classes', 'classes+scribbles'),
     'labels.source': ('network', 'diffusion', 'fusion'),
@@ -65,7 +32,7 @@ def check_training(config, num_devices):
     config: The whole ConfigDict.
     num_devices: That share a batch.
   """
-  _check_keys(config, _STAGE2_KEYS)
+  config_keys.check(config, config_keys.STAGE2)
   rules = _Rules()
   _add_run_rules(rules, config, num_devices)
   rules.require(config.eval_every >= 1, 'eval_every', config.eval_every,
@@ -87,7 +54,7 @@ def check_stage1(config, num_devices, section='config.'):
     num_devices: That share a batch.
     section: What the user's config calls it.
   """
-  _check_keys(config, _STAGE1_KEYS)
+  config_keys.check(config, config_keys.STAGE1)
   rules = _Rules(section)
   _add_run_rules(rules, config, num_devices)
   values = flatten(config.to_dict())
@@ -141,7 +108,7 @@ def _add_run_rules(rules, config, num_devices):
   rules.require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
                 'batch_size', config.batch_size,
                 f'at least 2 and a multiple of the {num_devices} device(s)')
-  rules.require(profile_steps(config.profile) is not None, 'profile',
+  rules.require(profiling.steps_of(config.profile) is not None, 'profile',
                 config.profile, "'' or 'START:STOP', two steps in order")
   for key in ('lambda_s', 'lambda_c'):
     rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
@@ -163,18 +130,9 @@ def _add_run_rules(rules, config, num_devices):
     rules.require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
 
 
-def profile_steps(text):
-  """Returns the range that 'START:STOP' names, STOP left out; None if bad."""
-  if not text:
-    return range(0)
-  match = re.fullmatch(r'(\d+):(\d+)', text)
-  steps = range(*map(int, match.groups())) if match else range(0)
-  return steps or None
-
-
 def check_inference(config):
   """Raises UserError for values that prediction can't run with."""
-  _check_keys(config, _STAGE2_KEYS)
+  config_keys.check(config, config_keys.STAGE2)
   rules = _Rules()
   _add_inference_rules(rules, config)
   rules.enforce()
@@ -213,24 +171,6 @@ class _Rules:
 
   def enforce(self):
     raise_problems(self._problems, 'Change the config or the flags.')
-
-
-def _check_keys(config, sections):
-  """Raises UserError for keys that are unknown or missing."""
-  raise_problems(
-      [f'config.{section}{"." if section else ""}{key} is {what}'
-       for section, keys in sections.items()
-       for what, names in _key_differences(config, section, keys)
-       for key in sorted(names)],
-      'Mend the config file; configs/scribblesup.py and pseudo_labels.py have '
-      'every key.')
-
-
-def _key_differences(config, section, keys):
-  for part in filter(None, section.split('.')):
-    config = config.get(part, {})
-  found = set(config.keys())
-  return ('unknown', found - keys), ('missing', keys - found)
 
 
 # What may differ when a run goes on: how long, how fast, and where things are.

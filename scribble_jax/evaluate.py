@@ -9,7 +9,6 @@ Writes metrics.json and the predictions as indexed PNGs.
 """
 
 import contextlib
-import functools
 import io
 
 from absl import flags
@@ -54,9 +53,7 @@ def evaluate(config, checkpoint, step, output):
   """
   config_check.check_inference(config)
   _check_output(output)
-  if config.data.embedded:  # Drawn, not downloaded.
-    hosts.first_then_others(functools.partial(
-        embedded.prepare_dataset, config.data.root, **config.data.embedded))
+  embedded.prepare(config.data)
   class_names = sources.read_class_names(config.data.classes, config.data.root)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)

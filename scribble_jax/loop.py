@@ -23,6 +23,7 @@ from scribble_jax import hosts
 from scribble_jax import optimizer
 from scribble_jax import preemption
 from scribble_jax import pretrained
+from scribble_jax import profiling
 from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import storage
@@ -42,7 +43,7 @@ class Task:
     model: Network called with normalised images.
     loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`.
     loss_weights: {name: weight} of those terms.
-    inputs: What a batch holds besides the image: `records.MASKS`, or
+    inputs: What a batch holds besides the image: `encoding.MASKS`, or
       `input_pipeline.SCRIBBLED_CLASSES`.
     augmentation: Keyword arguments of `augment.augment`.
     validate: `state -> (figures, {name: picture})`, with
@@ -186,32 +187,10 @@ def _compile_step(train_step, rng, state, batch):
   logging.warning('Compiled the train step in %.0f s; less on the next start.',
                   time.monotonic() - start)
   if hosts.is_first():
-    _say_price(compiled, mesh, batch_size=len(batch['image']))
+    profiling.say_price(compiled, mesh, batch_size=len(batch['image']))
   # A CPU's collectives wait half a minute for the others, when first used.
   hosts.wait_for_all()
   return lambda state, batch: compiled(state, batch, rng)
-
-
-def _say_price(compiled, mesh, batch_size):
-  """Logs what a step runs on and what it takes, as far as the backend knows."""
-  devices = mesh.devices.flat
-  parts = [f'{mesh.size} x {devices[0].device_kind} of {jax.process_count()} '
-           f'host(s), mesh {dict(mesh.shape)}']
-  memory = compiled.memory_analysis()
-  if memory is not None:
-    parts.append(
-        f'{memory.temp_size_in_bytes / 1e9:.2f} GB of memory a device for a '
-        f'step, {memory.argument_size_in_bytes / 1e9:.2f} GB for the state and '
-        'the batch')
-  limit = (devices[0].memory_stats() or {}).get('bytes_limit')
-  if limit:
-    parts.append(f'{limit / 1e9:.1f} GB there')
-  # The compiler counts a device's share; loops as if they ran once.
-  operations = (compiled.cost_analysis() or {}).get('flops', 0) * mesh.size
-  if operations > 0:
-    parts.append(f'{operations / batch_size / 1e9:.2f} GFLOP an image, LoRM\'s '
-                 'loop apart')
-  logging.warning('Training on %s.', '; '.join(parts))
 
 
 def _keep_config(workdir, config, resuming):
@@ -225,33 +204,6 @@ def _keep_config(workdir, config, resuming):
     config_check.compare(config, json.loads(path.read_text()), workdir)
   if hosts.is_first():
     results.write_json(path, json.loads(config.to_json()))
-
-
-class _Trace:
-  """Records what the devices do in some of the steps."""
-
-  def __init__(self, steps, workdir):
-    """Args: 'START:STOP' or '', and the folder below which it is written."""
-    self._range = config_check.profile_steps(steps)
-    self._folder = workdir / 'profile'
-    self._running = False
-
-  def at(self, step):
-    """Starts or stops before the step, if it is time to."""
-    if not self._running and step in self._range:
-      jax.profiler.start_trace(str(self._folder))
-    elif self._running and step not in self._range:
-      self.close()
-    self._running = step in self._range
-
-  def close(self):
-    """Writes what was recorded, if anything."""
-    if self._running:
-      jax.profiler.stop_trace()
-      logging.warning('The trace of steps %d to %d is in %s: tensorboard '
-                      '--logdir shows it.', self._range[0], self._range[-1],
-                      self._folder)
-    self._running = False
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):
@@ -268,7 +220,8 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
   steps = range(start_step + 1, config.num_steps + 1)
   train_step = None
   with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
-        contextlib.closing(_Trace(config.profile, workdir)) as trace):
+        contextlib.closing(
+            profiling.Trace(config.profile, workdir)) as trace):
     for step in steps:
       trace.at(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import threading
@@ -106,10 +105,9 @@ def _await_end_elsewhere(workdir):
 
 
 def _read(path):
-  try:
-    return json.loads(path.read_text())
-  except (*storage.errors(), ValueError):
-    return None
+  with contextlib.suppress(*storage.errors()):
+    return results.read_json(path)
+  return None
 
 
 def _occupied(workdir, heartbeat):

@@ -93,8 +93,9 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
       except OSError as error:
         raise _cannot_write(output, error) from error
       progress.update()
-  done_everywhere = sum(hosts.gather(num_done))
-  return done_everywhere, sum(hosts.gather(len(paths))) - done_everywhere
+  done, skipped = zip(
+      *hosts.gather((num_done, len(paths) - num_done)), strict=True)
+  return sum(done), sum(skipped)
 
 
 def read_rgb(path):

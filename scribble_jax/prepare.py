@@ -42,8 +42,7 @@ def main(argv):
   del argv
   input_pipeline.keep_off_accelerators()
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
-  if config.data.embedded:  # Drawn, not downloaded.
-    embedded.prepare_dataset(config.data.root, **config.data.embedded)
+  embedded.prepare(config.data)
   generating = config.data.get('pseudo_labels') == sources.GENERATE
   if 'supervision' in config or generating:  # Stage 1, which needs no val.
     data = (stage.stage1_config(config) if generating else config).data

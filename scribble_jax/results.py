@@ -48,6 +48,14 @@ def iou_table(figures):
       '-' * (width + 9), line('mIoU', figures['miou'])])
 
 
+def read_json(path):
+  """Returns the JSON in a file; None without one, or if it is none."""
+  try:
+    return json.loads(path.read_text())
+  except (FileNotFoundError, ValueError):
+    return None
+
+
 def write_json(path, content):
   """Writes `content` as JSON, whole or not at all."""
   with atomic.whole_file(path) as partial, open(partial, 'w') as f:

@@ -87,15 +87,16 @@ def on_this_host(tree):
   """
   if jax.process_count() == 1:
     return tree
+  mesh = jax.tree.leaves(tree)[0].sharding.mesh
+  return jax.tree.map(
+      lambda leaf: np.asarray(leaf.addressable_data(0)),
+      _make_replicate(mesh)(tree))
 
-  def whole(leaf):
-    if not isinstance(leaf, jax.Array):
-      return leaf
-    gathered = jax.jit(
-        lambda x: x, out_shardings=replicated(leaf.sharding.mesh))(leaf)
-    return np.asarray(gathered.addressable_data(0))
 
-  return jax.tree.map(whole, tree)
+@functools.cache
+def _make_replicate(mesh):
+  """Returns a compiled function that gives each device the whole of a tree."""
+  return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
 
 
 def local_rows(mesh, batch_size):

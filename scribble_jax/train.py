@@ -48,15 +48,12 @@ def _train(config, workdir, heartbeat):
   """`train` in a workdir of one's own."""
   backbone = loop.read_backbone(  # Before the longer work.
       config, workdir, models.build(config.model))
-  if config.data.embedded:  # Drawn, not downloaded.
-    hosts.first_then_others(functools.partial(
-        embedded.prepare_dataset, config.data.root, **config.data.embedded))
+  embedded.prepare(config.data)
   needed = config_check.needs_pseudo_labels(config)
   if config.data.pseudo_labels == sources.GENERATE:
     config = (stage.with_pseudo_labels(config) if needed
               else _without_pseudo_labels(config))
-  source = hosts.first_then_others(
-      functools.partial(records.prepare, config.data, needed))
+  source = records.prepare(config.data, needed)
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = Validation(config, model, source)

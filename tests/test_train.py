@@ -18,6 +18,7 @@ from configs import scribblesup
 from scribble_jax import checkpoint
 from scribble_jax import loop
 from scribble_jax import train
+from scribble_jax.data import encoding
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.errors import Stopped
@@ -200,8 +201,8 @@ def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
       raise KeyboardInterrupt
     return encode(example, spec)
 
-  encode = records.encode_example
-  monkeypatch.setattr(records, 'encode_example', interrupted)
+  encode = encoding.encode_example
+  monkeypatch.setattr(encoding, 'encode_example', interrupted)
   with pytest.raises(KeyboardInterrupt):
     records.prepare(config.data)
   assert not list(root.glob('records*'))

@@ -1,5 +1,6 @@
 """The embedded data set: drawn scenes as a folder in VOC's layout."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from scribble_jax import atomic
+from scribble_jax import hosts
 from scribble_jax import storage
 from scribble_jax.data import masks
 from scribble_jax.data import shapes
@@ -23,6 +25,20 @@ SPLITS = ('train', 'val')
 # Counts the changes of what is drawn; another one makes older folders stale.
 VERSION = 3
 _DESCRIPTION = 'drawn.json'  # What a folder was drawn from.
+
+
+def prepare(config):
+  """Draws the data set of a config, if it is to be drawn: once a job.
+
+  Args:
+    config: The `data` part: `embedded`, empty unless drawn, and `root`.
+
+  Raises:
+    UserError: As of `prepare_dataset`.
+  """
+  if config.embedded:
+    hosts.first_then_others(functools.partial(
+        prepare_dataset, config.root, **config.embedded))
 
 
 def prepare_dataset(root, **parameters):

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from scribble_jax import hosts
+from scribble_jax.data import encoding
 from scribble_jax.data import ordering
-from scribble_jax.data import records
 from scribble_jax.data.augment import augment
 from scribble_jax.data.masks import SCRIBBLED_CLASSES
 
@@ -49,7 +49,7 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
 
   Args:
     source: `records.Records`.
-    inputs: Names of `records.MASKS`, and SCRIBBLED_CLASSES if wanted.
+    inputs: Names of `encoding.MASKS`, and SCRIBBLED_CLASSES if wanted.
     augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
     shuffle_buffer: Records shuffled at a time; see `ordering`.
@@ -65,7 +65,7 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
     UserError: A record is damaged, unless `source.skip_corrupt`: the next
       readable one of the order takes its place then.
   """
-  masks = [name for name in inputs if name in records.MASKS]
+  masks = [name for name in inputs if name in encoding.MASKS]
   order = ordering.Order(source.shards['train'].lengths, seed, shuffle_buffer)
   total = source.num_examples('train')
 
@@ -79,7 +79,7 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
   def prepare(position, content):
     """Decodes and augments an example as its position in the run says."""
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), position)
-    decoded = decode(records.parse(content, ('image', *masks)), masks)
+    decoded = decode(encoding.parse(content, ('image', *masks)), masks)
     batch = augment(decoded, key, **augmentation)
     if SCRIBBLED_CLASSES in inputs:
       batch[SCRIBBLED_CLASSES] = scribbled_classes(decoded['scribble'])
@@ -110,7 +110,7 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
 
   Yields:
     'id' (str), 'record' (int), which of the split's it is, 'image' [H, W, 3]
-    and `records.MASKS` [H, W], uint8.
+    and `encoding.MASKS` [H, W], uint8.
 
   Raises:
     UserError: A record is damaged, unless `source.skip_corrupt`: it is left out
@@ -130,9 +130,9 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
 
   def prepare(place, content):
     """Decodes all that a record holds."""
-    example = records.parse(content, ('id', 'image', *records.MASKS))
+    example = encoding.parse(content, ('id', 'image', *encoding.MASKS))
     return {'place': place, 'id': example['id']} | decode(
-        example, records.MASKS)
+        example, encoding.MASKS)
 
   def examples(ds):
     ds = ds.map(
@@ -142,7 +142,7 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
   for example in _iterate(
       source, split, wanted, examples, start=0,
       after=lambda example: example['place'] + 1, size=1,
-      masks=records.MASKS):
+      masks=encoding.MASKS):
     yield example | {'id': example['id'].decode(),
                      'record': int(which[example.pop('place')])}
 
@@ -197,7 +197,7 @@ def _note_undecodable(reader, wanted, size, masks):
            for record, content in [reader.read(candidates)] if content)
   for record, content in itertools.islice(found, size):
     try:
-      decode(records.parse(content, ('image', *masks)), masks)
+      decode(encoding.parse(content, ('image', *masks)), masks)
     except tf.errors.InvalidArgumentError as error:
       reader.note(record, error)
       return True

@@ -1,8 +1,4 @@
-"""TFRecord shards of everything that training and validation read.
-
-One record holds an image's own bytes, its scribble, pseudo-label and ground
-truth, and the two distance maps, made here once (about 140 kB an image of VOC).
-"""
+"""TFRecord shards of everything that training and validation read."""
 
 import dataclasses
 import functools
@@ -18,20 +14,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax import atomic
+from scribble_jax import hosts
 from scribble_jax import storage
-from scribble_jax.data import distance_maps
-from scribble_jax.data import masks
+from scribble_jax.data import encoding
 from scribble_jax.data import reading
 from scribble_jax.data import shards
 from scribble_jax.data import sources
 from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
-from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import deformation
 
-MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
-         'pseudo_label_distance', 'ground_truth')
 _INDEX = 'index.npz'  # Where each record ends.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
 _NAME = 'scribble_records'  # What their files begin with.
@@ -40,72 +32,6 @@ _VERSION = 2
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
             'scribble_seed')
-
-
-def _features():
-  """Returns what a record holds, as tensorflow-datasets describes it."""
-  features = {'id': tfds.features.Text(), 'image': tfds.features.Image()}
-  for name in MASKS:
-    features[name] = tfds.features.Image(
-        shape=(None, None, 1), encoding_format='png')
-  return tfds.features.FeaturesDict(features)
-
-
-def encode(example, spec):
-  """As `encode_example`, but the features are a record's bytes."""
-  features, is_empty, problems = encode_example(example, spec)
-  if problems:
-    return None, is_empty, problems
-  content = _serializer().serialize_example(features)
-  # Otherwise each process has an order of its own for the features.
-  return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), is_empty, problems
-
-
-@functools.cache
-def _serializer():
-  return _features()  # Making it takes longer than using it.
-
-
-def encode_example(example, spec):
-  """Reads, checks and encodes one example. Runs in a thread.
-
-  Args:
-    example: A `sources.Example`.
-    spec: 'class_names', 'lambda_s', 'lambda_c' and what `_deformed` needs.
-
-  Returns:
-    features: The record, or None if there are problems.
-    is_empty: Whether no pixel is scribbled.
-    problems: One line for each.
-  """
-  maps, problems = sources.load(example, spec['class_names'])
-  if problems:
-    return None, False, problems
-  unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
-  labels = {
-      name: unlabelled if value is None else value
-      for name, value in (('scribble', _deformed(maps.scribble, example, spec)),
-                          ('pseudo_label', maps.pseudo_label),
-                          ('ground_truth', maps.ground_truth))}
-  features = {'id': example.id, 'image': maps.image}
-  for name, values in (labels | {
-      'scribble_distance': distance_maps.scribble_distance_map(
-          labels['scribble'], spec['lambda_s']),
-      'pseudo_label_distance': distance_maps.pseudo_label_distance_map(
-          labels['pseudo_label'], spec['lambda_c']),
-  }).items():
-    features[name] = masks.encode_grey(values)
-  return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
-
-
-def _deformed(scribble, example, spec):
-  """Returns a scribble as poor as METHOD 10's ratios in the spec say."""
-  if scribble is None:
-    return None
-  return deformation.deform(
-      scribble, shrink=spec['scribble_shrink'], drop=spec['scribble_drop'],
-      key=(spec['scribble_seed'], example.id))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +64,8 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
             pipeline_options=None):
   """Opens the records of a data set, making them if missing or stale.
 
+  Of a job's processes, all of which call it, the first makes them.
+
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
       `classes`, `records`, `skip_corrupt` and SETTINGS.
@@ -152,6 +80,12 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
   Raises:
     UserError: The sources or the records can't be used.
   """
+  return hosts.first_then_others(functools.partial(
+      _prepare, config, pseudo_labels_needed, splits, pipeline_options))
+
+
+def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
+  """`prepare` in one process."""
   examples = sources.list_examples(config, pseudo_labels_needed, splits)
   class_names = sources.read_class_names(config.classes, config.root)
   spec = {'version': _VERSION, 'class_names': list(class_names),
@@ -164,7 +98,7 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
       if reason:
         logging.warning('Preparing %s: %s.', directory, reason)
         _build(directory, examples, spec, pipeline_options)
-  except (OSError, *storage.errors()) as error:
+  except (tf.errors.OpError, *storage.errors()) as error:
     raise UserError(f'Cannot write {directory}: {error}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
@@ -243,7 +177,7 @@ def _write(folder, examples, spec, pipeline_options):
   Raises:
     UserError: Sources have problems, or Beam.
   """
-  encoder = functools.partial(encode, spec=spec)
+  encoder = functools.partial(encoding.encode, spec=spec)
   lengths = {split: writing.shard_lengths(listed, encoder)
              for split, listed in examples.items()}
   templates = {split: tfds.core.ShardedFileTemplate(
@@ -275,7 +209,7 @@ def _write(folder, examples, spec, pipeline_options):
 def _describe(folder, spec, templates, written):
   """Writes what tensorflow-datasets knows of the records, and the index."""
   tfds.folder_dataset.write_metadata(
-      data_dir=folder, features=_features(), check_data=False,
+      data_dir=folder, features=encoding.make_features(), check_data=False,
       split_infos=[tfds.core.SplitInfo(
           name=split, shard_lengths=[len(shard.ends) for shard in shards],
           num_bytes=sum(shard.ends[-1] for shard in shards),
@@ -289,14 +223,3 @@ def _describe(folder, spec, templates, written):
       split: np.concatenate([shard.ends for shard in shards]).astype(np.uint32)
       for split, shards in written.items()})
   (folder / _INDEX).write_bytes(index.getvalue())
-
-
-def parse(content, names):
-  """Returns some features of a record, scalar strings, still encoded.
-
-  Args:
-    content: Scalar string, a record.
-    names: 'id', 'image' or of MASKS.
-  """
-  return tf.io.parse_single_example(
-      content, {name: tf.io.FixedLenFeature([], tf.string) for name in names})

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import functools
 import hashlib
 import json
 
@@ -110,11 +109,8 @@ def generate(config, workdir):
 def _prepare(config, section):
   """Returns the config with its classes, and the records."""
   config_check.check_stage1(config, jax.device_count(), section)
-  if config.data.embedded:  # Drawn, not downloaded.
-    hosts.first_then_others(functools.partial(
-        embedded.prepare_dataset, config.data.root, **config.data.embedded))
-  source = hosts.first_then_others(functools.partial(
-      records.prepare, config.data, False, splits=('train',)))
+  embedded.prepare(config.data)
+  source = records.prepare(config.data, False, splits=('train',))
   return config_check.with_classes(config, source.class_names), source
 
 
@@ -131,7 +127,7 @@ def _generate_at(workdir, config, source):
             _start_folder(workdir, settings)
         judge = network.make_judge(config, workdir, source)
         _make(config, workdir, source, judge)
-      return _read(workdir / _SUMMARY)
+      return results.read_json(workdir / _SUMMARY)
   except storage.errors() as error:
     raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
                     'another folder with --workdir or --config.data.stage1; '
@@ -141,7 +137,7 @@ def _generate_at(workdir, config, source):
 def _make(config, workdir, source, judge):
   """Chooses thresholds, writes the labels, then what they came to."""
   folder = workdir / FOLDER
-  calibration = hosts.gather(_read(workdir / _CALIBRATION))[0]
+  calibration = hosts.gather(results.read_json(workdir / _CALIBRATION))[0]
   if calibration is None:
     calibration = _calibrate(config, source, judge)
     if hosts.is_first():
@@ -191,19 +187,12 @@ def _settings(config, source):
           'data': dict(source.builder.info.metadata)}}
 
 
-def _read(path):
-  """Returns the JSON in a file, None without one."""
-  try:
-    return json.loads(path.read_text())
-  except (FileNotFoundError, ValueError):
-    return None
-
-
 def _is_finished(workdir, settings):
   """Whether the pseudo-labels of these settings are complete."""
-  summary = _read(workdir / _SUMMARY)
-  return bool(summary) and _read(workdir / _SETTINGS) == settings and (
-      len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
+  summary = results.read_json(workdir / _SUMMARY)
+  return (bool(summary)
+          and results.read_json(workdir / _SETTINGS) == settings
+          and len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
 
 
 def _start_folder(workdir, settings):
@@ -213,7 +202,7 @@ def _start_folder(workdir, settings):
     UserError: The folder is of another classifier, or holds files that this
       program has not made.
   """
-  folder, stored = workdir / FOLDER, _read(workdir / _SETTINGS)
+  folder, stored = workdir / FOLDER, results.read_json(workdir / _SETTINGS)
   if stored is None and folder.exists() and any(folder.iterdir()):
     raise UserError(f'{folder} holds other files than generated pseudo-labels. '
                     'Name another folder with --workdir.')

@@ -27,6 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from configs import scribblesup
 from scribble_jax.data import augment
 from scribble_jax.data import distance_maps
+from scribble_jax.data import encoding
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.normalization import IMAGENET_MEAN
@@ -201,7 +202,7 @@ def _ours(source, count, batch_size, crop_size, config):
   encoded = tf.data.Dataset.from_tensor_slices(
       [shards.read(record) for record in range(len(shards.ends))])
   decode = lambda content: input_pipeline.decode(
-      records.parse(content, ('image', *masks)), masks)
+      encoding.parse(content, ('image', *masks)), masks)
 
   def augmented(index, example):
     key = tf.random.fold_in(tf.constant([0, 0], tf.int64), index)

@@ -1,0 +1,62 @@
+"""The keys of the configs, section by section: a typo is found at once."""
+
+from scribble_jax import sharding
+from scribble_jax.errors import raise_problems
+from scribble_jax.objective import TERMS
+
+_RUN = {
+    'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',
+    'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
+    'keep_checkpoints', 'num_panels', 'mesh', 'profile'}
+_MODEL = {'num_classes', 'backbone', 'head', 'width', 'head_width', 'dropout',
+          'dtype', 'remat'}
+_SHARED = {
+    'mesh': set(sharding.AXES),
+    'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
+             'train_list', 'val_list', 'records', 'skip_corrupt',
+             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
+             'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
+             'crop_size', 'augmentation'},
+    'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
+                          'blur_probability', 'flip_probability'},
+    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
+    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
+}
+STAGE1 = _SHARED | {
+    '': _RUN | {'supervision', 'labels', 'refinement'},
+    'model': _MODEL | {'output_stride'},
+    'loss_weights': {'classification', 'scribble'},
+    'labels': {'source', 'branch', 'refine', 'calibration', 'threshold',
+               'calibration_images', 'undecided', 'unnamed'},
+    'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
+}
+STAGE2 = _SHARED | {
+    '': _RUN | {'method', 'eval_every', 'stage1'},
+    'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
+               'lorm_foreground', 'normaliser'},
+    'model': _MODEL,
+    'loss_weights': set(TERMS),
+}
+
+
+def check(config, sections):
+  """Raises UserError for keys that are unknown or missing.
+
+  Args:
+    config: ConfigDict.
+    sections: STAGE1 or STAGE2.
+  """
+  raise_problems(
+      [f'config.{section}{"." if section else ""}{key} is {what}'
+       for section, keys in sections.items()
+       for what, names in _differences(config, section, keys)
+       for key in sorted(names)],
+      'Mend the config file; configs/scribblesup.py and pseudo_labels.py have '
+      'every key.')
+
+
+def _differences(config, section, keys):
+  for part in filter(None, section.split('.')):
+    config = config.get(part, {})
+  found = set(config.keys())
+  return ('unknown', found - keys), ('missing', keys - found)
