@@ -1,8 +1,5 @@
 """Orbax, reduced to the calls the train loop makes."""
 
-import contextlib
-import logging
-
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -61,28 +58,6 @@ def _discard_unfinished(directory):
             folder):
           storage.remove_folder(folder)
     hosts.wait_for_all()
-
-
-@contextlib.contextmanager
-def write_errors_named(workdir):
-  """Turns what a full or unwritable disk raises, now or later, into one line.
-
-  Raises:
-    UserError: Something could not be written.
-  """
-  try:
-    yield
-  except (*storage.errors(), ValueError) as error:
-    # Orbax hands on tensorstore's complaints as ValueError.
-    if isinstance(error, ValueError) and 'Error writing' not in str(error):
-      raise
-    # One failure leaves dozens of others, which asyncio lists at the end.
-    logging.getLogger('asyncio').setLevel(logging.CRITICAL)
-    reason = str(error).partition(' [')[0].rpartition(': ')[-1]
-    raise UserError(
-        f'Cannot write to {workdir}: {reason}. Make room, or see who may write '
-        'there; the same command goes on from the last complete checkpoint.'
-    ) from error
 
 
 def save(manager, step, state, figures):

@@ -16,6 +16,7 @@ from ml_collections import config_flags
 from scribble_jax.errors import TRY_AGAIN
 from scribble_jax.errors import PassingError
 from scribble_jax.errors import Stopped
+from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 
 
@@ -85,8 +86,8 @@ def run(main, *, interrupted, takes_files=False, parser=None):
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
-    if _in_job():
-      _leave_job(f'error: {error}', error.exit_code)
+    if _in_job() or isinstance(error, UnwritableError):
+      _leave_at_once(f'error: {error}', error.exit_code)
     print(f'error: {error}', file=sys.stderr)
     sys.exit(error.exit_code)
   except Stopped as stopped:
@@ -95,9 +96,10 @@ def run(main, *, interrupted, takes_files=False, parser=None):
   except jax.errors.JaxRuntimeError as error:
     if not _in_job() or 'RESOURCE_EXHAUSTED' in str(error):
       raise
-    _leave_job(f'error: another process of the job is gone or does not answer '
-               f'({_first_line(error)}). Start the same command on all hosts '
-               'again; it goes on from the last checkpoint.', TRY_AGAIN)
+    _leave_at_once(
+        'error: another process of the job is gone or does not answer '
+        f'({_first_line(error)}). Start the same command on all hosts again; '
+        'it goes on from the last checkpoint.', TRY_AGAIN)
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)
@@ -148,8 +150,8 @@ def _first_line(error):
   return str(error).strip().splitlines()[0]
 
 
-def _leave_job(message, code):
-  """Ends the process without the wait for the others that JAX has at exit."""
+def _leave_at_once(message, code):
+  """Ends the process; what libraries still wait for at exit will not come."""
   print(message, file=sys.stderr)
   sys.stdout.flush()
   sys.stderr.flush()

@@ -23,6 +23,10 @@ class PassingError(UserError):
   exit_code = TRY_AGAIN
 
 
+class UnwritableError(UserError):
+  """What else is waiting to be written would only fail again."""
+
+
 class Stopped(Exception):  # noqa: N818, it is no error.
   """A signal ended the run, and it is saved: ends with TRY_AGAIN."""
 

@@ -28,6 +28,7 @@ from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax import storage
 from scribble_jax import train_state
+from scribble_jax import write_errors
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
@@ -140,7 +141,7 @@ def run(config, workdir, task, source, backbone):
                  if steps],
       last_step=config.num_steps)
   with (preemption.watch() as must_stop,
-        checkpoint.write_errors_named(workdir), manager):
+        write_errors.named(workdir), manager):
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(

@@ -1,0 +1,57 @@
+"""What a full or unwritable disk raises in any library, as one line."""
+
+import contextlib
+import re
+
+from absl import logging
+from clu import asynclib
+import tensorflow as tf
+
+from scribble_jax import storage
+from scribble_jax.errors import UnwritableError
+
+
+@contextlib.contextmanager
+def named(workdir):
+  """Turns what can't be written, now or behind the scenes, into one line.
+
+  Meanwhile, what libraries log of errors that they also raise is left out: one
+  full disk leaves dozens of tracebacks.
+
+  Args:
+    workdir: What to name.
+
+  Raises:
+    UnwritableError: Something could not be written.
+  """
+  handler = logging.get_absl_handler()
+  handler.addFilter(_is_no_echo)
+  try:
+    yield
+  except (*storage.errors(), asynclib.AsyncError, tf.errors.OpError,
+          ValueError) as error:
+    cause = error.__cause__ if isinstance(
+        error, asynclib.AsyncError) else error
+    # Orbax hands on tensorstore's complaints as ValueError.
+    if (not isinstance(cause, (*storage.errors(), tf.errors.OpError))
+        and 'Error writing' not in str(cause)):
+      raise
+    raise UnwritableError(
+        f'Cannot write to {workdir}: {_reason(cause)}. Make room, or see who '
+        'may write there; the same command goes on from the last complete '
+        'checkpoint.') from error
+  finally:
+    handler.removeFilter(_is_no_echo)
+
+
+def _is_no_echo(record):
+  """Whether a log record is more than an exception on its way to us."""
+  return not record.exc_info
+
+
+def _reason(error):
+  """Returns the last words of what a library says: 'File too large'."""
+  if getattr(error, 'strerror', None):
+    return error.strerror
+  first_line = str(error).strip().partition('\n')[0]
+  return re.split('[:;] ', first_line.partition(' [')[0])[-1].rstrip('.')
