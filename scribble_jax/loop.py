@@ -254,7 +254,10 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
         figures = _validate(task, writer, state)
         figures['images_per_second'] = log.images_per_second
       if saving:
+        start = time.monotonic()
         checkpoint.save(manager, step, state, figures)
+        writer.write_scalars(
+            step, {'checkpoint_seconds': time.monotonic() - start})
       if evaluating or saving:
         log.pause()
       if stopping:

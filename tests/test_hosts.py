@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,17 +170,21 @@ def test_whatever_is_killed_whenever_nothing_is_lost(folder, straight):
   rng = np.random.default_rng(0)
   for number in range(NUM_KILLS):
     name = f'killed_{number}'
-    processes = start(folder, name, 2, '--config.checkpoint_every=1')
+    size = 4 if number % 4 == 3 else 2
+    processes = start(folder, name, size, '--config.checkpoint_every=1')
     wait_for_step(folder, name, processes, int(rng.integers(1, NUM_STEPS - 4)))
     time.sleep(rng.random() * 0.3)  # Often amid a save.
-    victim = processes[rng.integers(2)]
-    victim.send_signal(signal.SIGKILL)
+    victim = int(rng.integers(size))
+    processes[victim].send_signal(signal.SIGKILL)
     codes = end(processes)
     assert 1 not in codes, log_of(folder, name)
     saved = max(steps_of(folder / name))
+    unfinished = [*(folder / name / 'checkpoints').glob('*tmp*')]
+    print(f'Process {victim} of {size} killed: steps up to {saved} are saved, '
+          f'{len(unfinished)} unfinished; exit codes {codes}')
     if set(codes) != {0}:
       assert saved >= 1
-      run(folder, name, 2, '--config.checkpoint_every=1')
+      run(folder, name, size, '--config.checkpoint_every=1')
     assert_same_run(folder, name, straight)
 
 
@@ -202,3 +207,21 @@ def test_a_mistake_of_one_is_everybodys(folder):
   for index in range(2):
     log = pathlib.Path(folder / f'mistaken.{index}.log').read_text()
     assert 'none.txt' in log and 'Traceback' not in log
+
+
+def test_damage_that_one_process_finds_ends_the_job(folder, straight):
+  records = folder / 'data' / 'records_damaged'
+  shutil.copytree(folder / 'data' / 'records', records)
+  shard = next(records.glob('*train.tfrecord*'))
+  content = bytearray(shard.read_bytes())
+  content[len(content) // 2] ^= 1
+  shard.write_bytes(content)
+  flag = f'--config.data.records={records.name}'
+  codes = end(start(folder, 'damaged', 2, flag))
+  assert sorted(codes) == [1, 75], log_of(folder, 'damaged')
+  log = (folder / f'damaged.{codes.index(1)}.log').read_text()
+  assert log.splitlines()[-1].startswith(
+      f'error: The records are damaged: {shard}')
+  shutil.rmtree(records)
+  run(folder, 'damaged', 2, flag)
+  assert_same_run(folder, 'damaged', straight)

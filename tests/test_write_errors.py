@@ -24,11 +24,11 @@ TENSORSTORE = (
 ])
 @pytest.mark.parametrize('in_background', [False, True])
 def test_errors_of_all_libraries_are_named(error, reason, in_background):
-  with pytest.raises(UnwritableError, match=f'write to /run: {reason}. Make'):
-    with write_errors.named('/run'):
-      if in_background:
-        raise asynclib.AsyncError(f"'{error}' occurred") from error
-      raise error
+  with (pytest.raises(UnwritableError, match=f'write to /run: {reason}. Make'),
+        write_errors.named('/run')):
+    if in_background:
+      raise asynclib.AsyncError(f"'{error}' occurred") from error
+    raise error
 
 
 @pytest.mark.parametrize('error', [
@@ -36,6 +36,6 @@ def test_errors_of_all_libraries_are_named(error, reason, in_background):
     asynclib.AsyncError('not of a disk'),
 ])
 def test_other_errors_pass(error):
-  with pytest.raises(type(error), match='not of a disk'):
-    with write_errors.named('/run'):
-      raise error
+  with (pytest.raises(type(error), match='not of a disk'),
+        write_errors.named('/run')):
+    raise error

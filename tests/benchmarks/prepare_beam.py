@@ -53,7 +53,7 @@ class Watch(threading.Thread):
       total = 0
       for process in (me, *me.children(recursive=True)):
         try:
-          total += process.memory_info().rss
+          total += process.memory_full_info().pss
         except psutil.NoSuchProcess:
           continue
       self.peak = max(self.peak, total)
