@@ -93,7 +93,7 @@ def run(main, *, interrupted, takes_files=False, parser=None):
   except Stopped as stopped:
     print(stopped, file=sys.stderr)
     sys.exit(TRY_AGAIN)
-  except jax.errors.JaxRuntimeError as error:
+  except (jax.errors.JaxRuntimeError, TimeoutError) as error:
     if not _in_job() or 'RESOURCE_EXHAUSTED' in str(error):
       raise
     _leave_at_once(

@@ -32,9 +32,7 @@ def named(workdir):
           ValueError) as error:
     cause = error.__cause__ if isinstance(
         error, asynclib.AsyncError) else error
-    # Orbax hands on tensorstore's complaints as ValueError.
-    if (not isinstance(cause, (*storage.errors(), tf.errors.OpError))
-        and 'Error writing' not in str(cause)):
+    if not _is_of_a_disk(cause):
       raise
     raise UnwritableError(
         f'Cannot write to {workdir}: {_reason(cause)}. Make room, or see who '
@@ -42,6 +40,16 @@ def named(workdir):
         'checkpoint.') from error
   finally:
     handler.removeFilter(_is_no_echo)
+
+
+def _is_of_a_disk(error):
+  """Whether an error says that something could not be written."""
+  if isinstance(error, TimeoutError) and error.errno is None:
+    return False  # Orbax waits for the other processes, in vain.
+  if isinstance(error, (*storage.errors(), tf.errors.OpError)):
+    return True
+  # Orbax hands on tensorstore's complaints as ValueError.
+  return 'Error writing' in str(error)
 
 
 def _is_no_echo(record):

@@ -34,6 +34,7 @@ def test_errors_of_all_libraries_are_named(error, reason, in_background):
 @pytest.mark.parametrize('error', [
     ValueError('not of a disk'),
     asynclib.AsyncError('not of a disk'),
+    TimeoutError('of a barrier, not of a disk'),
 ])
 def test_other_errors_pass(error):
   with (pytest.raises(type(error), match='not of a disk'),
