@@ -23,7 +23,8 @@ def figures_of(name, tmp_path):
   return figures
 
 
-@pytest.mark.parametrize('name', ['input_pipeline', 'prepare', 'inference'])
+@pytest.mark.parametrize('name', [
+    'input_pipeline', 'prepare', 'inference', 'checkpoint'])
 def test_benchmark_runs_anywhere_and_writes_its_figures(name, tmp_path):
   figures_of(name, tmp_path)
 

@@ -172,8 +172,7 @@ def _ours(args, batch):
   for remat in (False, True):
     step, create = _make_step(args, remat, mesh)
     if state is None:
-      state = jax.jit(create, out_shardings=sharding.replicated(mesh))(
-          jax.random.key(0))
+      state = _initial(create, mesh)
     name = 'ours, remat' if remat else 'ours'
     start = time.perf_counter()
     programs[name] = step.lower(state, batch, rng).compile(
@@ -184,6 +183,16 @@ def _ours(args, batch):
       break
   return (contestants, programs['ours'], seconds['ours'],
           jax.device_get(state))
+
+
+def make_state(args, mesh):
+  """Returns the state before the first update, on all devices of a mesh."""
+  return _initial(_make_step(args, False, mesh)[1], mesh)
+
+
+def _initial(create, mesh):
+  return jax.jit(create, out_shardings=sharding.replicated(mesh))(
+      jax.random.key(0))
 
 
 def _update(program, state, batch, rng):
