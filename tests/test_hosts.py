@@ -209,7 +209,7 @@ def test_a_mistake_of_one_is_everybodys(folder):
     assert 'none.txt' in log and 'Traceback' not in log
 
 
-def test_damage_that_one_process_finds_ends_the_job(folder, straight):
+def test_a_damaged_record_ends_the_job_and_loses_nothing(folder, straight):
   records = folder / 'data' / 'records_damaged'
   shutil.copytree(folder / 'data' / 'records', records)
   shard = next(records.glob('*train.tfrecord*'))
@@ -218,8 +218,10 @@ def test_damage_that_one_process_finds_ends_the_job(folder, straight):
   shard.write_bytes(content)
   flag = f'--config.data.records={records.name}'
   codes = end(start(folder, 'damaged', 2, flag))
-  assert sorted(codes) == [1, 75], log_of(folder, 'damaged')
+  # The other one comes upon it too, or finds that this one is gone.
+  assert 1 in codes and 0 not in codes, log_of(folder, 'damaged')
   log = (folder / f'damaged.{codes.index(1)}.log').read_text()
+  assert 'Traceback' not in log
   assert log.splitlines()[-1].startswith(
       f'error: The records are damaged: {shard}')
   shutil.rmtree(records)

@@ -168,10 +168,10 @@ def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
             reader.dataset(wanted(start))).as_numpy_iterator():
           start = after(element)
           yield element
+        if reader.problem:
+          raise reader.problem
         return
       except tf.errors.OpError:
-        if reader.problem:
-          raise reader.problem from None
         if not _note_undecodable(reader, wanted(start), size, masks):
           raise
   finally:

@@ -22,7 +22,7 @@ class Reader:
 
   Attributes:
     damaged: Numbers of the records found to be so.
-    problem: The UserError that ended a `dataset`, whose own error says less.
+    problem: The UserError that ended a `dataset` early, or None.
   """
 
   def __init__(self, shards, *, skip_corrupt, remedy):
@@ -82,22 +82,26 @@ class Reader:
 
     Args:
       wanted: Iterable of (key, candidates as of `read`), the key an integer.
-        What can't be read is left out.
+        What can't be read is left out, or ends it: see `problem`.
     """
     def read():
-      """Yields contents, and keeps what tf.data would make hard to read."""
+      """Yields (key, content) until the end or a problem, which it keeps."""
       try:
-        found = ((key, content) for key, (_, content) in threads.map_in_order(
+        for key, (_, content) in threads.map_in_order(
             lambda pair: (pair[0], self.read(pair[1])), wanted, _THREADS,
-            _AHEAD) if content is not None)
-        while chunk := [*itertools.islice(found, _CHUNK)]:
-          keys, contents = zip(*chunk, strict=True)
-          yield np.array(keys), np.array(contents, object)
-      except UserError as error:
+            _AHEAD):
+          if content is not None:
+            yield key, content
+      except UserError as error:  # TensorFlow would print it at length.
         self.problem = error
-        raise
+
+    def chunks():
+      found = read()
+      while chunk := [*itertools.islice(found, _CHUNK)]:
+        keys, contents = zip(*chunk, strict=True)
+        yield np.array(keys), np.array(contents, object)
     return tf.data.Dataset.from_generator(
-        read, output_signature=(tf.TensorSpec([None], tf.int64),
+        chunks, output_signature=(tf.TensorSpec([None], tf.int64),
                                 tf.TensorSpec([None], tf.string))).unbatch()
 
   def report(self):
