@@ -8,6 +8,7 @@ python -m scribble_jax.predict --config=configs/scribblesup.py \
 Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
 """
 
+import contextlib
 import sys
 
 from absl import flags
@@ -62,11 +63,8 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   predict_images = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
-  try:
-    with storage.os_errors():
-      output.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise _cannot_write(output, error) from error
+  with _write_errors_named(output):
+    output.mkdir(parents=True, exist_ok=True)
 
   num_done = 0
 
@@ -88,10 +86,8 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
       num_done += 1
       probabilities = (
           prediction.probabilities() if keep_probabilities else None)
-      try:
+      with _write_errors_named(output):
         _write(output, path.stem, image, prediction.classes(), probabilities)
-      except OSError as error:
-        raise _cannot_write(output, error) from error
       progress.update()
   done, skipped = zip(
       *hosts.gather((num_done, len(paths) - num_done)), strict=True)
@@ -155,9 +151,15 @@ def _write(output, name, image, mask, probabilities):
       np.save(file, probabilities.astype(np.float16))
 
 
-def _cannot_write(output, error):
-  return UserError(f'Cannot write to {output}: {error}. Name another folder '
-                   'with --output.')
+@contextlib.contextmanager
+def _write_errors_named(output):
+  """Turns what a disk or a bucket refuses into a UserError."""
+  try:
+    with storage.os_errors():
+      yield
+  except OSError as error:
+    raise UserError(f'Cannot write to {output}: {error}. Name another folder '
+                    'with --output.') from error
 
 
 def main(argv):

@@ -5,10 +5,13 @@ import re
 
 from absl import logging
 from clu import asynclib
-import tensorflow as tf
 
 from scribble_jax import storage
 from scribble_jax.errors import UnwritableError
+from scribble_jax.errors import UserError
+
+# Of tensorstore, which orbax hands on as ValueError, and of TensorBoard files.
+_COMPLAINTS = re.compile('Error writing|Failed to flush|events (file|writer)')
 
 
 @contextlib.contextmanager
@@ -28,8 +31,9 @@ def named(workdir):
   handler.addFilter(_is_no_echo)
   try:
     yield
-  except (*storage.errors(), asynclib.AsyncError, tf.errors.OpError,
-          ValueError) as error:
+  except UserError:
+    raise
+  except Exception as error:  # Whatever class a library has for it.
     cause = error.__cause__ if isinstance(
         error, asynclib.AsyncError) else error
     if not _is_of_a_disk(cause):
@@ -46,10 +50,8 @@ def _is_of_a_disk(error):
   """Whether an error says that something could not be written."""
   if isinstance(error, TimeoutError) and error.errno is None:
     return False  # Orbax waits for the other processes, in vain.
-  if isinstance(error, (*storage.errors(), tf.errors.OpError)):
-    return True
-  # Orbax hands on tensorstore's complaints as ValueError.
-  return 'Error writing' in str(error)
+  return isinstance(error, storage.errors()) or bool(
+      _COMPLAINTS.search(str(error)))
 
 
 def _is_no_echo(record):
