@@ -7,13 +7,13 @@ from absl import logging
 
 from scribble_jax import config_keys
 from scribble_jax import models
-from scribble_jax import profiling
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.objective import TERMS
+from scribble_jax.training import profiling
 
 _CHOICES = {  # Of stage 1.
     'supervision': ('classes', 'classes+scribbles'),

@@ -15,7 +15,6 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from scribble_jax import atomic
 from scribble_jax import command_line
 from scribble_jax import config_check
 from scribble_jax import hosts
@@ -23,14 +22,16 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
-from scribble_jax import storage
-from scribble_jax import trained
 from scribble_jax.data import embedded
-from scribble_jax.data import images
-from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import images
+from scribble_jax.files import masks
+from scribble_jax.files import storage
+from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
 
@@ -82,7 +83,7 @@ def evaluate(config, checkpoint, step, output):
       for predictions in hosts.gather(written):
         _write(predictions, folder)
       if folder:
-        results.write_json(folder / 'metrics.json', figures)
+        formats.write_json(folder / 'metrics.json', figures)
   except OSError as error:
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '
                     '--output.') from error

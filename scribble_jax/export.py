@@ -10,9 +10,9 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import hosts
-from scribble_jax import pretrained
-from scribble_jax import trained
-from scribble_jax import weight_files
+from scribble_jax.weights import pretrained
+from scribble_jax.weights import trained
+from scribble_jax.weights import weight_files
 
 
 def main(argv):

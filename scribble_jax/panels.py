@@ -7,7 +7,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
-from scribble_jax.data.masks import voc_palette
+from scribble_jax.files.masks import voc_palette
 from scribble_jax.labels import IGNORE_LABEL
 
 _COLUMNS = {

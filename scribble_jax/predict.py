@@ -17,20 +17,20 @@ from PIL import Image
 from PIL import ImageOps
 from tqdm import tqdm
 
-from scribble_jax import atomic
 from scribble_jax import command_line
 from scribble_jax import config_check
 from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import panels
-from scribble_jax import results
 from scribble_jax import sharding
-from scribble_jax import storage
-from scribble_jax import trained
-from scribble_jax.data import masks
-from scribble_jax.data.images import as_rgb
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import masks
+from scribble_jax.files import storage
+from scribble_jax.files.images import as_rgb
+from scribble_jax.weights import trained
 
 # Of the images that are taken when a folder is named.
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
@@ -144,7 +144,7 @@ def _write(output, name, image, mask, probabilities):
   """Writes the results of one image, each of them whole or not at all."""
   with atomic.whole_file(output / f'{name}.png') as partial:
     masks.write_mask(partial, mask)
-  results.write_png(output / f'{name}_overlay.png', panels.overlay(image, mask))
+  formats.write_png(output / f'{name}_overlay.png', panels.overlay(image, mask))
   if probabilities is not None:
     with (atomic.whole_file(output / f'{name}_probabilities.npy') as partial,
           open(partial, 'wb') as file):

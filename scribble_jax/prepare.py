@@ -25,13 +25,13 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import config_check
-from scribble_jax import storage
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
-from scribble_jax.data import listings
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import listings
+from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import stage
 
 _LARGE = 50_000  # Images from which on processes are worth their start.

@@ -1,12 +1,7 @@
-"""What a run comes to: figures, a table, files."""
+"""What a network comes to: its figures, and a table of them."""
 
-import csv
-import json
 import math
 
-from PIL import Image
-
-from scribble_jax import atomic
 from scribble_jax import metrics
 
 
@@ -46,31 +41,3 @@ def iou_table(figures):
       f'{"class":<{width}}  IoU (%)',
       *(line(name, iou) for name, iou in figures['iou'].items()),
       '-' * (width + 9), line('mIoU', figures['miou'])])
-
-
-def read_json(path):
-  """Returns the JSON in a file; None without one, or if it is none."""
-  try:
-    return json.loads(path.read_text())
-  except (FileNotFoundError, ValueError):
-    return None
-
-
-def write_json(path, content):
-  """Writes `content` as JSON, whole or not at all."""
-  with atomic.whole_file(path) as partial, open(partial, 'w') as f:
-    json.dump(content, f, indent=2)
-    f.write('\n')
-
-
-def write_png(path, pixels):
-  """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
-  with atomic.whole_file(path) as partial:
-    Image.fromarray(pixels).save(partial, 'PNG')
-
-
-def write_csv(path, columns, rows):
-  """Writes titles and rows as CSV, whole or not at all."""
-  with (atomic.whole_file(path) as partial,
-        open(partial, 'w', newline='', encoding='utf-8') as f):
-    csv.writer(f).writerows([columns, *rows])

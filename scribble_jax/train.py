@@ -5,19 +5,20 @@ import functools
 
 import jax
 
-from scribble_jax import checkpoint
 from scribble_jax import config_check
 from scribble_jax import hosts
-from scribble_jax import loop
 from scribble_jax import models
 from scribble_jax import objective
-from scribble_jax import occupancy
 from scribble_jax import results
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
+from scribble_jax.files import formats
 from scribble_jax.pseudo_labels import stage
+from scribble_jax.training import checkpoint
+from scribble_jax.training import loop
+from scribble_jax.training import occupancy
 from scribble_jax.validation import Validation
 
 
@@ -98,12 +99,12 @@ def _report(workdir, outcome, validation):
   figures, metric = outcome.figures, checkpoint.BEST_METRIC
   best, best_step = outcome.best[metric], outcome.best['step']
   for name, picture in pictures.items():
-    results.write_png(workdir / f'panels_{name}.png', picture)
-  results.write_csv(
+    formats.write_png(workdir / f'panels_{name}.png', picture)
+  formats.write_csv(
       workdir / 'val_images.csv', ('id', 'miou', 'pixel_accuracy'),
       validation.image_figures(outcome.state))
   # The last file: who finds it finds all.
-  results.write_json(workdir / 'metrics.json', figures | {
+  formats.write_json(workdir / 'metrics.json', figures | {
       'best_miou': best, 'best_step': best_step})
   print(results.iou_table(figures))
   print(f'Step {figures["step"]}; the best was {100 * best:.2f} at '

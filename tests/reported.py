@@ -9,7 +9,7 @@ import json
 import numpy as np
 from tensorboard.summary import Writer
 
-from scribble_jax import results
+from scribble_jax.files import formats
 
 HOSTILE = '<blink>"\'& $x_{'
 
@@ -58,7 +58,7 @@ def write_everything(folder):
       'processor': HOSTILE, 'started': '2024-02-20T10:00:00', 'seconds': 3723,
       'starts': 3})
   for name in ('train', 'val', 'best', 'worst'):
-    results.write_png(folder / f'panels_{name}.png',
+    formats.write_png(folder / f'panels_{name}.png',
                       np.full([4, 1500, 3], len(name), np.uint8))
   (folder / 'val_images.csv').write_text(
       'id,miou,pixel_accuracy\n"a,<i>",0.25,0.5\nb,1.0,1.0\nempty,,\n')

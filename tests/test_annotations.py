@@ -12,9 +12,9 @@ import pytest
 
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
-from scribble_jax.scribbles import annotations
-from scribble_jax.scribbles import boxes
-from scribble_jax.scribbles import points
+from scribble_jax.strokes import annotations
+from scribble_jax.strokes import boxes
+from scribble_jax.strokes import points
 
 CLASSES = ('background', 'cat', 'dog')
 SIZE = (20, 40)  # Height, width.

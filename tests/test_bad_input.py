@@ -7,9 +7,9 @@ from PIL import Image
 import pytest
 
 from scribble_jax import train
-from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
+from scribble_jax.files import masks
 from tests.test_sources import xml
 
 

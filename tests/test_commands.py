@@ -14,17 +14,17 @@ from scribble_jax import evaluate
 from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import predict
-from scribble_jax import pretrained
 from scribble_jax import published
 from scribble_jax import results
 from scribble_jax import train
-from scribble_jax import trained
-from scribble_jax import weight_files
 from scribble_jax.data import input_pipeline
-from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import masks
+from scribble_jax.weights import pretrained
+from scribble_jax.weights import trained
+from scribble_jax.weights import weight_files
 from tests.conftest import tiny_config
 
 REPOSITORY = pathlib.Path(__file__).parent.parent

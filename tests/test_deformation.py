@@ -10,12 +10,12 @@ import pytest
 from scipy import ndimage
 
 from scribble_jax.data import input_pipeline
-from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import sources
+from scribble_jax.files import masks
 from scribble_jax.pseudo_labels import stage
-from scribble_jax.scribbles import seeding
-from scribble_jax.scribbles.deformation import deform
+from scribble_jax.strokes import seeding
+from scribble_jax.strokes.deformation import deform
 from tests.conftest import tiny_config
 
 IGNORE = 255

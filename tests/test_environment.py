@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from scribble_jax import environment
+from scribble_jax.training import environment
 
 
 def test_the_time_of_all_starts_counts(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from scribble_jax import checkpoint
 from scribble_jax.report import events
+from scribble_jax.training import checkpoint
 from tests import test_main
 
 NUM_STEPS = 16

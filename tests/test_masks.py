@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from scribble_jax.data import masks
+from scribble_jax.files import masks
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 7), (64, 33)])

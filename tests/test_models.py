@@ -10,8 +10,8 @@ import torch
 
 from scribble_jax import errors
 from scribble_jax import models
-from scribble_jax import pretrained
 from scribble_jax.models import resnet
+from scribble_jax.weights import pretrained
 from tests.twins import FULL
 from tests.twins import SMALL
 from tests.twins import make_twins

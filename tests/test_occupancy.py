@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from scribble_jax import occupancy
 from scribble_jax.errors import PassingError
+from scribble_jax.training import occupancy
 
 
 @pytest.fixture(autouse=True)

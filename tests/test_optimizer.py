@@ -9,7 +9,7 @@ import optax
 import pytest
 import torch
 
-from scribble_jax import optimizer
+from scribble_jax.training import optimizer
 
 torch.set_num_threads(1)
 

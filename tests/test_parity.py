@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from scribble_jax import objective
-from scribble_jax import optimizer
-from scribble_jax import pretrained
 from scribble_jax import sharding
-from scribble_jax import train_state
-from scribble_jax import train_step
+from scribble_jax.training import optimizer
+from scribble_jax.training import train_state
+from scribble_jax.training import train_step
+from scribble_jax.weights import pretrained
 from tests.oracles import torch_training
 from tests.twins import SMALL
 from tests.twins import make_twins

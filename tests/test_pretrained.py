@@ -13,10 +13,10 @@ import safetensors.numpy
 import torch
 
 from scribble_jax import models
-from scribble_jax import pretrained
-from scribble_jax import weight_files
 from scribble_jax.errors import UserError
 from scribble_jax.models import resnet
+from scribble_jax.weights import pretrained
+from scribble_jax.weights import weight_files
 from tests.oracles import torch_networks
 from tests.twins import SMALL
 from tests.twins import model_config

@@ -18,15 +18,15 @@ from PIL import Image
 import pytest
 
 from scribble_jax import panels
-from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import masks
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import __main__ as command
-from scribble_jax.scribbles import deformation
 from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import deformation
+from scribble_jax.strokes import simulation
 from tests.test_annotations import box
 from tests.test_annotations import point
 from tests.test_annotations import voc_xml

@@ -5,11 +5,11 @@ from PIL import Image
 import pytest
 from scipy import ndimage
 
-from scribble_jax import atomic
 from scribble_jax.data import embedded
 from scribble_jax.data import shapes
+from scribble_jax.files import atomic
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import simulation
 
 NUM_CLASSES = len(shapes.CLASS_NAMES)
 SCENES = 60

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scribble_jax.data import masks
 from scribble_jax.data import sources
-from scribble_jax.scribbles import annotations
+from scribble_jax.files import masks
+from scribble_jax.strokes import annotations
 
 CLASSES = ('background', 'cat', 'dog')
 

@@ -12,14 +12,14 @@ from PIL import Image
 import pytest
 
 from configs import pseudo_labels
-from scribble_jax import loop
 from scribble_jax import train
-from scribble_jax.data import masks
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
+from scribble_jax.files import masks
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import stage
+from scribble_jax.training import loop
 
 
 @pytest.fixture

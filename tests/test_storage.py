@@ -12,23 +12,23 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scribble_jax import atomic
-from scribble_jax import checkpoint
 from scribble_jax import evaluate
-from scribble_jax import loop
 from scribble_jax import predict
-from scribble_jax import storage
 from scribble_jax import train
-from scribble_jax import weight_files
 from scribble_jax.data import embedded
-from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import masks
+from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.report import writer
 from scribble_jax.scribbles import __main__ as command
-from scribble_jax.scribbles import annotations
+from scribble_jax.strokes import annotations
 from scribble_jax.sweep import runner
+from scribble_jax.training import checkpoint
+from scribble_jax.training import loop
+from scribble_jax.weights import weight_files
 from tests import cloud as cloud_lib
 from tests.conftest import tiny_config
 from tests.test_sources import xml

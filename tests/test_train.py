@@ -15,14 +15,14 @@ import pytest
 
 from configs import demo
 from configs import scribblesup
-from scribble_jax import checkpoint
-from scribble_jax import loop
 from scribble_jax import train
 from scribble_jax.data import encoding
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
+from scribble_jax.training import checkpoint
+from scribble_jax.training import loop
 
 
 def assert_same_state(actual, expected):

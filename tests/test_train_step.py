@@ -10,10 +10,10 @@ import pytest
 
 from scribble_jax import objective
 from scribble_jax import sharding
-from scribble_jax import train_state
-from scribble_jax import train_step
 from scribble_jax.models import deeplab
 from scribble_jax.models import lorm
+from scribble_jax.training import train_state
+from scribble_jax.training import train_step
 
 SIZE, CLASSES = 33, 4
 OFFICIAL = dict.fromkeys(

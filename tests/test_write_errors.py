@@ -4,8 +4,8 @@ from clu import asynclib
 import pytest
 import tensorflow as tf
 
-from scribble_jax import write_errors
 from scribble_jax.errors import UnwritableError
+from scribble_jax.files import write_errors
 
 EVENTS = tf.errors.OutOfRangeError(
     None, None, '{{function_node FlushSummaryWriter}} /run/events.v2; File too '

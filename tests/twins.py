@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scribble_jax import models
-from scribble_jax import pretrained
+from scribble_jax.weights import pretrained
 from tests.oracles import torch_networks
 
 SMALL = {'num_classes': 5, 'width': 8, 'head_width': 16}

@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from scribble_jax import atomic
 from scribble_jax import hosts
-from scribble_jax import storage
-from scribble_jax.data import masks
 from scribble_jax.data import shapes
 from scribble_jax.errors import UserError
-from scribble_jax.scribbles import simulation
+from scribble_jax.files import atomic
+from scribble_jax.files import masks
+from scribble_jax.files import storage
+from scribble_jax.strokes import simulation
 
 # Of a 128-pixel image 2 pixels: strokes cover about 3 % of it, as on VOC.
 STROKE_WIDTH = 1 / 64

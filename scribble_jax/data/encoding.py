@@ -11,10 +11,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax.data import distance_maps
-from scribble_jax.data import masks
 from scribble_jax.data import sources
+from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import deformation
+from scribble_jax.strokes import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')

@@ -13,7 +13,7 @@ from scribble_jax import hosts
 from scribble_jax.data import encoding
 from scribble_jax.data import ordering
 from scribble_jax.data.augment import augment
-from scribble_jax.data.masks import SCRIBBLED_CLASSES
+from scribble_jax.files.masks import SCRIBBLED_CLASSES
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
                'pseudo_label_distance')  # What stage 2 learns from.

@@ -13,9 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scribble_jax import atomic
 from scribble_jax import hosts
-from scribble_jax import storage
 from scribble_jax.data import encoding
 from scribble_jax.data import reading
 from scribble_jax.data import shards
@@ -23,6 +21,8 @@ from scribble_jax.data import sources
 from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import atomic
+from scribble_jax.files import storage
 
 _INDEX = 'index.npz'  # Where each record ends.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.

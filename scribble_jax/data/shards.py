@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
-from scribble_jax import storage
 from scribble_jax.data import tfrecords
+from scribble_jax.files import storage
 
 _THREADS = 16  # Files looked at side by side; a bucket answers slowly.
 

@@ -9,13 +9,13 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from scribble_jax import storage
-from scribble_jax.data import listings
-from scribble_jax.data import masks
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import annotations
+from scribble_jax.strokes import annotations
 
 SPLITS = ('train', 'val')
 IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from scribble_jax import storage
 from scribble_jax.data import tfrecords
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
+from scribble_jax.files import storage
 
 SHARD_BYTES = 128 * 2**20  # About; many files and few make reading slow.
 _SAMPLE = 16  # Images that tell how big a record is.

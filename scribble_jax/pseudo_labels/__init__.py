@@ -1,0 +1,1 @@
+"""Stage 1: a classifier, its activations, and the pseudo-labels they make."""

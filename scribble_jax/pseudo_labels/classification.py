@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from scribble_jax import losses
 from scribble_jax import models
 from scribble_jax import resize
-from scribble_jax.data.masks import SCRIBBLED_CLASSES
+from scribble_jax.files.masks import SCRIBBLED_CLASSES
 
 INPUTS = ('scribble', SCRIBBLED_CLASSES)
 

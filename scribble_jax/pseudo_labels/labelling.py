@@ -3,10 +3,10 @@
 import numpy as np
 from tqdm import tqdm
 
-from scribble_jax import atomic
 from scribble_jax import metrics
 from scribble_jax import results
-from scribble_jax.data import masks
+from scribble_jax.files import atomic
+from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import calibration
 from scribble_jax.pseudo_labels import propagation

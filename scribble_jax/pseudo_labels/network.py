@@ -7,11 +7,11 @@ import numpy as np
 
 from scribble_jax import config_check
 from scribble_jax import inference
-from scribble_jax import loop
 from scribble_jax import models
 from scribble_jax import sharding
 from scribble_jax.pseudo_labels import classification
 from scribble_jax.pseudo_labels import scores
+from scribble_jax.training import loop
 
 
 @dataclasses.dataclass(frozen=True)

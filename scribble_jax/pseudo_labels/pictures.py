@@ -4,7 +4,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 import numpy as np
 
-from scribble_jax import atomic
+from scribble_jax.files import atomic
 from scribble_jax.pseudo_labels.calibration import THRESHOLDS
 
 _COLOURS = {'raw': 'tab:blue', 'refined': 'tab:orange'}

@@ -10,21 +10,21 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from scribble_jax import atomic
 from scribble_jax import config_check
 from scribble_jax import hosts
-from scribble_jax import loop
 from scribble_jax import panels
-from scribble_jax import results
-from scribble_jax import storage
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import pictures
+from scribble_jax.training import loop
 
 FOLDER = 'pseudo_labels'  # Below the workdir.
 _CALIBRATION, _SETTINGS, _SUMMARY = (
@@ -127,7 +127,7 @@ def _generate_at(workdir, config, source):
             _start_folder(workdir, settings)
         judge = network.make_judge(config, workdir, source)
         _make(config, workdir, source, judge)
-      return results.read_json(workdir / _SUMMARY)
+      return formats.read_json(workdir / _SUMMARY)
   except storage.errors() as error:
     raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
                     'another folder with --workdir or --config.data.stage1; '
@@ -137,11 +137,11 @@ def _generate_at(workdir, config, source):
 def _make(config, workdir, source, judge):
   """Chooses thresholds, writes the labels, then what they came to."""
   folder = workdir / FOLDER
-  calibration = hosts.gather(results.read_json(workdir / _CALIBRATION))[0]
+  calibration = hosts.gather(formats.read_json(workdir / _CALIBRATION))[0]
   if calibration is None:
     calibration = _calibrate(config, source, judge)
     if hosts.is_first():
-      results.write_json(workdir / _CALIBRATION, calibration)
+      formats.write_json(workdir / _CALIBRATION, calibration)
   _write_labels(config, source, judge, calibration, folder)
   hosts.wait_for_all()  # What follows reads what all have written.
   if hosts.is_first():
@@ -149,9 +149,9 @@ def _make(config, workdir, source, judge):
         _examples(source, limit=config.num_panels))]
     pictures.write_curve(
         workdir / 'thresholds.png', calibration, _final(config))
-    results.write_png(workdir / 'panels.png',
+    formats.write_png(workdir / 'panels.png',
                       panels.draw_panels(rows, source.class_names))
-    results.write_json(workdir / _SUMMARY,
+    formats.write_json(workdir / _SUMMARY,
                        _summary(config, source, calibration, folder))
   hosts.wait_for_all()  # What follows reads what the first one wrote.
 
@@ -189,9 +189,9 @@ def _settings(config, source):
 
 def _is_finished(workdir, settings):
   """Whether the pseudo-labels of these settings are complete."""
-  summary = results.read_json(workdir / _SUMMARY)
+  summary = formats.read_json(workdir / _SUMMARY)
   return (bool(summary)
-          and results.read_json(workdir / _SETTINGS) == settings
+          and formats.read_json(workdir / _SETTINGS) == settings
           and len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
 
 
@@ -202,7 +202,7 @@ def _start_folder(workdir, settings):
     UserError: The folder is of another classifier, or holds files that this
       program has not made.
   """
-  folder, stored = workdir / FOLDER, results.read_json(workdir / _SETTINGS)
+  folder, stored = workdir / FOLDER, formats.read_json(workdir / _SETTINGS)
   if stored is None and folder.exists() and any(folder.iterdir()):
     raise UserError(f'{folder} holds other files than generated pseudo-labels. '
                     'Name another folder with --workdir.')
@@ -221,7 +221,7 @@ def _start_folder(workdir, settings):
       (workdir / name).unlink(missing_ok=True)
     if folder.exists():
       storage.remove_folder(folder)
-    results.write_json(workdir / _SETTINGS, settings)
+    formats.write_json(workdir / _SETTINGS, settings)
   folder.mkdir(exist_ok=True)
 
 

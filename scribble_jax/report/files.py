@@ -4,8 +4,8 @@ import csv
 import io
 import re
 
-from scribble_jax import atomic
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
 from scribble_jax.report import drawing
 from scribble_jax.report import page
 

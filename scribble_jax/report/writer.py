@@ -1,7 +1,7 @@
 """A report as a whole: from folders of runs and sweeps to one folder."""
 
-from scribble_jax import storage
 from scribble_jax.errors import UserError
+from scribble_jax.files import storage
 from scribble_jax.report import chapters
 from scribble_jax.report import comparison
 from scribble_jax.report import files as files_lib

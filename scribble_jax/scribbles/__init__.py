@@ -1,1 +1,1 @@
-"""What people draw: strokes, points and boxes; made, read and spoilt."""
+"""The command that makes, reads, spoils, measures and checks scribbles."""

@@ -11,10 +11,10 @@ id and --seed alone.
 import argparse
 
 from scribble_jax import command_line
-from scribble_jax.scribbles import annotations
 from scribble_jax.scribbles import checks
 from scribble_jax.scribbles import commands
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import annotations
+from scribble_jax.strokes import simulation
 
 _SCRIBBLES = ("Folder of PNG masks or of XML, zip of XML, or JSON of points or "
               'boxes.')

@@ -5,24 +5,24 @@ import functools
 import numpy as np
 from PIL import Image
 
-from scribble_jax import results
-from scribble_jax import storage
-from scribble_jax.data import listings
-from scribble_jax.data import masks
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import formats
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.published import VOC_CLASSES
-from scribble_jax.scribbles import annotations
-from scribble_jax.scribbles import deformation
 from scribble_jax.scribbles import measures
 from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
 from scribble_jax.scribbles import pictures
-from scribble_jax.scribbles import seeding
-from scribble_jax.scribbles import simulation
 from scribble_jax.scribbles import statistics
+from scribble_jax.strokes import annotations
+from scribble_jax.strokes import deformation
+from scribble_jax.strokes import seeding
+from scribble_jax.strokes import simulation
 
 VOC = 'voc'
 _MEND = 'Mend these files and start again.'
@@ -124,7 +124,7 @@ def simulate(options):
         draw, tasks, options.processes, 'Drawing strokes'))
     if shown:
       (folder / 'panels').mkdir()
-      results.write_png(folder / 'panels/panels.png', pictures.draw(
+      formats.write_png(folder / 'panels/panels.png', pictures.draw(
           shown, photographs, folder / rounds[0], names))
   print(statistics.table(statistics.summarise(measured)))
 

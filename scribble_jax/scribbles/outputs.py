@@ -3,9 +3,9 @@
 import contextlib
 import json
 
-from scribble_jax import atomic
-from scribble_jax import storage
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import storage
 
 DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
 # Counts the changes of what the commands draw from the same input.

@@ -4,10 +4,10 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax import panels
-from scribble_jax import storage
-from scribble_jax.data import images
-from scribble_jax.data import masks
 from scribble_jax.errors import UserError
+from scribble_jax.files import images
+from scribble_jax.files import masks
+from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scribble_jax import results
+from scribble_jax.files import formats
 
 # METHOD 9's figures of VOC.
 _SCRIBBLESUP = {
@@ -100,7 +100,7 @@ def write_csv(path, measures):
   """
   median = lambda values: f'{np.median(values):.3f}' if len(values) else ''
   blank = lambda value: '' if value is None else value
-  results.write_csv(path, (
+  formats.write_csv(path, (
       'id', 'covered', 'strokes', 'classes', 'median_length', 'median_width',
       'foreground', 'wrong', 'median_border_distance', 'absent_classes'), [
           (one.id, f'{one.covered / one.pixels:.6f}', len(one.lengths),

@@ -12,10 +12,10 @@ import time
 
 from tqdm import tqdm
 
-from scribble_jax import atomic
-from scribble_jax import results
-from scribble_jax import storage
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import storage
 from scribble_jax.sweep import description
 from scribble_jax.sweep import points
 from scribble_jax.sweep import process
@@ -115,7 +115,7 @@ class Sweep:
   def _keep_description(self):
     path = self.workdir / description.FILE
     with atomic.only_one_process(path):
-      results.write_json(path, self._description)
+      formats.write_json(path, self._description)
 
   def _prepare(self, point, seed):
     """Makes a run's place; takes over a finished run of a reused sweep."""
@@ -209,7 +209,7 @@ class Sweep:
       if self._stopping.is_set():
         return 'interrupted'
       message = message or 'ended without its figures'
-      results.write_json(self._failure(point, seed), {
+      formats.write_json(self._failure(point, seed), {
           'message': message,
           'log': str(self._beside(point, seed, '.log'))})
     except (OSError, ValueError) as error:  # The other runs go on.

@@ -33,7 +33,7 @@ from scribble_jax.data import records
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.normalization import MEAN_PIXEL
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import simulation
 from tests.benchmarks import harness
 
 try:

@@ -20,12 +20,12 @@ from PIL import Image
 import torch
 
 from scribble_jax.data import distance_maps
-from scribble_jax.data import masks
 from scribble_jax.data import records
 from scribble_jax.data import shapes
 from scribble_jax.data import sources
+from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import simulation
 from tests.benchmarks import harness
 from tests.oracles import distance_maps as brute_force
 

@@ -23,13 +23,13 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from scribble_jax import objective
-from scribble_jax import optimizer
-from scribble_jax import pretrained
 from scribble_jax import sharding
-from scribble_jax import train_state
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
-from scribble_jax.train_step import make_train_step
+from scribble_jax.training import optimizer
+from scribble_jax.training import train_state
+from scribble_jax.training.train_step import make_train_step
+from scribble_jax.weights import pretrained
 from tests.benchmarks import harness
 from tests.benchmarks import torch_step
 from tests.oracles import torch_networks

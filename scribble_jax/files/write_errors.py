@@ -6,9 +6,9 @@ import re
 from absl import logging
 from clu import asynclib
 
-from scribble_jax import storage
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
+from scribble_jax.files import storage
 
 # Of tensorstore, which orbax hands on as ValueError, and of TensorBoard files.
 _COMPLAINTS = re.compile('Error writing|Failed to flush|events (file|writer)')

@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import paths
-from scribble_jax.scribbles import seeding
+from scribble_jax.strokes import paths
+from scribble_jax.strokes import seeding
 
 _TOUCHING = np.ones([3, 3])  # Diagonal neighbours are of one stroke.
 

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from scribble_jax import storage
+from scribble_jax.files import storage
 
 # What reading a damaged or unsuitable file raises.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from scribble_jax import sharding
-from scribble_jax.train_state import TrainState
+from scribble_jax.training.train_state import TrainState
 
 
 def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,

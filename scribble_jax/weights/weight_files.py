@@ -8,9 +8,9 @@ import safetensors
 import safetensors.flax
 import safetensors.numpy
 
-from scribble_jax import atomic
-from scribble_jax import storage
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import storage
 
 SUFFIXES = ('.safetensors', '.pth', '.pt')
 

@@ -13,7 +13,7 @@ import time
 
 import jax
 
-from scribble_jax import results
+from scribble_jax.files import formats
 
 _FILE = 'run.json'
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
@@ -38,12 +38,12 @@ def recorded(workdir, resuming):
     description |= {'started': earlier['started'],
                     'seconds': earlier['seconds'],
                     'starts': earlier['starts'] + 1}
-  results.write_json(path, description)
+  formats.write_json(path, description)
   try:
     yield
   finally:  # Interrupted ones count too.
     description['seconds'] += time.monotonic() - start
-    results.write_json(path, description)
+    formats.write_json(path, description)
 
 
 def describe():

@@ -15,25 +15,25 @@ from clu import metric_writers
 import flax.linen as nn
 import jax
 
-from scribble_jax import atomic
-from scribble_jax import checkpoint
 from scribble_jax import config_check
-from scribble_jax import environment
 from scribble_jax import hosts
-from scribble_jax import optimizer
-from scribble_jax import preemption
-from scribble_jax import pretrained
-from scribble_jax import profiling
-from scribble_jax import results
 from scribble_jax import sharding
-from scribble_jax import storage
-from scribble_jax import train_state
-from scribble_jax import write_errors
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-from scribble_jax.step_log import StepLog
-from scribble_jax.train_step import make_train_step
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import storage
+from scribble_jax.files import write_errors
+from scribble_jax.training import checkpoint
+from scribble_jax.training import environment
+from scribble_jax.training import optimizer
+from scribble_jax.training import preemption
+from scribble_jax.training import profiling
+from scribble_jax.training import train_state
+from scribble_jax.training.step_log import StepLog
+from scribble_jax.training.train_step import make_train_step
+from scribble_jax.weights import pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _keep_config(workdir, config, resuming):
   if resuming and path.exists():
     config_check.compare(config, json.loads(path.read_text()), workdir)
   if hosts.is_first():
-    results.write_json(path, json.loads(config.to_json()))
+    formats.write_json(path, json.loads(config.to_json()))
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):

@@ -9,9 +9,9 @@ import time
 
 from absl import logging
 
-from scribble_jax import results
-from scribble_jax import storage
 from scribble_jax.errors import PassingError
+from scribble_jax.files import formats
+from scribble_jax.files import storage
 
 _LOCK, _HEARTBEAT = '.lock', 'heartbeat.json'
 _INTERVAL = 15.0  # Seconds between heartbeats.
@@ -47,7 +47,7 @@ class Heartbeat:
         self._write()
 
   def _write(self):
-    results.write_json(self._path, {
+    formats.write_json(self._path, {
         'host': socket.gethostname(), 'process': os.getpid(),
         'time': time.time(), 'step': self._step})
 
@@ -106,7 +106,7 @@ def _await_end_elsewhere(workdir):
 
 def _read(path):
   with contextlib.suppress(*storage.errors()):
-    return results.read_json(path)
+    return formats.read_json(path)
   return None
 
 

@@ -10,15 +10,15 @@ import lzma
 import os
 import zipfile
 
-from scribble_jax import storage
-from scribble_jax.data import listings
-from scribble_jax.data import masks
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import boxes
-from scribble_jax.scribbles import points
-from scribble_jax.scribbles import polylines
+from scribble_jax.strokes import boxes
+from scribble_jax.strokes import points
+from scribble_jax.strokes import polylines
 
 XML, POINTS, BOXES = 'XML', 'points', 'boxes'
 

@@ -6,8 +6,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from scribble_jax import hosts
-from scribble_jax import storage
 from scribble_jax.errors import UserError
+from scribble_jax.files import storage
 
 BEST_METRIC = 'miou'
 

@@ -2,13 +2,13 @@
 
 import json
 
-from scribble_jax import checkpoint
 from scribble_jax import models
-from scribble_jax import pretrained
-from scribble_jax import storage
-from scribble_jax import weight_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import storage
+from scribble_jax.training import checkpoint
+from scribble_jax.weights import pretrained
+from scribble_jax.weights import weight_files
 
 
 def load(model_config, path, step='latest'):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import points
-from scribble_jax.scribbles import seeding
-from scribble_jax.scribbles import simulation
+from scribble_jax.strokes import points
+from scribble_jax.strokes import seeding
+from scribble_jax.strokes import simulation
 
 STROKE_SHARE = 0.5  # Of the longer side: a box's ends are seldom the object.
 # Pixels that a box may stick out of its image: programs count from 0 or 1.

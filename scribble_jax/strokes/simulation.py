@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.scribbles import paths
+from scribble_jax.strokes import paths
 
 MEDIAL, CURVE, BOUNDARY, SPOT = 'medial', 'curve', 'boundary', 'spot'
 MIXED = 'mixed'

@@ -13,7 +13,7 @@ import tempfile
 
 from absl import logging
 
-from scribble_jax import storage
+from scribble_jax.files import storage
 
 
 @contextlib.contextmanager

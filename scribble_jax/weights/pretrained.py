@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scribble_jax import weight_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
+from scribble_jax.weights import weight_files
 
 NO_WEIGHTS = 'none'
 # The Hub's copies of torchvision's first weights, which the authors start from.

@@ -1,0 +1,1 @@
+"""Users' files, on disks and in buckets: found, read, and written whole."""

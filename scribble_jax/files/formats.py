@@ -1,0 +1,36 @@
+"""JSON, PNG and CSV files, written whole or not at all."""
+
+import csv
+import json
+
+from PIL import Image
+
+from scribble_jax.files import atomic
+
+
+def read_json(path):
+  """Returns the JSON in a file; None without one, or if it is none."""
+  try:
+    return json.loads(path.read_text())
+  except (FileNotFoundError, ValueError):
+    return None
+
+
+def write_json(path, content):
+  """Writes `content` as JSON, whole or not at all."""
+  with atomic.whole_file(path) as partial, open(partial, 'w') as f:
+    json.dump(content, f, indent=2)
+    f.write('\n')
+
+
+def write_png(path, pixels):
+  """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
+  with atomic.whole_file(path) as partial:
+    Image.fromarray(pixels).save(partial, 'PNG')
+
+
+def write_csv(path, columns, rows):
+  """Writes titles and rows as CSV, whole or not at all."""
+  with (atomic.whole_file(path) as partial,
+        open(partial, 'w', newline='', encoding='utf-8') as f):
+    csv.writer(f).writerows([columns, *rows])

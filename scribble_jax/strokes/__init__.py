@@ -1,0 +1,1 @@
+"""What people draw: strokes, points and boxes; read, spoilt and simulated."""

@@ -1,0 +1,1 @@
+"""Trained weights: of workdirs, of PyTorch's files, of ImageNet."""
