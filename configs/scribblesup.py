@@ -62,6 +62,9 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.loss_weights.distance_entropy_scribble = 1.0
   config.loss_weights.distance_entropy_pseudo_label = 1.0
 
+  # Share of the pseudo-labels' target that is spread over all classes.
+  config.label_smoothing = 0.1
+
   config.stage1 = _stage1()
   config.evaluation = _evaluation()
   config.log_every = 50

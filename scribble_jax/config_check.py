@@ -13,11 +13,12 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.objective import TERMS
+from scribble_jax.pseudo_labels.scores import SOURCES
 from scribble_jax.training import profiling
 
 _CHOICES = {  # Of stage 1.
     'supervision': ('classes', 'classes+scribbles'),
-    'labels.source': ('network', 'diffusion', 'fusion'),
+    'labels.source': tuple(SOURCES),
     'labels.branch': ('cam', 'segmentation', 'both'),
     'labels.calibration': ('global', 'per_class', 'none'),
     'labels.unnamed': ('background', 'undecided'),
@@ -40,6 +41,8 @@ def check_training(config, num_devices):
   for key, value in config.method.items():
     rules.require(value in ('official', 'corrected'), f'method.{key}', value,
                   "'official' or 'corrected'")
+  rules.require(0 <= config.label_smoothing < 1, 'label_smoothing',
+                config.label_smoothing, 'from 0 to below 1')
   rules.require(any(loss_weights(config).values()), 'loss_weights',
                 config.loss_weights.to_dict(), 'above 0 somewhere')
   rules.enforce()
@@ -63,9 +66,10 @@ def check_stage1(config, num_devices, section='config.'):
                   f'one of: {", ".join(choices)}')
   labels, refinement = config.labels, config.refinement
   with_segmentation = config.supervision == 'classes+scribbles'
+  source = SOURCES.get(labels.source)
   rules.require(with_segmentation or labels.branch == 'cam'
-                or labels.source == 'diffusion', 'labels.branch', labels.branch,
-                f"'cam' if {section}supervision is 'classes'")
+                or not (source and source.needs_network), 'labels.branch',
+                labels.branch, f"'cam' if {section}supervision is 'classes'")
   rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
                 'from 0 to below 1')
   rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
@@ -217,16 +221,16 @@ def flatten(tree, prefix=''):
 
 def needs_pseudo_labels(config):
   """Whether a term of the loss that learns from pseudo-labels has weight."""
-  return any(loss_weights(config)[term] for term, labels in TERMS.items()
-             if labels == 'pseudo_label')
+  return any(loss_weights(config)[name] for name, term in TERMS.items()
+             if term.labels == 'pseudo_label')
 
 
 def loss_weights(config):
   """Returns {term: weight}; without pseudo-labels their terms weigh 0."""
   weights = config.loss_weights.to_dict()
   if config.data.pseudo_labels == NO_PSEUDO_LABELS:
-    weights |= {term: 0.0 for term, labels in TERMS.items()
-                if labels == 'pseudo_label'}
+    weights |= {name: 0.0 for name, term in TERMS.items()
+                if term.labels == 'pseudo_label'}
   return weights
 
 

@@ -31,7 +31,7 @@ STAGE1 = _SHARED | {
     'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
 }
 STAGE2 = _SHARED | {
-    '': _RUN | {'method', 'eval_every', 'stage1'},
+    '': _RUN | {'method', 'label_smoothing', 'eval_every', 'stage1'},
     'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
                'lorm_foreground', 'normaliser'},
     'model': _MODEL,

@@ -1,6 +1,8 @@
 """What stage 2 learns: METHOD 1's sum of losses over one batch."""
 
+from collections.abc import Callable
 import functools
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -8,18 +10,51 @@ from scribble_jax import losses
 from scribble_jax import models
 from scribble_jax.models import lorm
 
-# The terms of METHOD 1's sum, and what of the batch each of them learns from.
+
+class Term(NamedTuple):
+  """A term of the sum.
+
+  Attributes:
+    labels: What it learns from, 'scribble' or 'pseudo_label'.
+    pixel_loss: `(log_probs, maps, settings) -> (values, counted)`, as of
+      `losses.means_over_pixels`, and the settings of `loss_terms`; None for
+      LoRM, which is no mean over pixels.
+  """
+  labels: str
+  pixel_loss: Callable | None
+
+
+def _scribble(log_probs, maps, settings):
+  del settings
+  return losses.partial_cross_entropy(log_probs, maps['scribble'])
+
+
+def _pseudo_label(log_probs, maps, settings):
+  labels = maps['pseudo_label']
+  if settings['pseudo_ignore'] == 'official':  # Ignored becomes background.
+    labels = jnp.where(labels == losses.IGNORE_LABEL, 0, labels)
+  return losses.smoothed_cross_entropy(
+      log_probs, labels, settings['label_smoothing'])
+
+
+def _distance_entropy(name, log_probs, maps, settings):
+  return losses.distance_entropy(
+      log_probs, maps[name].astype(jnp.float32) / 255.0,
+      settings['normaliser'])
+
+
 TERMS = {
-    'scribble': 'scribble',
-    'pseudo_label': 'pseudo_label',
-    'lorm': 'pseudo_label',
-    'distance_entropy_scribble': 'scribble',
-    'distance_entropy_pseudo_label': 'pseudo_label',
+    'scribble': Term('scribble', _scribble),
+    'pseudo_label': Term('pseudo_label', _pseudo_label),
+    'lorm': Term('pseudo_label', None),
+    'distance_entropy_scribble': Term('scribble', functools.partial(
+        _distance_entropy, 'scribble_distance')),
+    'distance_entropy_pseudo_label': Term('pseudo_label', functools.partial(
+        _distance_entropy, 'pseudo_label_distance')),
 }
-SMOOTHING = 0.1  # Of the pseudo-labels' cross-entropy (METHOD 2).
 
 
-def loss_terms(model, variables, batch, rng, *, method, enabled):
+def loss_terms(model, variables, batch, rng, *, settings, enabled):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
   Args:
@@ -28,8 +63,9 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
     batch: uint8 arrays: 'image' [B, H, W, 3]; 'scribble', 'pseudo_label',
       'scribble_distance' and 'pseudo_label_distance' [B, H, W].
     rng: Key of the dropout.
-    method: METHOD 8's switches: 'pseudo_ignore', 'lorm_background',
-      'lorm_foreground', 'normaliser'.
+    settings: METHOD 8's switches 'pseudo_ignore', 'lorm_background',
+      'lorm_foreground' and 'normaliser'; and 'label_smoothing', of the
+      pseudo-labels' cross-entropy.
     enabled: Names of TERMS; the others cost nothing.
 
   Returns:
@@ -40,39 +76,14 @@ def loss_terms(model, variables, batch, rng, *, method, enabled):
       model, variables, batch['image'], rng)
   maps = {name: x for name, x in batch.items() if name != 'image'}
   terms = losses.means_over_pixels(logits, maps, {
-      name: pixel_loss for name, pixel_loss in _pixel_losses(method).items()
-      if name in enabled})
+      name: functools.partial(TERMS[name].pixel_loss, settings=settings)
+      for name in enabled if TERMS[name].pixel_loss})
   if 'lorm' in enabled:
     foreground = lorm.foreground_mask(
-        batch['pseudo_label'], features.shape[1:3], method['lorm_foreground'])
+        batch['pseudo_label'], features.shape[1:3],
+        settings['lorm_foreground'])
     terms['lorm'] = model.apply(
         {'params': variables['params']}, features, foreground,
-        background=method['lorm_background'],
-        normaliser=method['normaliser'], method='lorm_loss')
+        background=settings['lorm_background'],
+        normaliser=settings['normaliser'], method='lorm_loss')
   return terms, batch_stats
-
-
-def _pixel_losses(method):
-  """Returns all terms but LoRM as functions of `losses.means_over_pixels`."""
-  def scribble(log_probs, maps):
-    return losses.partial_cross_entropy(log_probs, maps['scribble'])
-
-  def pseudo_label(log_probs, maps):
-    labels = maps['pseudo_label']
-    if method['pseudo_ignore'] == 'official':  # Ignored becomes background.
-      labels = jnp.where(labels == losses.IGNORE_LABEL, 0, labels)
-    return losses.smoothed_cross_entropy(log_probs, labels, SMOOTHING)
-
-  def distance_entropy(name, log_probs, maps):
-    return losses.distance_entropy(
-        log_probs, maps[name].astype(jnp.float32) / 255.0,
-        method['normaliser'])
-
-  return {
-      'scribble': scribble,
-      'pseudo_label': pseudo_label,
-      'distance_entropy_scribble': functools.partial(
-          distance_entropy, 'scribble_distance'),
-      'distance_entropy_pseudo_label': functools.partial(
-          distance_entropy, 'pseudo_label_distance'),
-  }

@@ -78,8 +78,9 @@ def _make_task(config, model, validate, heartbeat):
   return loop.Task(
       model=model,
       loss_terms=functools.partial(
-          objective.loss_terms, model, method=config.method.to_dict(),
-          enabled=tuple(enabled)),
+          objective.loss_terms, model, enabled=tuple(enabled),
+          settings=config.method.to_dict() | {
+              'label_smoothing': config.label_smoothing}),
       loss_weights=enabled,
       inputs=input_pipeline.TRAIN_MASKS,
       augmentation=config.data.augmentation.to_dict() | {

@@ -22,7 +22,8 @@ SIZE, CLASSES = 33, 4
 
 def network(output_stride=16, head=None):
   return classifier.ClassificationNetwork(
-      CLASSES, 18, output_stride, head, width=4, head_width=8, dropout=0.0)
+      CLASSES, resnet.ResNet(18, 4, output_stride=output_stride), head,
+      head_width=8, dropout=0.0)
 
 
 def red_minus_green(variables, images, train):

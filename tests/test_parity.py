@@ -24,6 +24,7 @@ SIZE, BATCH, NUM_STEPS = 44, 8, 10
 OFFICIAL = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
     'official')
+SETTINGS = OFFICIAL | {'label_smoothing': 0.1}
 CORRECTED = dict.fromkeys(OFFICIAL, 'corrected')
 OPTIM = {'lr': 1e-3, 'warmup_steps': 3, 'momentum': 0.9, 'weight_decay': 5e-4}
 
@@ -81,7 +82,7 @@ def test_terms_and_gradients_equal_pytorch(head, method):
   def total(params):
     terms, _ = objective.loss_terms(
         model, variables | {'params': params}, batch, jax.random.key(0),
-        method=method, enabled=tuple(objective.TERMS))
+        settings=SETTINGS | method, enabled=tuple(objective.TERMS))
     return sum(terms.values()), terms
 
   gradients, terms = jax.jit(jax.grad(total, has_aux=True))(
@@ -108,7 +109,7 @@ def test_ten_updates_equal_pytorch(head):
   mesh = sharding.make_mesh()
   tx = optimizer.make_optimizer(NUM_STEPS, **OPTIM)
   step = train_step.make_train_step(
-      functools.partial(objective.loss_terms, model, method=OFFICIAL,
+      functools.partial(objective.loss_terms, model, settings=SETTINGS,
                         enabled=tuple(objective.TERMS)),
       tx, optimizer.learning_rate(
           NUM_STEPS, lr=OPTIM['lr'], warmup_steps=OPTIM['warmup_steps']),

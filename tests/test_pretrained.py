@@ -174,7 +174,7 @@ def imagenet_file(path, width=8):
 def test_backbone_from_a_file(tmp_path):
   path = tmp_path / 'resnet18.safetensors'
   expected = imagenet_file(path)
-  backbone = pretrained.read_backbone(str(path), 18, 8)
+  backbone = pretrained.read_backbone(str(path), resnet.ResNet(18, 8))
   images = np.random.default_rng(0).normal(size=(1, 33, 33, 3)).astype('f')
   _, features = resnet.ResNet(18, 8).apply(backbone, images, train=False)
 
@@ -197,7 +197,7 @@ def test_backbone_by_name_comes_from_the_hub(tmp_path, monkeypatch):
     return str(path)
 
   monkeypatch.setattr(huggingface_hub, 'hf_hub_download', download)
-  backbone = pretrained.read_backbone('imagenet', 18, 8)
+  backbone = pretrained.read_backbone('imagenet', resnet.ResNet(18, 8))
   assert asked == [('timm/resnet18.tv_in1k', 'model.safetensors')]
   assert backbone['params']['conv1']['kernel'].shape == (7, 7, 3, 8)
 
@@ -210,7 +210,7 @@ def test_hub_that_cannot_be_reached(monkeypatch):
   with pytest.raises(UserError, match=(
       r'Cannot fetch timm/resnet50\.tv_in1k \(ConnectionError: no route to '
       r'host\)\. Download https://.*--config\.backbone_weights=FILE')) as error:
-    pretrained.read_backbone('imagenet', 50, 64)
+    pretrained.read_backbone('imagenet', resnet.ResNet(50, 64))
   assert '\n' not in str(error.value)
 
 
@@ -218,7 +218,7 @@ def test_backbone_of_another_depth_or_width(tmp_path):
   path = tmp_path / 'resnet18.safetensors'
   imagenet_file(path)
   with pytest.raises(UserError, match=r'no resnet34 of width 8'):
-    pretrained.read_backbone(str(path), 34, 8)
+    pretrained.read_backbone(str(path), resnet.ResNet(34, 8))
   with pytest.raises(UserError, match='no resnet18 of width 16') as error:
-    pretrained.read_backbone(str(path), 18, 16)
+    pretrained.read_backbone(str(path), resnet.ResNet(18, 16))
   assert 'tensor bn1.running_mean has shape (8,), not (16,)' in str(error.value)

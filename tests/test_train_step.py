@@ -12,6 +12,7 @@ from scribble_jax import objective
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
 from scribble_jax.models import lorm
+from scribble_jax.models import resnet
 from scribble_jax.training import train_state
 from scribble_jax.training import train_step
 
@@ -19,13 +20,14 @@ SIZE, CLASSES = 33, 4
 OFFICIAL = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
     'official')
+SETTINGS = OFFICIAL | {'label_smoothing': 0.1}
 ALL_TERMS = dict.fromkeys(objective.TERMS, 1.0)
 
 
 @functools.cache
 def network():
   return deeplab.SegmentationNetwork(
-      CLASSES, 18, 'deeplabv3plus', width=4, head_width=8,
+      CLASSES, resnet.ResNet(18, 4), 'deeplabv3plus', head_width=8,
       dropout=0.5)
 
 
@@ -44,7 +46,7 @@ def random_batch(size, seed=0):
 
 def loss_terms(enabled, model=None):
   return functools.partial(
-      objective.loss_terms, model or network(), method=OFFICIAL,
+      objective.loss_terms, model or network(), settings=SETTINGS,
       enabled=tuple(enabled))
 
 
@@ -62,7 +64,7 @@ def _terms(switches):
   def evaluate(batch):
     return objective.loss_terms(
         network(), variables, batch, jax.random.key(0),
-        method=OFFICIAL | dict(switches), enabled=tuple(objective.TERMS))[0]
+        settings=SETTINGS | dict(switches), enabled=tuple(objective.TERMS))[0]
   return evaluate
 
 
@@ -169,7 +171,8 @@ def test_normaliser_counts_positions_instead_of_nonzero_values():
 def test_rematerialisation_changes_no_number():
   batch, rng = random_batch(4), jax.random.key(1)
   results, programs = [], []
-  for model in (network(), network().clone(remat=True)):
+  for model in (network(), network().clone(
+      backbone=resnet.ResNet(18, 4, remat=True))):
     def loss(params, model=model):
       terms, batch_stats = loss_terms(ALL_TERMS, model)(
           initial_variables() | {'params': params}, batch, rng)

@@ -1,5 +1,7 @@
 """Builds the networks that a config names."""
 
+import functools
+
 import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
@@ -13,15 +15,16 @@ def build(config):
   """Returns stage 2's network, as `config.model` has it.
 
   Args:
-    config: `num_classes`, `backbone` ('resnet18', '34', '50', '101'), `head`
-      ('deeplabv2' or 'deeplabv3plus'), `width`, `head_width`, `dropout`,
-      `dtype` ('float32' or 'bfloat16') and `remat` ('none' or 'blocks').
+    config: `num_classes`, `backbone` (of BACKBONES), `head` ('deeplabv2' or
+      'deeplabv3plus'), `width`, `head_width`, `dropout`, `dtype` ('float32' or
+      'bfloat16') and `remat` ('none' or 'blocks').
 
   Raises:
     UserError: A name that does not exist.
   """
   return deeplab.SegmentationNetwork(
-      head=_choose('head', config.head, _HEADS), **_common(config))
+      head=_choose('head', config.head, _HEADS),
+      **_common(config, output_stride=8))
 
 
 def build_classifier(config, with_segmentation):
@@ -37,8 +40,8 @@ def build_classifier(config, with_segmentation):
   head = _choose('head', config.head, _HEADS)
   return classifier.ClassificationNetwork(
       head=head if with_segmentation else None,
-      output_stride=_choose('output_stride', config.output_stride, _STRIDES),
-      **_common(config))
+      **_common(config, _choose(
+          'output_stride', config.output_stride, _STRIDES)))
 
 
 def apply_in_training(model, variables, images, rng):
@@ -60,23 +63,28 @@ def apply_in_training(model, variables, images, rng):
   return outputs, updated['batch_stats']
 
 
+# `(width, dtype=, output_stride=, remat=) -> module` of normalised images; that
+# one returns two maps, for the decoder at stride 4 and at the output stride.
+BACKBONES = {f'resnet{depth}': functools.partial(resnet.ResNet, depth)
+             for depth in resnet.DEPTHS}
 _HEADS = {head: head for head in deeplab.DILATIONS}
 _STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
-_BACKBONES = {f'resnet{depth}': depth for depth in resnet.DEPTHS}
 _REMATS = {'none': False, 'blocks': True}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def _common(config):
+def _common(config, output_stride):
   """Returns the arguments that both networks take."""
+  dtype = _choose('dtype', config.dtype, _DTYPES)
+  make_backbone = _choose('backbone', config.backbone, BACKBONES)
   return {
       'num_classes': config.num_classes,
-      'depth': _choose('backbone', config.backbone, _BACKBONES),
-      'width': config.width,
+      'backbone': make_backbone(
+          config.width, dtype=dtype, output_stride=output_stride,
+          remat=_choose('remat', config.remat, _REMATS)),
       'head_width': config.head_width,
       'dropout': config.dropout,
-      'dtype': _choose('dtype', config.dtype, _DTYPES),
-      'remat': _choose('remat', config.remat, _REMATS)}
+      'dtype': dtype}
 
 
 def _choose(key, value, choices):

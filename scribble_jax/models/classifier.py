@@ -4,7 +4,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scribble_jax.models import deeplab
-from scribble_jax.models.resnet import ResNet
 from scribble_jax.models.resnet import conv
 
 
@@ -13,30 +12,22 @@ class ClassificationNetwork(nn.Module):
 
   Attributes:
     num_classes: C, background included.
-    depth: Of the ResNet.
-    output_stride: Of the ResNet, 8 or 16.
+    backbone: Module as `models.BACKBONES` makes them.
     head: Of the segmentation branch: 'deeplabv2' or 'deeplabv3plus'; None
       leaves the branch out.
-    width: Channels of the ResNet's stem.
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
-    remat: Of the ResNet.
   """
   num_classes: int
-  depth: int
-  output_stride: int
+  backbone: nn.Module
   head: str | None
-  width: int
   head_width: int
   dropout: float
   dtype: jnp.dtype = jnp.float32
-  remat: bool = False
 
   def setup(self):
     """Names the parts as in `deeplab.SegmentationNetwork`."""
-    self.backbone = ResNet(
-        self.depth, self.width, self.dtype, self.output_stride, self.remat)
     self.classifier = conv(
         self.num_classes - 1, 1, dtype=jnp.float32, name='classifier')
     if self.head is not None:

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from scribble_jax import resize
 from scribble_jax.models.batch_norm import BatchNorm
 from scribble_jax.models.lorm import LoRM
-from scribble_jax.models.resnet import ResNet
 from scribble_jax.models.resnet import conv
 
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
@@ -100,26 +99,20 @@ class SegmentationNetwork(nn.Module):
 
   Attributes:
     num_classes: C, background included.
-    depth: Of the ResNet.
+    backbone: Module as `models.BACKBONES` makes them.
     head: 'deeplabv2' or 'deeplabv3plus'.
-    width: Channels of the ResNet's stem.
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
-    remat: Of the ResNet.
   """
   num_classes: int
-  depth: int
+  backbone: nn.Module
   head: str
-  width: int
   head_width: int
   dropout: float
   dtype: jnp.dtype = jnp.float32
-  remat: bool = False
 
   def setup(self):
-    self.backbone = ResNet(
-        self.depth, self.width, self.dtype, remat=self.remat)
     self.decoder = make_head(
         self.head, self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)

@@ -1,5 +1,7 @@
 """From scores to pseudo-labels: the threshold, the files, the figures."""
 
+import itertools
+
 import numpy as np
 from tqdm import tqdm
 
@@ -58,11 +60,8 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
       if np.all(target == IGNORE_LABEL) or (
           histograms is held_out and len(classes) == 1):
         continue  # Nothing to compare with, or nothing to tell apart.
-      seeds = scores.seeds_of(scribble, classes)
-      raw = scores.raw_scores(
-          labels['source'], item.scores, example['image'], seeds, refinement)
-      refined = propagation.refine(example['image'], raw, seeds, **refinement)
-      for stage, values in zip(STAGES, (raw, refined), strict=True):
+      for stage, values in zip(STAGES, _scores_by_stage(
+          item, scribble, labels, refinement), strict=True):
         channel, score = scores.foreground(values)
         predicted = classes[channel]
         stroke = scribble != IGNORE_LABEL  # Keeps its class at any threshold.
@@ -136,13 +135,18 @@ def stage_scores(item, stage, labels, refinement):
     labels: The config's `labels`, a dict.
     refinement: The config's `refinement`, a dict.
   """
-  image = item.example['image']
-  seeds = scores.seeds_of(item.example['scribble'], item.classes)
-  raw = scores.raw_scores(
-      labels['source'], item.scores, image, seeds, refinement)
-  if stage == 'raw':
-    return raw
-  return propagation.refine(image, raw, seeds, **refinement)
+  stages = _scores_by_stage(
+      item, item.example['scribble'], labels, refinement)
+  return next(itertools.islice(stages, STAGES.index(stage), None))
+
+
+def _scores_by_stage(item, scribble, labels, refinement):
+  """Yields [H, W, K] for each of STAGES, as some scribble has it."""
+  image, seeds = item.example['image'], scores.seeds_of(scribble, item.classes)
+  raw = scores.SOURCES[labels['source']].scores(
+      item.scores, image, seeds, refinement)
+  yield raw
+  yield propagation.refine(image, raw, seeds, **refinement)
 
 
 def make_label(item, stage, labels, refinement, thresholds):

@@ -45,7 +45,7 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  if config.labels.source == 'diffusion':
+  if not scores.SOURCES[config.labels.source].needs_network:
     return _judge_nothing
   with_segmentation = config.supervision == 'classes+scribbles'
   model = models.build_classifier(config.model, with_segmentation)

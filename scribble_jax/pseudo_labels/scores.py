@@ -5,6 +5,9 @@ anything speaks for it, the others are the foreground classes that the image is
 scribbled with: a class that is not scribbled can't appear.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
@@ -68,22 +71,39 @@ def unnamed(named, others):
   return others.max(-1) > named.max(-1)
 
 
-def raw_scores(source, network, image, seeds, refinement):
-  """Returns the scores of a source before refinement, [H, W, K].
+def _of_network(network, image, seeds, refinement):
+  del image, seeds, refinement
+  return network
 
-  Args:
-    source: 'network'; 'diffusion', the strokes alone, spread; or 'fusion', the
-      mean of both.
-    network: [H, W, K] from `network_scores`.
-    image: [H, W, 3] uint8.
-    seeds: From `seeds_of`.
-    refinement: Keyword arguments of `propagation.refine`.
-  """
-  if source == 'network':
-    return network
-  spread = propagation.refine(
+
+def _of_strokes(network, image, seeds, refinement):
+  """The strokes alone, spread."""
+  return propagation.refine(
       image, np.zeros_like(network), seeds, **refinement)
-  return spread if source == 'diffusion' else (spread + network) / 2
+
+
+def _of_both(*args):
+  return (_of_strokes(*args) + _of_network(*args)) / 2
+
+
+class Source(NamedTuple):
+  """Where scores come from before refinement.
+
+  Attributes:
+    scores: `(network, image, seeds, refinement) -> [H, W, K]` of one image:
+      [H, W, K] from `network_scores`, [H, W, 3] uint8, [H, W] from `seeds_of`
+      and the keyword arguments of `propagation.refine`.
+    needs_network: Whether a classifier is trained; `network` is 0 without.
+  """
+  scores: Callable
+  needs_network: bool
+
+
+SOURCES = {
+    'network': Source(_of_network, needs_network=True),
+    'diffusion': Source(_of_strokes, needs_network=False),
+    'fusion': Source(_of_both, needs_network=True),
+}
 
 
 def foreground(scores):

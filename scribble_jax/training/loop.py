@@ -104,7 +104,7 @@ def read_backbone(config, workdir, model):
   Args:
     config: `backbone_weights` is used.
     workdir: A run that is there already needs none.
-    model: Network with a `depth` and a `width`.
+    model: Network with a `backbone`.
 
   Returns:
     'params' and 'batch_stats', or None for random or restored ones.
@@ -112,8 +112,7 @@ def read_backbone(config, workdir, model):
   if (config.backbone_weights == pretrained.NO_WEIGHTS
       or checkpoint.has_checkpoint(workdir / 'checkpoints')):
     return None
-  return pretrained.read_backbone(
-      config.backbone_weights, model.depth, model.width)
+  return pretrained.read_backbone(config.backbone_weights, model.backbone)
 
 
 def run(config, workdir, task, source, backbone):

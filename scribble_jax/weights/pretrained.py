@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.models import deeplab
@@ -82,8 +83,9 @@ def from_pytorch(state_dict):
   """
   state_dict = _without_prefix(state_dict)
   network = network_of(state_dict)
-  depth = int(network.pop('backbone').removeprefix('resnet'))
-  model = deeplab.SegmentationNetwork(depth=depth, dropout=0.0, **network)
+  make_backbone = models.BACKBONES[network.pop('backbone')]
+  model = deeplab.SegmentationNetwork(
+      backbone=make_backbone(network.pop('width')), dropout=0.0, **network)
   return _fill(_variable_shapes(model), state_dict,
                is_v2=model.head == 'deeplabv2')
 
@@ -131,32 +133,33 @@ def network_of(state_dict):
                     'num_classes': size('layer_pred0.conv1.weight')}
 
 
-def read_backbone(source, depth, width):
+def read_backbone(source, backbone):
   """Returns the variables of a backbone pretrained on ImageNet.
 
   Args:
     source: 'imagenet', fetched from the Hugging Face hub once and kept there in
       its cache, or a file in torchvision's naming.
-    depth: Of the ResNet.
-    width: Channels of its stem.
+    backbone: `resnet.ResNet`.
 
   Returns:
-    'params' and 'batch_stats' of `resnet.ResNet`.
+    Its 'params' and 'batch_stats'.
 
   Raises:
     UserError: The file can't be had, or belongs to another network.
   """
-  path = _fetch_imagenet(depth) if source == 'imagenet' else source
+  if not isinstance(backbone, resnet.ResNet):
+    raise UserError(f'{type(backbone).__name__} has no pretrained weights. Set '
+                    f'--config.backbone_weights={NO_WEIGHTS}.')
+  path = _fetch_imagenet(backbone.depth) if source == 'imagenet' else source
   state_dict = _without_prefix(weight_files.read_state_dict(path))
   state_dict = {name: value for name, value in state_dict.items()
                 if name not in _CLASSIFIER}
-  backbone = resnet.ResNet(depth, width)
   try:
     return _fill(_variable_shapes(backbone), state_dict)
   except UserError as error:
-    raise UserError(f'{path} is no resnet{depth} of width {width}. Set '
-                    f'--config.backbone_weights to another file. '
-                    f'{error}') from error
+    raise UserError(f'{path} is no resnet{backbone.depth} of width '
+                    f'{backbone.width}. Set --config.backbone_weights to '
+                    f'another file. {error}') from error
 
 
 def _fetch_imagenet(depth):

@@ -34,9 +34,9 @@ from tests.benchmarks import harness
 from tests.benchmarks import torch_step
 from tests.oracles import torch_networks
 
-METHOD = dict.fromkeys(
+SETTINGS = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
-    'official')
+    'official') | {'label_smoothing': 0.1}
 SGD = {'lr': 1e-3, 'warmup_steps': 0, 'momentum': 0.9, 'weight_decay': 5e-4}
 CLASSES = 21
 FOREGROUND = 0.3  # Share of the pixels, as in VOC (METHOD 9).
@@ -147,13 +147,14 @@ def _batch(batch_size, crop):
 
 def _make_step(args, remat, mesh):
   """Returns the compiled-to-be step and the state's initialiser."""
+  dtype = jnp.dtype(args.dtype)
   model = deeplab.SegmentationNetwork(
-      CLASSES, args.depth, args.head, args.size['width'],
-      args.size['head_width'], dropout=0.0, dtype=jnp.dtype(args.dtype),
-      remat=remat)
+      CLASSES, resnet.ResNet(
+          args.depth, args.size['width'], dtype, remat=remat),
+      args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
   tx = optimizer.make_optimizer(1_000, **SGD)
   step = make_train_step(
-      functools.partial(objective.loss_terms, model, method=METHOD,
+      functools.partial(objective.loss_terms, model, settings=SETTINGS,
                         enabled=tuple(objective.TERMS)),
       tx, optax.constant_schedule(SGD['lr']),
       dict.fromkeys(objective.TERMS, 1.0), mesh)
