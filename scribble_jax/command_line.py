@@ -19,6 +19,8 @@ from scribble_jax.errors import Stopped
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 
+flags.disclaim_key_flags()  # They are those of the command: --help shows them.
+
 
 def define_config():
   """Adds --config and --config.KEY=VALUE to the command."""
@@ -41,6 +43,13 @@ def define_job():
   flags.DEFINE_integer(
       'peer_timeout', 100, 'Seconds after which a process that does not answer '
       'is given up, and the job with it.')
+
+
+def define_checkpoint(required=True):
+  """Adds --checkpoint to a command that reads a trained network."""
+  return flags.DEFINE_string(
+      'checkpoint', None, "A workdir, one of the authors' .pth, or "
+      '.safetensors in their naming.', required=required)
 
 
 def define_step():

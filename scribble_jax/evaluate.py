@@ -168,12 +168,12 @@ def main(argv):
   if bool(workdir) == bool(checkpoint):
     raise UserError('Name one thing to evaluate: --workdir=DIR of a training '
                     'run or --checkpoint=FILE.')
+  checkpoint = checkpoint or workdir
   output = _OUTPUT.value or (
-      storage.path(workdir, 'evaluation') if workdir
-      else f'{checkpoint}.evaluation')
+      storage.path(checkpoint, 'evaluation')
+      if storage.path(checkpoint).is_dir() else f'{checkpoint}.evaluation')
   command_line.join_job()
-  figures = evaluate(
-      _CONFIG.value, checkpoint or workdir, _STEP.value, output)
+  figures = evaluate(_CONFIG.value, checkpoint, _STEP.value, output)
   if hosts.is_first():
     print(results.iou_table(figures))
     print(f'{figures["num_images"]} images. Predictions and figures are in '
@@ -184,11 +184,8 @@ if __name__ == '__main__':
   _CONFIG = command_line.define_config()
   command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
-      'workdir', None, 'Folder of a training run: its checkpoint is evaluated, '
-      'its folder `evaluation` takes the results.')
-  _CHECKPOINT = flags.DEFINE_string(
-      'checkpoint', None, "Evaluate this file instead: one of the authors' "
-      '.pth, or .safetensors in their naming.')
+      'workdir', None, 'Folder of a training run, instead of --checkpoint.')
+  _CHECKPOINT = command_line.define_checkpoint(required=False)
   _STEP = command_line.define_step()
   _OUTPUT = flags.DEFINE_string(
       'output', None, 'Folder for the results; WORKDIR/evaluation or '

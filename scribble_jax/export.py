@@ -32,9 +32,7 @@ def main(argv):
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
   command_line.define_job()
-  _CHECKPOINT = flags.DEFINE_string(
-      'checkpoint', None, 'A workdir, or a file to write in the other format.',
-      required=True)
+  _CHECKPOINT = command_line.define_checkpoint()
   _STEP = command_line.define_step()
   _OUTPUT = flags.DEFINE_string(
       'output', None, 'File to write, .safetensors or .pth (takes torch).',

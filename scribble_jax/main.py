@@ -4,21 +4,15 @@ python -m scribble_jax.main --config=configs/scribblesup.py \
     --workdir=runs/scribblesup --config.data.root=VOC2012
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
-
 from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import train
-from scribble_jax.data import input_pipeline
 
 
 def main(argv):
   """Runs the job that the flags describe."""
   del argv
-  input_pipeline.keep_off_accelerators()
   command_line.join_job()
   train.train(_CONFIG.value, _WORKDIR.value)
 

@@ -177,9 +177,7 @@ def main(argv):
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
   command_line.define_job()
-  _CHECKPOINT = flags.DEFINE_string(
-      'checkpoint', None, "A workdir, one of the authors' .pth, or "
-      '.safetensors in their naming.', required=True)
+  _CHECKPOINT = command_line.define_checkpoint()
   _STEP = command_line.define_step()
   _OUTPUT = flags.DEFINE_string(
       'output', None, 'Folder for the results.', required=True)

@@ -13,11 +13,8 @@ python -m scribble_jax.prepare --config=configs/own_data.py \
     --sdk_container_image=IMAGE'
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
-
 import importlib.util
+import os
 import re
 import time
 
@@ -26,7 +23,6 @@ from absl import flags
 from scribble_jax import command_line
 from scribble_jax import config_check
 from scribble_jax.data import embedded
-from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -40,7 +36,6 @@ _LARGE = 50_000  # Images from which on processes are worth their start.
 def main(argv):
   """Prepares what the flags describe."""
   del argv
-  input_pipeline.keep_off_accelerators()
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
   embedded.prepare(config.data)
   generating = config.data.get('pseudo_labels') == sources.GENERATE

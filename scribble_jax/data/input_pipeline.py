@@ -19,11 +19,6 @@ TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
                'pseudo_label_distance')  # What stage 2 learns from.
 
 
-def keep_off_accelerators():
-  """Leaves the accelerators' memory to JAX."""
-  tf.config.set_visible_devices([], 'GPU')
-
-
 def decode(example, names):
   """Decodes 'image' to [H, W, 3] and the named masks to [H, W], all uint8."""
   # Reads PNG as well, in spite of its name. The accurate transform is the one

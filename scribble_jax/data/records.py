@@ -1,5 +1,6 @@
 """TFRecord shards of everything that training and validation read."""
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -80,8 +81,15 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
   Raises:
     UserError: The sources or the records can't be used.
   """
+  _leave_accelerators_to_jax()
   return hosts.first_then_others(functools.partial(
       _prepare, config, pseudo_labels_needed, splits, pipeline_options))
+
+
+def _leave_accelerators_to_jax():
+  """Keeps TensorFlow from taking all of a GPU's memory."""
+  with contextlib.suppress(RuntimeError):  # Somebody has used it before.
+    tf.config.set_visible_devices([], 'GPU')
 
 
 def _prepare(config, pseudo_labels_needed, splits, pipeline_options):

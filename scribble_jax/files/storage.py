@@ -76,7 +76,6 @@ def _client(bucket):
   Raises:
     UserError: Something is not installed, or the bucket can't be reached.
   """
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # Other hosts write too: what is known of a file now may be wrong then.
   os.environ.setdefault('GCS_STAT_CACHE_MAX_AGE', '0')
   try:

@@ -7,15 +7,10 @@ Trains a classifier on the scribbles' own classes and writes one indexed PNG an
 image to WORKDIR/pseudo_labels, with summary.json, panels.png, thresholds.png.
 """
 
-import os
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Before TensorFlow loads.
-
 from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import hosts
-from scribble_jax.data import input_pipeline
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import stage
 
@@ -23,7 +18,6 @@ from scribble_jax.pseudo_labels import stage
 def main(argv):
   """Runs the stage that the flags describe and prints its table."""
   del argv
-  input_pipeline.keep_off_accelerators()
   command_line.join_job()
   summary = stage.generate(_CONFIG.value, _WORKDIR.value)
   if hosts.is_first():

@@ -58,7 +58,6 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--records', type=int, default=8_000)
   args = parser.parse_args()
-  input_pipeline.keep_off_accelerators()
   config = scribblesup.get_config().data
   with tempfile.TemporaryDirectory() as folder:
     config.root = folder

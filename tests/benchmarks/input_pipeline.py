@@ -273,7 +273,6 @@ def main():
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   cv2.setNumThreads(0)
   torch.set_num_threads(1)
-  input_pipeline.keep_off_accelerators()
   with tempfile.TemporaryDirectory() as folder:
     seconds = _measure(args, folder)
   rows = [{'program': program, 'part': part, 'images/s': 1 / wall,
