@@ -4,6 +4,7 @@ import itertools
 import json
 
 from absl import logging
+from flax.traverse_util import flatten_dict
 
 from scribble_jax import config_keys
 from scribble_jax import models
@@ -60,7 +61,7 @@ def check_stage1(config, num_devices, section='config.'):
   config_keys.check(config, config_keys.STAGE1)
   rules = _Rules(section)
   _add_run_rules(rules, config, num_devices)
-  values = flatten(config.to_dict())
+  values = flatten_dict(config.to_dict(), sep='.')
   for key, choices in _CHOICES.items():
     rules.require(values[key] in choices, key, values[key],
                   f'one of: {", ".join(choices)}')
@@ -198,8 +199,8 @@ def compare(config, stored, workdir):
   Raises:
     UserError: They differ in what the network learns from or how.
   """
-  wanted = flatten(json.loads(config.to_json()))
-  stored = flatten(stored)
+  wanted = flatten_dict(json.loads(config.to_json()), sep='.')
+  stored = flatten_dict(stored, sep='.')
   changed = [key for key in sorted(wanted.keys() | stored.keys())
              if wanted.get(key) != stored.get(key)]
   problems = [f'config.{key} was {stored.get(key)!r} and is now '
@@ -209,14 +210,6 @@ def compare(config, stored, workdir):
                  'another --workdir or the config of that run.')
   if changed:
     logging.warning('Going on with a changed config: %s.', ', '.join(changed))
-
-
-def flatten(tree, prefix=''):
-  """{'a': {'b': 1}} -> {'a.b': 1}."""
-  if not isinstance(tree, dict):
-    return {prefix[:-1]: tree}
-  return {key: value for name, branch in tree.items()
-          for key, value in flatten(branch, f'{prefix}{name}.').items()}
 
 
 def needs_pseudo_labels(config):

@@ -175,7 +175,7 @@ def main(argv):
   command_line.join_job()
   figures = evaluate(_CONFIG.value, checkpoint, _STEP.value, output)
   if hosts.is_first():
-    print(results.iou_table(figures))
+    print(results.iou_table(figures).text())
     print(f'{figures["num_images"]} images. Predictions and figures are in '
           f'{output}.')
 

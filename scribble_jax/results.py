@@ -3,6 +3,8 @@
 import math
 
 from scribble_jax import metrics
+from scribble_jax.tables import Table
+from scribble_jax.tables import per_cent
 
 
 def summary(class_names, confusion):
@@ -32,12 +34,7 @@ def by_class(class_names, values):
 
 
 def iou_table(figures):
-  """Returns `summary`'s figures as text, IoU in per cent."""
-  width = max(map(len, ['class', *figures['iou']]))
-  line = lambda name, value: (
-      f'{name:<{width}} ' + (f'{"-":>8}' if value is None
-                             else f'{100 * value:8.2f}'))
-  return '\n'.join([
-      f'{"class":<{width}}  IoU (%)',
-      *(line(name, iou) for name, iou in figures['iou'].items()),
-      '-' * (width + 9), line('mIoU', figures['miou'])])
+  """Returns `summary`'s figures as a Table, IoU in per cent."""
+  return Table(('class', 'IoU (%)'), tuple(
+      (name, per_cent(iou)) for name, iou in (
+          *figures['iou'].items(), ('mIoU', figures['miou']))))

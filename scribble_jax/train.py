@@ -107,6 +107,6 @@ def _report(workdir, outcome, validation):
   # The last file: who finds it finds all.
   formats.write_json(workdir / 'metrics.json', figures | {
       'best_miou': best, 'best_step': best_step})
-  print(results.iou_table(figures))
+  print(results.iou_table(figures).text())
   print(f'Step {figures["step"]}; the best was {100 * best:.2f} at '
         f'step {best_step}. Pictures and figures are in {workdir}.')

@@ -103,7 +103,7 @@ def test_summary_of_two_images():
 def test_table_stands_beside_scribblesup_and_has_no_number_without_masks():
   scribble, _ = example()
   table = statistics.table(
-      statistics.summarise([measures.measure('a', scribble)]))
+      statistics.summarise([measures.measure('a', scribble)])).text()
   lines = {line[:48].strip(): line[48:].split() for line in table.splitlines()}
   assert lines['pixels covered (%)'] == ['2.00', '3.00']
   assert lines['foreground classes per image'] == ['1.00', '1.46']
@@ -116,7 +116,7 @@ def test_nothing_scribbled_at_all():
   figures = statistics.summarise([measures.measure('a', empty, empty)])
   assert figures['stroke length (pixels), median'] is None
   assert figures['stroke pixels that disagree with the mask (%)'] is None
-  assert 'images' in statistics.table(figures)
+  assert 'images' in statistics.table(figures).text()
 
 
 def test_csv_has_a_line_for_each_image(tmp_path):

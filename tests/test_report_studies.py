@@ -18,8 +18,8 @@ from scribble_jax.report import page
 from scribble_jax.report import runs
 from scribble_jax.report import studies
 from scribble_jax.report import summaries
-from scribble_jax.report.tables import Table
 from scribble_jax.report.writer import write_report
+from scribble_jax.tables import Table
 from tests.reported import HOSTILE
 from tests.reported import Parser
 from tests.reported import parsed

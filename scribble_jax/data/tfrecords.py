@@ -1,9 +1,10 @@
-"""The TFRecord format: one record of a file, by where it lies.
+"""The TFRecord format: one record of a file by where it lies, or all.
 
 A record is its content's length, that number's checksum, the content, and the
 content's checksum. Checksums are CRC-32C, masked as the format wants it.
 """
 
+import io
 import struct
 
 import google_crc32c
@@ -37,10 +38,30 @@ def read(file, begin, end):
   """
   file.seek(begin)
   header = file.read(_HEADER.size)
-  size = end - begin - OVERHEAD
-  if len(header) < _HEADER.size or _length(header) != size:
+  if len(header) < _HEADER.size or _length(header) != end - begin - OVERHEAD:
     raise DamagedError('has another length, or is missing')
-  content = file.read(size)  # By itself: a slice would be a slow copy.
+  return _content(file, header)
+
+
+def read_all(content):
+  """Yields the contents of a file's records.
+
+  Args:
+    content: Bytes of the file.
+
+  Raises:
+    DamagedError: A checksum is wrong, or bytes are missing.
+  """
+  file = io.BytesIO(content)
+  while header := file.read(_HEADER.size):
+    if len(header) < _HEADER.size:
+      raise DamagedError('ends within a record')
+    yield _content(file, header)
+
+
+def _content(file, header):
+  """Returns what follows a header, whose file stands behind it."""
+  content = file.read(_length(header))  # By itself: a slice would copy.
   footer = file.read(_FOOTER.size)
   if len(footer) < _FOOTER.size:
     raise DamagedError('ends within the record')

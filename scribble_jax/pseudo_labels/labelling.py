@@ -13,6 +13,8 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import calibration
 from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
+from scribble_jax.tables import Table
+from scribble_jax.tables import per_cent
 
 STAGES = ('raw', 'refined')
 
@@ -204,16 +206,13 @@ def quality(examples, folder, class_names):
 
 def report(summary):
   """Returns a summary as text, figures in per cent."""
-  number = lambda value: f'{"-":>9}' if value is None else f'{100 * value:9.2f}'
   lines, truth = [], summary['ground_truth']
   if truth:
-    width = max(map(len, ['class', *truth['iou']]))
-    lines += [f'{"class":<{width}}   IoU (%)  precision   recall']
-    lines += [f'{name:<{width}} {number(iou)}  '
-              f'{number(truth["precision"][name])}'
-              f'{number(truth["recall"][name])}'
-              for name, iou in truth['iou'].items()]
-    lines += ['-' * (width + 30), f'{"mIoU":<{width}} {number(truth["miou"])}']
+    lines.append(Table(('class', 'IoU (%)', 'precision', 'recall'), (
+        *((name, *(per_cent(truth[figure][name])
+                   for figure in ('iou', 'precision', 'recall')))
+          for name in truth['iou']),
+        ('mean', per_cent(truth['miou']), '', ''))).text())
     if truth['decided'] < 1:
       lines.append(f'{100 * truth["decided"]:.2f} % of the pixels are decided; '
                    'the figures are theirs.')

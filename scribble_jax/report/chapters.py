@@ -10,7 +10,7 @@ from scribble_jax.report import outcomes
 from scribble_jax.report import page
 from scribble_jax.report import runs as runs_lib
 from scribble_jax.report import summaries
-from scribble_jax.report.tables import Table
+from scribble_jax.tables import Table
 
 _NUM_IMAGES = 8  # Best and worst ones to list.
 _MAX_OPEN = 6  # Runs whose curves and times show without a click.

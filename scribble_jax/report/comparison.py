@@ -1,8 +1,8 @@
 """Figures of runs beside the published ones."""
 
 from scribble_jax import published
-from scribble_jax.report.tables import Table
-from scribble_jax.report.tables import signed
+from scribble_jax.tables import Table
+from scribble_jax.tables import signed
 
 _HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+'}
 _NO_NETWORK = 'none'

@@ -1,15 +1,16 @@
-"""Scalars in TensorBoard's event files, read without TensorFlow."""
+"""Scalars in TensorBoard's event files, read without TensorFlow.
 
-import struct
+TensorBoard's own readers import it if they find it, which takes seconds.
+"""
+
+import contextlib
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto import types_pb2
 from tensorboard.util import tensor_util
 
-# TensorBoard's own readers import TensorFlow if they find it, which takes
-# seconds. A record is: length, its checksum, content, checksum.
-_HEADER, _FOOTER = 12, 4  # Bytes.
+from scribble_jax.data import tfrecords
 
 
 def read_scalars(folder):
@@ -43,17 +44,9 @@ def last_step(scalars):
 
 def _events(path):
   """Yields the events of a file up to its end, or to where writing stopped."""
-  content, start = path.read_bytes(), _HEADER
-  while start <= len(content):
-    length, = struct.unpack_from('<Q', content, start - _HEADER)
-    end = start + length
-    if end + _FOOTER > len(content):  # Or no record: the file is damaged.
-      return
-    try:
-      yield event_pb2.Event.FromString(content[start:end])
-    except DecodeError:
-      return
-    start = end + _FOOTER + _HEADER
+  with contextlib.suppress(tfrecords.DamagedError, DecodeError):
+    for content in tfrecords.read_all(path.read_bytes()):
+      yield event_pb2.Event.FromString(content)
 
 
 def _scalar(summary):

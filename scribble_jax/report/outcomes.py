@@ -2,9 +2,9 @@
 
 from scribble_jax.report import axes
 from scribble_jax.report import comparison
-from scribble_jax.report.tables import Table
-from scribble_jax.report.tables import number
-from scribble_jax.report.tables import signed
+from scribble_jax.tables import Table
+from scribble_jax.tables import number
+from scribble_jax.tables import signed
 
 
 def results(study):

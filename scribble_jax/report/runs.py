@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 
+from flax.traverse_util import flatten_dict
+
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
 
@@ -186,16 +188,10 @@ def _read_figures(path):
   return figures
 
 
-def flat(config, prefix=''):
+def flat(config):
   """Returns {'a.b': text of the value} of a nested config."""
-  entries = {}
-  for key, value in config.items():
-    if isinstance(value, dict) and value:
-      entries |= flat(value, f'{prefix}{key}.')
-    else:
-      entries[f'{prefix}{key}'] = (
-          value if isinstance(value, str) else json.dumps(value))
-  return entries
+  return {key: value if isinstance(value, str) else json.dumps(value)
+          for key, value in flatten_dict(config, sep='.').items()}
 
 
 def describe_evaluation(runs):

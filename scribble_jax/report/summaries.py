@@ -8,8 +8,8 @@ import numpy as np
 
 from scribble_jax.report import comparison
 from scribble_jax.report import runs as runs_lib
-from scribble_jax.report.tables import Table
-from scribble_jax.report.tables import number
+from scribble_jax.tables import Table
+from scribble_jax.tables import number
 
 _MACHINE = ('devices', 'processor', 'cores', 'platform', 'commit')
 _SEED = 'seed'  # Key of the config that differs within a setting.

@@ -126,7 +126,7 @@ def simulate(options):
       (folder / 'panels').mkdir()
       formats.write_png(folder / 'panels/panels.png', pictures.draw(
           shown, photographs, folder / rounds[0], names))
-  print(statistics.table(statistics.summarise(measured)))
+  print(statistics.table(statistics.summarise(measured)).text())
 
 
 def _description(options, source, numbers):
@@ -245,7 +245,7 @@ def stats(options):
       any_index=options.classes is None)
   measured = _collect(parallel.map_tasks(
       read, tasks, options.processes, 'Measuring'))
-  print(statistics.table(statistics.summarise(measured)))
+  print(statistics.table(statistics.summarise(measured)).text())
   if options.csv is not None:
     try:
       statistics.write_csv(options.csv, measured)

@@ -3,6 +3,8 @@
 import numpy as np
 
 from scribble_jax.files import formats
+from scribble_jax.tables import Table
+from scribble_jax.tables import number
 
 # METHOD 9's figures of VOC.
 _SCRIBBLESUP = {
@@ -73,22 +75,17 @@ def _compared_with_masks(measures):
       _OF_MASKS[2]: percent(total('absent'), total('present'))}
 
 
-def table(figures, title='scribbles'):
-  """Returns `summarise`'s figures as text, next to ScribbleSup's.
+def table(figures):
+  """Returns `summarise`'s figures as a Table, next to ScribbleSup's.
 
   Args:
     figures: {what: number or None}.
-    title: Heads the column.
   """
-  wide = max(map(len, figures))
-  show = lambda value: '-' if value is None else (
-      f'{value}' if isinstance(value, int) else f'{value:.2f}')
-  column = max(10, len(title))
-  lines = [f'{"":<{wide}}  {title:>{column}}  ScribbleSup on VOC']
-  lines += [f'{what:<{wide}}  {show(value):>{column}}  '
-            f'{show(_SCRIBBLESUP.get(what)):>18}'
-            for what, value in figures.items()]
-  return '\n'.join(lines)
+  show = lambda value: (
+      str(value) if isinstance(value, int) else number(value) or '-')
+  return Table(('', 'scribbles', 'ScribbleSup on VOC'), tuple(
+      (what, show(value), show(_SCRIBBLESUP.get(what)))
+      for what, value in figures.items()))
 
 
 def write_csv(path, measures):

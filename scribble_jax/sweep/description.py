@@ -5,7 +5,8 @@ import json
 import pathlib
 import sys
 
-from scribble_jax import config_check
+from flax.traverse_util import flatten_dict
+
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.sweep import points
@@ -96,7 +97,7 @@ def check_same(stored, wanted, folder):
   problems = [f'{key} was {stored[key]!r} and is now {wanted[key]!r}'
               for key in ('base', 'flags') if stored[key] != wanted[key]]
   if stored['base'] == wanted['base']:
-    before, now = (config_check.flatten(description['base_config'])
+    before, now = (flatten_dict(description['base_config'], sep='.')
                    for description in (stored, wanted))
     problems += [
         f'config.{key} of {wanted["base"]} was {before.get(key)!r} and is now '

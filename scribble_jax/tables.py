@@ -5,7 +5,7 @@ import dataclasses
 import io
 import re
 
-_NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+(e[-+]?\d+)?')
+_NUMBER = re.compile(r'-|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Table:
 def number(value):
   """Returns two decimals, '' for None."""
   return '' if value is None else f'{value:.2f}'
+
+
+def per_cent(share):
+  """Returns a share in per cent with two decimals, '-' for None."""
+  return '-' if share is None else number(100 * share)
 
 
 def signed(difference):
