@@ -38,26 +38,8 @@ def get_config(variant=''):
   config.loss_weights.distance_entropy_scribble = 0.1
   config.loss_weights.distance_entropy_pseudo_label = 0.1
 
-  stage1 = config.stage1
-  # After 300, labels from whole strokes are as good, from spots 8 points worse.
-  stage1.num_steps = 1_000
-  stage1.backbone_weights = 'none'
-  for key in ('backbone', 'width', 'head_width', 'dropout', 'dtype'):
-    stage1.model[key] = config.model[key]
-  stage1.model.output_stride = 8
-  stage1.optim.lr = 0.1
-  stage1.optim.warmup_steps = 30
-  stage1.evaluation.scales = (1.0,)
-  stage1.evaluation.flip = False
-  stage1.labels.calibration_images = 200
-  # Few and short strokes leave much open: better ignored than background.
-  stage1.labels.undecided = 0.2
-  stage1.labels.unnamed = 'undecided'
-  config.method.pseudo_ignore = 'corrected'
-  stage1.refinement.strides = (4, 2, 1)
-  stage1.refinement.contrast = 0.15  # Textures are strong here.
-  stage1.log_every = 20
-  stage1.checkpoint_every = 250
+  _shrink_stage1(config.stage1, config.model)
+  config.method.pseudo_ignore = 'corrected'  # What stage 1 leaves open.
 
   config.data.pseudo_labels = 'generate'
   config.data.root = 'runs/demo_data'
@@ -76,3 +58,25 @@ def get_config(variant=''):
   for part in filter(None, variant.split(',')):
     scribblesup.apply_variant(config, part)
   return config
+
+
+def _shrink_stage1(stage1, model):
+  """Gives stage 1 a network like stage 2's, and numbers for drawn scenes."""
+  # After 300, labels from whole strokes are as good, from spots 8 points worse.
+  stage1.num_steps = 1_000
+  stage1.backbone_weights = 'none'
+  for key in ('backbone', 'width', 'head_width', 'dropout', 'dtype'):
+    stage1.model[key] = model[key]
+  stage1.model.output_stride = 8
+  stage1.optim.lr = 0.1
+  stage1.optim.warmup_steps = 30
+  stage1.evaluation.scales = (1.0,)
+  stage1.evaluation.flip = False
+  stage1.labels.calibration_images = 200
+  # Few and short strokes leave much open: better ignored than background.
+  stage1.labels.undecided = 0.2
+  stage1.labels.unnamed = 'undecided'
+  stage1.refinement.strides = (4, 2, 1)
+  stage1.refinement.contrast = 0.15  # Textures are strong here.
+  stage1.log_every = 20
+  stage1.checkpoint_every = 250

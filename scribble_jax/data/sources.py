@@ -116,6 +116,11 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
   if not root.is_dir():
     raise UserError(f'{root} does not exist. Set --config.data.root to the '
                     'folder that holds the data set.')
+  return _find_in_folders(root, config, pseudo_labels_needed, splits)
+
+
+def _find_in_folders(root, config, pseudo_labels_needed, splits):
+  """`find_examples` in folders of files named by id, as VOC has them."""
   ids = {split: listings.read_ids(storage.path(root, config[f'{split}_list']))
          for split in splits}
   images = listings.files_by_id(

@@ -35,10 +35,12 @@ def make_parser():
   return parser
 
 
-def _add_command(subparsers, name, run, summary, details=''):
-  """Adds one command; its --help shows summary, details and options."""
+def _add_command(subparsers, name, run, summary, example, details=''):
+  """Adds one command; --help shows summary, example, details and options."""
+  example = f'python -m scribble_jax.scribbles {name} {example}'
   parser = subparsers.add_parser(
-      name, help=summary, description=f'{summary}\n\n{details}'.strip(),
+      name, help=summary,
+      description=f'{summary}\n\n{example}\n\n{details}'.strip(),
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.set_defaults(run=run)
   parser.add_argument('--processes', type=_positive, metavar='N',
@@ -66,23 +68,27 @@ def _add_classes(parser, default="PASCAL VOC's"):
 
 def _add_conversions(subparsers):
   """Adds from-xml, from-points and from-boxes."""
-  for name, kinds, summary, details in (
+  for name, kinds, summary, source, details in (
       ('from-xml', (annotations.XML,),
        "Draws ScribbleSup's strokes or VOC's boxes, a folder or zip of XML.",
+       'scribble_annotation.zip',
        'A file with <polygon>s holds strokes, drawn 3 pixels wide; one with '
        '<object>s holds\nboxes, see from-boxes.'),
       ('from-points', (annotations.POINTS,),
-       'Draws points as dots of 3x3 pixels.',
+       'Draws points as dots of 3x3 pixels.', 'points.json',
        'The JSON file holds {"ID": [{"x": 12, "y": 34, "cls": 1}, ...], ...}:\n'
        'pixels counted from 0, and a class by index or name.'),
       ('from-boxes', (annotations.BOXES, annotations.XML),
        'Draws a stroke across each box, and others outside of all boxes.',
+       'boxes.json',
        'The JSON file holds {"ID": [{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": '
        '40,\n"cls": "cat"}, ...], ...}: first and last pixels, counted from 0, '
        'and a class by\nindex or name. XML files are VOC\'s, which count from '
        '1. A stroke runs along the\nlonger side; smaller boxes are drawn over '
        'larger ones. An image\nwithout boxes stays unlabelled.')):
-    parser = _add_command(subparsers, name, commands.rewrite, summary, details)
+    parser = _add_command(
+        subparsers, name, commands.rewrite, summary,
+        f'{source} strokes --images=VOC2012/JPEGImages', details)
     parser.add_argument('scribbles', metavar='INPUT',
                         help='Folder, zip or JSON file.')
     _add_output(parser)
@@ -97,6 +103,7 @@ def _add_simulate(subparsers):
   parser = _add_command(
       subparsers, 'simulate', commands.simulate,
       'Draws strokes as a person might, on dense masks.',
+      'VOC2012/SegmentationClassAug strokes',
       'Strokes never leave their region. Prints what `stats` prints.')
   parser.add_argument('masks', metavar='MASKS',
                       help='Folder of PNG masks, 255 for no class.')
@@ -134,6 +141,7 @@ def _add_deformations(subparsers):
        'Probability of each stroke to go.')):
     parser = _add_command(
         subparsers, name, commands.rewrite, summary,
+        f'VOC2012/scribbles strokes_{name} --ratio=0.5',
         'Accepts whatever training reads and writes PNG masks. Points and '
         'boxes are drawn\nas training draws them, whatever the --seed.')
     parser.add_argument('scribbles', metavar='SCRIBBLES', help=_SCRIBBLES)
@@ -156,7 +164,8 @@ def _add_stats(subparsers):
   """Adds stats."""
   parser = _add_command(
       subparsers, 'stats', commands.stats,
-      "Prints figures of scribbles beside those of ScribbleSup's on VOC.")
+      "Prints figures of scribbles beside those of ScribbleSup's on VOC.",
+      'VOC2012/scribbles --masks=VOC2012/SegmentationClassAug')
   parser.add_argument('scribbles', metavar='SCRIBBLES', help=_SCRIBBLES)
   parser.add_argument('--masks', metavar='DIR',
                       help='Folder of dense masks to compare with.')
@@ -171,7 +180,7 @@ def _add_check(subparsers):
   """Adds check."""
   parser = _add_command(
       subparsers, 'check', checks.check,
-      'Says what is wrong with a data set before training does.',
+      'Says what is wrong with a data set before training does.', 'DIR',
       'Reads every file as training does. Prints OK and exits with 0, or all '
       'problems\nand exits with 1; what is only worth knowing follows behind.')
   parser.add_argument('root', metavar='ROOT', help='As config.data.root.')
