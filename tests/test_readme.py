@@ -37,8 +37,11 @@ def new_files(text):
 def test_links_lead_somewhere():
   links = re.findall(r'\]\(([^)]+)\)', README)
   assert links
+  anchors = {'#' + re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+             for title in re.findall(r'^##+ (.+)$', README, re.MULTILINE)}
   for link in links:
-    assert link.startswith('https://') or (ROOT / link).exists(), link
+    assert (link.startswith('https://') or link in anchors
+            or (ROOT / link).exists()), link
 
 
 def test_config_keys_exist():
