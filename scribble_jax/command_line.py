@@ -63,6 +63,7 @@ class ArgumentParser(argparse.ArgumentParser):
   """For `run`, where a typo becomes a UserError."""
 
   def error(self, message):
+    """Raises UserError in place of argparse's exit."""
     raise UserError(f'{message} (try --help)')
 
 

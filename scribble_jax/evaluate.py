@@ -97,7 +97,7 @@ def _check_output(output):
   if not output.exists():
     return
   found = output.is_dir() and {path.name for path in output.iterdir()}
-  if found != _OWN_FILES and found != set():
+  if found not in (_OWN_FILES, set()):
     raise UserError(f'{output} holds other files than an evaluation. Name a '
                     'new folder with --output.')
 

@@ -52,10 +52,12 @@ def local_mesh():
 
 
 def replicated(mesh):
+  """Returns the sharding of what each device holds the whole of."""
   return NamedSharding(mesh, jax.P())
 
 
 def by_batch(mesh):
+  """Returns the sharding of what is split by its first axis, over all."""
   return NamedSharding(mesh, jax.P(AXES))
 
 

@@ -130,6 +130,7 @@ class Prediction:
 
   @property
   def num_pixels(self):
+    """Of the image."""
     return math.prod(self._size)
 
   def probabilities(self):

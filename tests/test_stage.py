@@ -282,7 +282,8 @@ def test_the_command_ends_with_one_line(tmp_path):
       [sys.executable, '-m', 'scribble_jax.pseudo_labels',
        '--config=configs/pseudo_labels.py:own_data',
        f'--workdir={tmp_path / "run"}', f'--config.data.root={tmp_path}/no'],
-      cwd=pathlib.Path(__file__).parent.parent, text=True, capture_output=True)
+      cwd=pathlib.Path(__file__).parent.parent, text=True, capture_output=True,
+      check=False)
   assert process.returncode == 1 and not process.stdout
   last = process.stderr.strip().splitlines()[-1]
   assert last.startswith('error: ') and 'no does not exist' in last

@@ -51,6 +51,7 @@ class Records:
   skip_corrupt: bool
 
   def num_examples(self, split):
+    """Returns how many images a split has."""
     return self.builder.info.splits[split].num_examples
 
   def reader(self, split):

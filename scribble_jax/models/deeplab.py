@@ -21,6 +21,7 @@ class ConvBNReLU(nn.Module):
 
   @nn.compact
   def __call__(self, x, train):
+    """[B, h, w, K] -> [B, h, w, features]."""
     x = conv(self.features, self.kernel, dilation=self.dilation,
              dtype=self.dtype, name='conv')(x)
     return nn.relu(BatchNorm(self.dtype, name='bn')(x, train))
@@ -113,6 +114,7 @@ class SegmentationNetwork(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
+    """Names the parts as `weights.pretrained` expects them."""
     self.decoder = make_head(
         self.head, self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)

@@ -95,7 +95,9 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
     params: As of `lorm_loss`.
     tokens: [N, K] float32.
     foreground: [N] bool.
-    background: As of `lorm_loss`, like the others.
+    background: As of `lorm_loss`.
+    normaliser: As of `lorm_loss`.
+    dtype: As of `lorm_loss`.
 
   Returns:
     (sum, count, gradient of params), gradient of tokens.

@@ -47,6 +47,7 @@ class ScoreHistogram:
 
   @property
   def empty(self):
+    """Whether nothing was added."""
     return not self._counts.any()
 
   def confusions(self):

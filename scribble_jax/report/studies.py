@@ -69,8 +69,7 @@ def pair(first, second):
 
 
 class Unfinished(NamedTuple):
-  """A run without results: its seed, 'failed', 'not finished' and so on, why.
-  """
+  """A run without results: seed, 'failed', 'not finished' and so on, why."""
   seed: int
   state: str
   detail: str

@@ -1,7 +1,7 @@
 """ScribbleSup's own annotations: strokes as XML polylines (METHOD 9)."""
 
 import reprlib
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image

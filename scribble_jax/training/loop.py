@@ -239,7 +239,7 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
                batch_size=config.batch_size, title=task.title) as log:
-    for step, state, scalars in updates:
+    for step, state, scalars in updates:  # noqa: PLR1704, the newest state.
       log.add(step, scalars)
       task.on_step(step)
       evaluating = task.validate and (

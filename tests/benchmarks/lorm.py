@@ -114,7 +114,7 @@ def _compile(loss, dtype, *args):
 def _contestants(params, features, foreground, dtype, args):
   inputs = jax.device_put((params, features.astype(dtype), foreground))
   device = harness.torch_device(args.device)
-  contestants = {
+  return {
       'ours': harness.blocking(
           _compile(_lean_loss, dtype, *inputs), *inputs),
       'plain JAX': harness.blocking(
@@ -122,7 +122,6 @@ def _contestants(params, features, foreground, dtype, args):
       'PyTorch': _torch_contestant(
           params, features, foreground, device, torch.float32,
           autocast=dtype == jnp.bfloat16)}
-  return contestants
 
 
 def _torch_contestant(params, features, foreground, device, dtype, autocast):
