@@ -1,7 +1,7 @@
 """What a config may say: wrong values get one line before any work starts."""
 
-import itertools
 import json
+import re
 
 from absl import logging
 from flax.traverse_util import flatten_dict
@@ -14,16 +14,7 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
 from scribble_jax.models.resnet import feature_size
 from scribble_jax.objective import TERMS
-from scribble_jax.pseudo_labels.scores import SOURCES
-from scribble_jax.training import profiling
 
-_CHOICES = {  # Of stage 1.
-    'supervision': ('classes', 'classes+scribbles'),
-    'labels.source': tuple(SOURCES),
-    'labels.branch': ('cam', 'segmentation', 'both'),
-    'labels.calibration': ('global', 'per_class', 'none'),
-    'labels.unnamed': ('background', 'undecided'),
-}
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
 
@@ -35,8 +26,8 @@ def check_training(config, num_devices):
     num_devices: That share a batch.
   """
   config_keys.check(config, config_keys.STAGE2)
-  rules = _Rules()
-  _add_run_rules(rules, config, num_devices)
+  rules = Rules()
+  add_run_rules(rules, config, num_devices)
   rules.require(config.eval_every >= 1, 'eval_every', config.eval_every,
                 'at least 1')
   for key, value in config.method.items():
@@ -50,58 +41,14 @@ def check_training(config, num_devices):
   models.build(config.model)  # Knows the names of the networks.
 
 
-def check_stage1(config, num_devices, section='config.'):
-  """Raises UserError for values that stage 1 can't run with.
+def add_run_rules(rules, config, num_devices):
+  """Adds what a run of either stage asks for.
 
   Args:
-    config: ConfigDict as in configs/pseudo_labels.py.
+    rules: Rules.
+    config: ConfigDict of the stage.
     num_devices: That share a batch.
-    section: What the user's config calls it.
   """
-  config_keys.check(config, config_keys.STAGE1)
-  rules = _Rules(section)
-  _add_run_rules(rules, config, num_devices)
-  values = flatten_dict(config.to_dict(), sep='.')
-  for key, choices in _CHOICES.items():
-    rules.require(values[key] in choices, key, values[key],
-                  f'one of: {", ".join(choices)}')
-  labels, refinement = config.labels, config.refinement
-  with_segmentation = config.supervision == 'classes+scribbles'
-  source = SOURCES.get(labels.source)
-  rules.require(with_segmentation or labels.branch == 'cam'
-                or not (source and source.needs_network), 'labels.branch',
-                labels.branch, f"'cam' if {section}supervision is 'classes'")
-  rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
-                'from 0 to below 1')
-  rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
-                'from 0 to below 1')
-  rules.require(with_segmentation or labels.unnamed == 'background',
-                'labels.unnamed', labels.unnamed,
-                f"'background' if {section}supervision is 'classes'")
-  rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
-                labels.calibration_images, 'at least 1')
-  strides = refinement.strides
-  rules.require(
-      strides and strides[-1] == 1 and all(
-          small >= 1 and large % small == 0 and large > small
-          for large, small in itertools.pairwise(strides)),
-      'refinement.strides', strides,
-      'pixels from coarse to fine, each dividing the one before, the last 1')
-  rules.require(refinement.dilations and min(refinement.dilations) >= 1,
-                'refinement.dilations', refinement.dilations,
-                'one or more distances of at least 1 pixel')
-  rules.require(refinement.iterations >= 1, 'refinement.iterations',
-                refinement.iterations, 'at least 1')
-  rules.require(refinement.contrast > 0, 'refinement.contrast',
-                refinement.contrast, 'above 0')
-  rules.require(0 <= refinement.restart <= 1, 'refinement.restart',
-                refinement.restart, 'from 0 to 1')
-  rules.enforce()
-  models.build_classifier(config.model, with_segmentation)
-
-
-def _add_run_rules(rules, config, num_devices):
-  """What a run of either stage asks for."""
   _add_inference_rules(rules, config)
   rules.require(config.seed >= 0, 'seed', config.seed, 'at least 0')
   for key in ('num_steps', 'log_every', 'checkpoint_every', 'keep_checkpoints',
@@ -113,7 +60,7 @@ def _add_run_rules(rules, config, num_devices):
   rules.require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
                 'batch_size', config.batch_size,
                 f'at least 2 and a multiple of the {num_devices} device(s)')
-  rules.require(profiling.steps_of(config.profile) is not None, 'profile',
+  rules.require(profiled_steps(config.profile) is not None, 'profile',
                 config.profile, "'' or 'START:STOP', two steps in order")
   for key in ('lambda_s', 'lambda_c'):
     rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
@@ -138,7 +85,7 @@ def _add_run_rules(rules, config, num_devices):
 def check_inference(config):
   """Raises UserError for values that prediction can't run with."""
   config_keys.check(config, config_keys.STAGE2)
-  rules = _Rules()
+  rules = Rules()
   _add_inference_rules(rules, config)
   rules.enforce()
   models.build(config.model)
@@ -162,19 +109,22 @@ def _add_inference_rules(rules, config):
                 'take')
 
 
-class _Rules:
+class Rules:
   """Collects the values that break a rule."""
 
   def __init__(self, section='config.'):
+    """Args: what the user's config calls the section."""
     self._section = section
     self._problems = []
 
   def require(self, condition, key, value, rule):
+    """Notes that a key's value breaks a rule unless the condition holds."""
     if not condition:
       self._problems.append(
           f'{self._section}{key} is {value!r}; it must be {rule}')
 
   def enforce(self):
+    """Raises a UserError that lists what was noted."""
     raise_problems(self._problems, 'Change the config or the flags.')
 
 
@@ -210,6 +160,15 @@ def compare(config, stored, workdir):
                  'another --workdir or the config of that run.')
   if changed:
     logging.warning('Going on with a changed config: %s.', ', '.join(changed))
+
+
+def profiled_steps(text):
+  """Returns the range that 'START:STOP' names, STOP left out; None if bad."""
+  if not text:
+    return range(0)
+  match = re.fullmatch(r'(\d+):(\d+)', text)
+  steps = range(*map(int, match.groups())) if match else range(0)
+  return steps or None
 
 
 def needs_pseudo_labels(config):

@@ -16,10 +16,10 @@ from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import formats
 from scribble_jax.pseudo_labels import stage
-from scribble_jax.training import checkpoint
 from scribble_jax.training import loop
 from scribble_jax.training import occupancy
 from scribble_jax.validation import Validation
+from scribble_jax.weights import checkpoint
 
 
 def train(config, workdir):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from scribble_jax.report import events
-from scribble_jax.training import checkpoint
+from scribble_jax.weights import checkpoint
 from tests import test_main
 
 NUM_STEPS = 16

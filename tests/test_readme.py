@@ -16,7 +16,7 @@ from configs import pseudo_labels
 from configs import scribblesup
 from scribble_jax.files import masks
 from scribble_jax.report import events
-from scribble_jax.training import checkpoint
+from scribble_jax.weights import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text()

@@ -26,8 +26,8 @@ from scribble_jax.report import writer
 from scribble_jax.scribbles import __main__ as command
 from scribble_jax.strokes import annotations
 from scribble_jax.sweep import runner
-from scribble_jax.training import checkpoint
 from scribble_jax.training import loop
+from scribble_jax.weights import checkpoint
 from scribble_jax.weights import weight_files
 from tests import cloud as cloud_lib
 from tests.conftest import tiny_config

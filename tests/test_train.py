@@ -21,8 +21,8 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-from scribble_jax.training import checkpoint
 from scribble_jax.training import loop
+from scribble_jax.weights import checkpoint
 
 
 def assert_same_state(actual, expected):

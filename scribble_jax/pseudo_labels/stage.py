@@ -21,6 +21,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
+from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import pictures
@@ -108,7 +109,7 @@ def generate(config, workdir):
 
 def _prepare(config, section):
   """Returns the config with its classes, and the records."""
-  config_check.check_stage1(config, jax.device_count(), section)
+  config_rules.check(config, jax.device_count(), section)
   embedded.prepare(config.data)
   source = records.prepare(config.data, False, splits=('train',))
   return config_check.with_classes(config, source.class_names), source

@@ -25,7 +25,6 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
-from scribble_jax.training import checkpoint
 from scribble_jax.training import environment
 from scribble_jax.training import optimizer
 from scribble_jax.training import preemption
@@ -33,6 +32,7 @@ from scribble_jax.training import profiling
 from scribble_jax.training import train_state
 from scribble_jax.training.step_log import StepLog
 from scribble_jax.training.train_step import make_train_step
+from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 
 
@@ -218,10 +218,10 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
       seed=config.seed, start_step=start_step,
       rows=sharding.local_rows(mesh, config.batch_size))
   steps = range(start_step + 1, config.num_steps + 1)
+  profiled = config_check.profiled_steps(config.profile)
   train_step = None
   with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
-        contextlib.closing(
-            profiling.Trace(config.profile, workdir)) as trace):
+        contextlib.closing(profiling.Trace(profiled, workdir)) as trace):
     for step in steps:
       trace.at(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):

@@ -1,26 +1,15 @@
 """What a step costs, and traces of some of them."""
 
-import re
-
 from absl import logging
 import jax
-
-
-def steps_of(text):
-  """Returns the range that 'START:STOP' names, STOP left out; None if bad."""
-  if not text:
-    return range(0)
-  match = re.fullmatch(r'(\d+):(\d+)', text)
-  steps = range(*map(int, match.groups())) if match else range(0)
-  return steps or None
 
 
 class Trace:
   """Records what the devices do in some of the steps."""
 
   def __init__(self, steps, workdir):
-    """Args: 'START:STOP' or '', and the folder below which it is written."""
-    self._range = steps_of(steps)
+    """Args: A range, and the folder below which the trace is written."""
+    self._range = steps
     self._folder = workdir / 'profile'
     self._running = False
 

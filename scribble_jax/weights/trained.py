@@ -6,7 +6,7 @@ from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
-from scribble_jax.training import checkpoint
+from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import weight_files
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from etils import epath
 
 from scribble_jax import sharding
-from scribble_jax.training import checkpoint
+from scribble_jax.weights import checkpoint
 from tests.benchmarks import harness
 from tests.benchmarks import train_step
 

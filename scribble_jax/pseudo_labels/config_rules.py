@@ -1,0 +1,68 @@
+"""What stage 1's config may say."""
+
+import itertools
+
+from flax.traverse_util import flatten_dict
+
+from scribble_jax import config_check
+from scribble_jax import config_keys
+from scribble_jax import models
+from scribble_jax.pseudo_labels.scores import SOURCES
+
+_CHOICES = {
+    'supervision': ('classes', 'classes+scribbles'),
+    'labels.source': tuple(SOURCES),
+    'labels.branch': ('cam', 'segmentation', 'both'),
+    'labels.calibration': ('global', 'per_class', 'none'),
+    'labels.unnamed': ('background', 'undecided'),
+}
+
+
+def check(config, num_devices, section='config.'):
+  """Raises UserError for values that stage 1 can't run with.
+
+  Args:
+    config: ConfigDict as in configs/pseudo_labels.py.
+    num_devices: That share a batch.
+    section: What the user's config calls it.
+  """
+  config_keys.check(config, config_keys.STAGE1)
+  rules = config_check.Rules(section)
+  config_check.add_run_rules(rules, config, num_devices)
+  values = flatten_dict(config.to_dict(), sep='.')
+  for key, choices in _CHOICES.items():
+    rules.require(values[key] in choices, key, values[key],
+                  f'one of: {", ".join(choices)}')
+  labels, refinement = config.labels, config.refinement
+  with_segmentation = config.supervision == 'classes+scribbles'
+  source = SOURCES.get(labels.source)
+  rules.require(with_segmentation or labels.branch == 'cam'
+                or not (source and source.needs_network), 'labels.branch',
+                labels.branch, f"'cam' if {section}supervision is 'classes'")
+  rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
+                'from 0 to below 1')
+  rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
+                'from 0 to below 1')
+  rules.require(with_segmentation or labels.unnamed == 'background',
+                'labels.unnamed', labels.unnamed,
+                f"'background' if {section}supervision is 'classes'")
+  rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
+                labels.calibration_images, 'at least 1')
+  strides = refinement.strides
+  rules.require(
+      strides and strides[-1] == 1 and all(
+          small >= 1 and large % small == 0 and large > small
+          for large, small in itertools.pairwise(strides)),
+      'refinement.strides', strides,
+      'pixels from coarse to fine, each dividing the one before, the last 1')
+  rules.require(refinement.dilations and min(refinement.dilations) >= 1,
+                'refinement.dilations', refinement.dilations,
+                'one or more distances of at least 1 pixel')
+  rules.require(refinement.iterations >= 1, 'refinement.iterations',
+                refinement.iterations, 'at least 1')
+  rules.require(refinement.contrast > 0, 'refinement.contrast',
+                refinement.contrast, 'above 0')
+  rules.require(0 <= refinement.restart <= 1, 'refinement.restart',
+                refinement.restart, 'from 0 to 1')
+  rules.enforce()
+  models.build_classifier(config.model, with_segmentation)
