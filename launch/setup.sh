@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the program needs, or reuses the one there.
 #
-#   launch/setup.sh [cpu|cuda|tpu] [REQUIREMENTS]
+#   launch/setup.sh [cpu|cuda|tpu] [GROUP...]
+#
+# The groups are those of pyproject.toml, such as beam and buckets. cuda and tpu
+# bring hub, which fetches the ImageNet weights that training starts from.
 #
 # Needs Python 3.11 or newer and a package index; leaves the system's Python
-# alone. PYTHON=/path/to/python3 chooses another interpreter.
+# alone. PYTHON=/path/to/python3 chooses another interpreter, VENV=FOLDER another
+# place than .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 device=${1:-cpu}
-requirements=${2:-requirements.txt}
+groups=("${@:2}")
+venv=${VENV:-.venv}
 case $device in
   cpu) plugin=() ;;
-  cuda) plugin=('jax[cuda13]') ;;
-  tpu) plugin=('jax[tpu]') ;;
+  cuda) plugin=('jax[cuda13]') groups+=(hub) ;;
+  tpu) plugin=('jax[tpu]') groups+=(hub) ;;
   *) echo "error: unknown device '$device'. Choose cpu, cuda or tpu." >&2
      exit 1 ;;
 esac
@@ -35,14 +40,18 @@ find_python() {
 
 # What is installed is noted once it is complete: an interrupted set-up is done
 # again, a complete one is reused.
-wanted="$device $requirements $(cat requirements.txt "$requirements" | cksum)"
-stamp=.venv/.installed
+wanted="$device ${groups[*]-} $(cat requirements.txt pyproject.toml \
+  ${PIP_CONSTRAINT:+"$PIP_CONSTRAINT"} | cksum)"
+stamp=$venv/.installed
 if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   python=$(find_python)
-  echo "Setting up .venv ($device, $requirements); this takes some minutes."
-  .venv/bin/python -m pip --version >/dev/null 2>&1 \
-    || "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --upgrade pip
-  .venv/bin/python -m pip install --quiet -r "$requirements" ${plugin[@]+"${plugin[@]}"}
+  echo "Setting up $venv ($device${groups[*]+ ${groups[*]}}); this takes some" \
+    'minutes.'
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 \
+    || "$python" -m venv --clear "$venv"
+  # Of 25.1 or newer, which know groups.
+  "$venv/bin/python" -m pip install --quiet --upgrade pip
+  "$venv/bin/python" -m pip install --quiet -r requirements.txt \
+    ${groups[@]+"${groups[@]/#/--group=}"} ${plugin[@]+"${plugin[@]}"}
   echo "$wanted" >>"$stamp"
 fi

@@ -2,10 +2,22 @@
 # Sets everything up, then runs the linter and the tests on the CPU.
 #
 #   launch/test.sh [PYTEST ARGUMENTS]     such as tests/test_losses.py
+#
+# LOWEST=1 tests with the lowest version of each range, in .venv_lowest, on
+# Python 3.11: some of them have no wheels for a newer one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-launch/setup.sh cpu tests/requirements.txt
-.venv/bin/ruff check
+export VENV=.venv
+if [[ ${LOWEST:-} ]]; then
+  VENV=.venv_lowest
+  export PYTHON=${PYTHON:-python3.11} PIP_CONSTRAINT=$PWD/runs/lowest.txt
+  mkdir -p runs
+  # NAME[EXTRA]>=1.2,<2 becomes NAME==1.2.
+  sed -nE 's/^[ "]*([A-Za-z0-9_-]+)(\[.*\])?>=([0-9.]+),.*/\1==\3/p' \
+    requirements.txt pyproject.toml >"$PIP_CONSTRAINT"
+fi
+launch/setup.sh cpu test
+"$VENV/bin/ruff" check
 # A file stays with one worker: its tests share what they train and compile.
-exec .venv/bin/python -m pytest -n 2 --dist loadfile \
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile \
   --durations=30 --durations-min=5 "$@"

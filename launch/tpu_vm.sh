@@ -130,7 +130,7 @@ create() {
 pack() {
   mkdir -p runs
   act tar -czf "$archive" --exclude=__pycache__ \
-    configs launch requirements.txt scribble_jax
+    configs launch pyproject.toml requirements.txt scribble_jax
 }
 
 # Brings the sources and .venv to all workers.

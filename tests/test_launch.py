@@ -179,7 +179,8 @@ chmod +x .venv/bin/python'''
     write_script(self.repository / 'launch/setup.sh', self.SETUP)
     for name in ('configs', 'scribble_jax'):
       (self.repository / name).mkdir()
-    (self.repository / 'requirements.txt').write_text('')
+    for name in ('pyproject.toml', 'requirements.txt'):
+      (self.repository / name).write_text('')
     self._begun = []
     self._bin = folder / 'bin'
     write_script(self._bin / 'gcloud', f'exec {sys.executable} -I '
@@ -484,7 +485,8 @@ def test_jobset():
 
 def test_image_has_what_the_program_needs():
   lines = (REPOSITORY / 'launch/Dockerfile').read_text().splitlines()
-  copied = [line.split()[1] for line in lines if line.startswith('COPY')]
+  copied = [path for line in lines if line.startswith('COPY')
+            for path in line.split()[1:-1]]
   sent = (EXPECTED / 'tpu_vm_setup.txt').read_text().splitlines()[0].split()
   assert set(copied) - {'launch/setup.sh'} == set(sent[4:]) - {'launch'}
   assert all((REPOSITORY / path).exists() for path in copied)

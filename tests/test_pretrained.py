@@ -214,6 +214,15 @@ def test_hub_that_cannot_be_reached(monkeypatch):
   assert '\n' not in str(error.value)
 
 
+def test_hub_that_is_not_installed(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+  with pytest.raises(UserError, match=(
+      r'Fetching timm/resnet50\.tv_in1k takes huggingface_hub: pip install '
+      r'huggingface_hub\..*--config\.backbone_weights=FILE')) as error:
+    pretrained.read_backbone('imagenet', 50, 64)
+  assert '\n' not in str(error.value)
+
+
 def test_backbone_of_another_depth_or_width(tmp_path):
   path = tmp_path / 'resnet18.safetensors'
   imagenet_file(path)

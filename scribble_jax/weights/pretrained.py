@@ -164,8 +164,15 @@ def read_backbone(source, backbone):
 
 def _fetch_imagenet(depth):
   """Returns the path of torchvision's weights in the Hub's local cache."""
-  import huggingface_hub
   repository = HUB_REPOSITORY.format(depth=depth)
+  try:
+    import huggingface_hub
+  except ImportError as error:
+    raise UserError(
+        f'Fetching {repository} takes huggingface_hub: pip install '
+        'huggingface_hub. Or name a file with --config.backbone_weights=FILE, '
+        'or start from random weights with --config.backbone_weights=none.'
+    ) from error
   try:
     return huggingface_hub.hf_hub_download(repository, HUB_FILE)
   except Exception as error:  # Its network libraries raise whatever they like.

@@ -39,7 +39,7 @@ from tests.benchmarks import harness
 try:
   import cv2
 except ImportError:
-  sys.exit('The peer needs OpenCV: pip install -r tests/requirements.txt')
+  sys.exit('The peer needs OpenCV: pip install opencv-python-headless')
 
 _OURS, _PEER, _UINT8_PEER = 'scribble_jax', 'OpenCV', 'OpenCV, uint8'
 _NUM_CLASSES = 21
