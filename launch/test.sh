@@ -19,5 +19,5 @@ fi
 launch/setup.sh cpu test
 "$VENV/bin/ruff" check
 # A file stays with one worker: its tests share what they train and compile.
-exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile \
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
   --durations=30 --durations-min=5 "$@"

@@ -49,7 +49,6 @@ def start(folder, run, num_processes, *flags, **options):
           test_main.command(
               folder / run, folder / 'data', *FLAGS, *job, *flags, **options),
           cwd=test_main.REPOSITORY, stdout=log, stderr=log, env=os.environ | {
-              'XLA_FLAGS': '--xla_backend_optimization_level=0',
               'JAX_NUM_CPU_DEVICES': str(4 // num_processes)}))
   return processes
 

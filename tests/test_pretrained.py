@@ -219,7 +219,7 @@ def test_hub_that_is_not_installed(monkeypatch):
   with pytest.raises(UserError, match=(
       r'Fetching timm/resnet50\.tv_in1k takes huggingface_hub: pip install '
       r'huggingface_hub\..*--config\.backbone_weights=FILE')) as error:
-    pretrained.read_backbone('imagenet', 50, 64)
+    pretrained.read_backbone('imagenet', resnet.ResNet(50, 64))
   assert '\n' not in str(error.value)
 
 

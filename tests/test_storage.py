@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from scribble_jax import evaluate
 from scribble_jax import predict
@@ -41,6 +42,7 @@ def served(tmp_path_factory):
   """The bucket gs://bucket on this machine."""
   with (cloud_lib.serve(tmp_path_factory.mktemp('cloud'), 'bucket') as
         (cloud, environment), cloud_lib.variables(environment)):
+    cloud.environment = environment
     yield cloud
 
 
@@ -105,11 +107,12 @@ def test_other_schemes_are_refused():
     storage.path('s3://b', 'a')
 
 
-def test_without_credentials_a_bucket_is_one_line(tmp_path):
+def test_without_credentials_a_bucket_is_one_line(served, tmp_path):
   done = subprocess.run(
       [sys.executable, '-m', 'scribble_jax.report', 'gs://elsewhere/run'],
       cwd=REPOSITORY, capture_output=True, text=True, check=False,
-      env=os.environ | {  # Nobody listens there.
+      env={name: value for name, value in os.environ.items()
+           if name not in served.environment} | {  # Nobody listens there.
           'NO_GCE_CHECK': 'true', 'HTTPS_PROXY': 'http://127.0.0.1:9',
           'CLOUDSDK_CONFIG': str(tmp_path), 'HOME': str(tmp_path)})
   assert done.returncode == 1
@@ -117,6 +120,15 @@ def test_without_credentials_a_bucket_is_one_line(tmp_path):
   assert last.startswith('error: Cannot use gs://elsewhere: ')
   assert 'gcloud auth application-default login' in last
   assert 'Traceback' not in done.stderr
+
+
+def test_a_network_that_is_down_is_one_line(cloud, monkeypatch):
+  def exists(path):
+    raise tf.errors.UnavailableError(None, None, f'All retries for {path}\n')
+
+  monkeypatch.setattr(tf.io.gfile, 'exists', exists)
+  with pytest.raises(UserError, match='Cannot use gs://afar: All .*network'):
+    storage.path('gs://afar/a')
 
 
 def test_a_bucket_of_somebody_else_is_one_line(cloud):
