@@ -7,8 +7,8 @@
 # bring hub, which fetches the ImageNet weights that training starts from.
 #
 # Needs Python 3.11 or newer and a package index; leaves the system's Python
-# alone. PYTHON=/path/to/python3 chooses another interpreter, VENV=FOLDER another
-# place than .venv.
+# alone. PYTHON=/path/to/python3 chooses another interpreter, VENV=FOLDER
+# another place than .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

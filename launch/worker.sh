@@ -28,8 +28,8 @@ setup() {
   # The TPU's images bring Python 3.10. This needs no root, and no wait for apt.
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
   python3 -m uv --quiet python install 3.12
-  PYTHON=$(python3 -m uv python find --managed-python 3.12) launch/setup.sh tpu \
-    buckets
+  PYTHON=$(python3 -m uv python find --managed-python 3.12) \
+    launch/setup.sh tpu buckets  # It works in a bucket.
 }
 
 running() {
