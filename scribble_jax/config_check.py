@@ -12,8 +12,8 @@ from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
+from scribble_jax.loss_terms import TERMS
 from scribble_jax.models.resnet import feature_size
-from scribble_jax.objective import TERMS
 
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 

@@ -2,7 +2,7 @@
 
 from scribble_jax import sharding
 from scribble_jax.errors import raise_problems
-from scribble_jax.objective import TERMS
+from scribble_jax.loss_terms import TERMS
 
 _RUN = {
     'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',

@@ -2,8 +2,8 @@
 
 A pixel loss says what each pixel's prediction costs and which pixels count;
 `means_over_pixels` upsamples the logits and averages any number of them with
-one softmax. All arithmetic is float32. A mean over nothing is 0 with a zero
-gradient, never NaN.
+one softmax; loss_terms.py says what of them is summed. All arithmetic is
+float32. A mean over nothing is 0 with a zero gradient, never NaN.
 
 Shape letters: B batch, H W image, C classes.
 """

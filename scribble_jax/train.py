@@ -7,8 +7,8 @@ import jax
 
 from scribble_jax import config_check
 from scribble_jax import hosts
+from scribble_jax import loss_terms
 from scribble_jax import models
-from scribble_jax import objective
 from scribble_jax import results
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
@@ -78,7 +78,7 @@ def _make_task(config, model, validate, heartbeat):
   return loop.Task(
       model=model,
       loss_terms=functools.partial(
-          objective.loss_terms, model, enabled=tuple(enabled),
+          loss_terms.compute, model, enabled=tuple(enabled),
           settings=config.method.to_dict() | {
               'label_smoothing': config.label_smoothing}),
       loss_weights=enabled,

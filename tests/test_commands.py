@@ -400,7 +400,7 @@ def test_inference_needs_no_tensorflow():
           'sys.modules["tensorflow"] = None\n'
           'from scribble_jax import evaluate, export, predict, report\n'
           'from scribble_jax.report import __main__\n'
-          'from scribble_jax import objective\n'
+          'from scribble_jax import loss_terms\n'
           'from scribble_jax.training import train_step\n'
           'from scribble_jax.pseudo_labels import classification, labelling\n')
   subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)

@@ -17,7 +17,7 @@ FLOORS = (
     ('errors', 'labels', 'published', 'normalization', 'resize', 'tables'),
     ('files', 'losses', 'metrics', 'hosts', 'sharding', 'results', 'panels'),
     ('models', 'strokes', 'tiles'),
-    ('data', 'inference', 'objective', 'weights'),
+    ('data', 'inference', 'loss_terms', 'weights'),
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',
      'command_line', 'validation', 'sweep', 'train'),
     ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles'),

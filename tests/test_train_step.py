@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from scribble_jax import objective
+from scribble_jax import loss_terms
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
 from scribble_jax.models import lorm
@@ -21,7 +21,7 @@ OFFICIAL = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
     'official')
 SETTINGS = OFFICIAL | {'label_smoothing': 0.1}
-ALL_TERMS = dict.fromkeys(objective.TERMS, 1.0)
+ALL_TERMS = dict.fromkeys(loss_terms.TERMS, 1.0)
 
 
 @functools.cache
@@ -44,9 +44,9 @@ def random_batch(size, seed=0):
   }
 
 
-def loss_terms(enabled, model=None):
+def make_loss(enabled, model=None):
   return functools.partial(
-      objective.loss_terms, model or network(), settings=SETTINGS,
+      loss_terms.compute, model or network(), settings=SETTINGS,
       enabled=tuple(enabled))
 
 
@@ -62,9 +62,9 @@ def _terms(switches):
 
   @jax.jit
   def evaluate(batch):
-    return objective.loss_terms(
+    return loss_terms.compute(
         network(), variables, batch, jax.random.key(0),
-        settings=SETTINGS | dict(switches), enabled=tuple(objective.TERMS))[0]
+        settings=SETTINGS | dict(switches), enabled=tuple(loss_terms.TERMS))[0]
   return evaluate
 
 
@@ -83,7 +83,7 @@ def two_updates(data, model=1):
   state, rng = jax.device_put(
       (state, jax.random.key(1)), (layout, sharding.replicated(mesh)))
   step = train_step.make_train_step(
-      loss_terms(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh,
+      make_loss(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh,
       layout)
   with jax.transfer_guard('disallow'):
     for seed in range(2):
@@ -112,7 +112,7 @@ def test_state_is_independent_of_the_mesh(mesh):
 
 def test_metrics_name_every_term_and_sum_to_the_total():
   _, metrics = on_one_device()
-  parts = [metrics[f'loss/{name}'] for name in objective.TERMS]
+  parts = [metrics[f'loss/{name}'] for name in loss_terms.TERMS]
   np.testing.assert_allclose(metrics['loss/total'], sum(parts), rtol=1e-5)
   assert metrics['learning_rate'] == np.float32(0.01)
   assert metrics['grad_norm'] > 0
@@ -125,7 +125,7 @@ def test_terms_of_weight_zero_are_not_computed():
   state = train_state.create(network(), tx, jax.random.key(0),
                           image_shape=(SIZE, SIZE, 3))
   step = train_step.make_train_step(
-      loss_terms(weights), tx, optax.constant_schedule(0.1), weights, mesh)
+      make_loss(weights), tx, optax.constant_schedule(0.1), weights, mesh)
   _, metrics = jax.eval_shape(step, state, random_batch(2), jax.random.key(0))
   assert sorted(name for name in metrics if name.startswith('loss/')) == [
       'loss/scribble', 'loss/total']
@@ -174,7 +174,7 @@ def test_rematerialisation_changes_no_number():
   for model in (network(), network().clone(
       backbone=resnet.ResNet(18, 4, remat=True))):
     def loss(params, model=model):
-      terms, batch_stats = loss_terms(ALL_TERMS, model)(
+      terms, batch_stats = make_loss(ALL_TERMS, model)(
           initial_variables() | {'params': params}, batch, rng)
       return sum(terms.values()), batch_stats
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from scribble_jax import hosts
-from scribble_jax.data import shapes
+from scribble_jax.data import drawn_scenes
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import masks
@@ -97,7 +97,8 @@ def write_dataset(root, *, num_train, num_val, image_size, seed):
       (folder / name).mkdir(parents=True)
     for split, count in zip(SPLITS, (num_train, num_val), strict=True):
       _write_split(folder, split, count, image_size, seed)
-    (folder / 'classes.txt').write_text('\n'.join(shapes.CLASS_NAMES) + '\n')
+    (folder / 'classes.txt').write_text(
+        '\n'.join(drawn_scenes.CLASS_NAMES) + '\n')
     (folder / _DESCRIPTION).write_text(json.dumps({
         'num_train': num_train, 'num_val': num_val, 'image_size': image_size,
         'seed': seed, 'version': VERSION}))
@@ -110,7 +111,7 @@ def _write_split(root, split, count, image_size, seed):
   progress = tqdm(ids, desc=f'Drawing {split} images', unit='image')
   for index, name in enumerate(progress):
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    image, ground_truth = shapes.draw_scene(rng, image_size)
+    image, ground_truth = drawn_scenes.draw_scene(rng, image_size)
     Image.fromarray(image).save(
         root / f'JPEGImages/{name}.jpg', quality=JPEG_QUALITY)
     masks.write_mask(root / f'SegmentationClassAug/{name}.png', ground_truth)

@@ -1,13 +1,12 @@
 """Builds the networks that a config names."""
 
-import functools
-
 import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
 from scribble_jax.models import classifier
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
+from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.normalization import normalize
 
 
@@ -63,10 +62,6 @@ def apply_in_training(model, variables, images, rng):
   return outputs, updated['batch_stats']
 
 
-# `(width, dtype=, output_stride=, remat=) -> module` of normalised images; that
-# one returns two maps, for the decoder at stride 4 and at the output stride.
-BACKBONES = {f'resnet{depth}': functools.partial(resnet.ResNet, depth)
-             for depth in resnet.DEPTHS}
 _HEADS = {head: head for head in deeplab.DILATIONS}
 _STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
 _REMATS = {'none': False, 'blocks': True}

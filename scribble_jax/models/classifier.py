@@ -12,7 +12,7 @@ class ClassificationNetwork(nn.Module):
 
   Attributes:
     num_classes: C, background included.
-    backbone: Module as `models.BACKBONES` makes them.
+    backbone: Module as of `backbones.BACKBONES`.
     head: Of the segmentation branch: 'deeplabv2' or 'deeplabv3plus'; None
       leaves the branch out.
     head_width: Channels of the DeepLabV3+ head's layers.

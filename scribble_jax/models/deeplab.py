@@ -100,7 +100,7 @@ class SegmentationNetwork(nn.Module):
 
   Attributes:
     num_classes: C, background included.
-    backbone: Module as `models.BACKBONES` makes them.
+    backbone: Module as of `backbones.BACKBONES`.
     head: 'deeplabv2' or 'deeplabv3plus'.
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.

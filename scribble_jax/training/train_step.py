@@ -19,7 +19,7 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
 
   Args:
     loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`,
-      such as `objective.loss_terms` with its other arguments given.
+      such as `loss_terms.compute` with its other arguments given.
     tx: Optax gradient transformation.
     learning_rate: Schedule from step to rate, for the record.
     loss_weights: {name: weight} of every term that `loss_terms` returns.

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
+from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.weights import weight_files
 
 NO_WEIGHTS = 'none'
@@ -83,7 +83,7 @@ def from_pytorch(state_dict):
   """
   state_dict = _without_prefix(state_dict)
   network = network_of(state_dict)
-  make_backbone = models.BACKBONES[network.pop('backbone')]
+  make_backbone = BACKBONES[network.pop('backbone')]
   model = deeplab.SegmentationNetwork(
       backbone=make_backbone(network.pop('width')), dropout=0.0, **network)
   return _fill(_variable_shapes(model), state_dict,

@@ -20,8 +20,8 @@ from PIL import Image
 import torch
 
 from scribble_jax.data import distance_maps
+from scribble_jax.data import drawn_scenes
 from scribble_jax.data import records
-from scribble_jax.data import shapes
 from scribble_jax.data import sources
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
@@ -42,7 +42,8 @@ def draw_files(index, size):
   """Returns {folder: [bytes of a file of each mirroring]} of a scene."""
   height, width = size
   rng = np.random.default_rng([0, index])
-  image, truth = (x[:height, :width] for x in shapes.draw_scene(rng, width))
+  image, truth = (x[:height, :width]
+                  for x in drawn_scenes.draw_scene(rng, width))
   scribble = simulation.simulate_scribble(rng, truth, max_background_strokes=1)
   # As bad as stage 1's: moved, with a rim that nobody decided about.
   pseudo_label = np.roll(truth, 5, axis=(0, 1))
@@ -79,7 +80,7 @@ def write_dataset(root, num_images, num_scenes, size):
           scenes[scene][folder][mirroring])
   (root / 'train.txt').write_text('\n'.join(ids))
   return ml_collections.ConfigDict(FOLDERS | {
-      'root': str(root), 'classes': shapes.CLASS_NAMES,
+      'root': str(root), 'classes': drawn_scenes.CLASS_NAMES,
       'train_list': 'train.txt', 'records': 'records', 'skip_corrupt': False,
       'lambda_s': LAMBDA_S, 'lambda_c': LAMBDA_C, 'scribble_shrink': 0.0,
       'scribble_drop': 0.0, 'scribble_seed': 0})
@@ -111,7 +112,7 @@ def time_parts(examples):
 
   for example in examples:
     maps, problems = timed('read and decode', sources.load, example,
-                           shapes.CLASS_NAMES)
+                           drawn_scenes.CLASS_NAMES)
     assert not problems, problems
     distances = timed('distance maps', lambda maps=maps: [
         distance_maps.scribble_distance_map(maps.scribble, LAMBDA_S),
@@ -147,7 +148,7 @@ def torch_maps(scribble, pseudo_label):
 
 def compare_distance_maps(example):
   """Returns {contestant: Timing} of both maps of one image, bytes compared."""
-  maps, _ = sources.load(example, shapes.CLASS_NAMES)
+  maps, _ = sources.load(example, drawn_scenes.CLASS_NAMES)
   made = {}
 
   def keep(name, function):

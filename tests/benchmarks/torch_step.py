@@ -15,7 +15,7 @@ def make_step(network, batch, weights, device, sgd, autocast, tuned=False):
 
   Args:
     network: `torch_networks.DeepLab`.
-    batch: As of `objective.loss_terms`.
+    batch: As of `loss_terms.compute`.
     weights: State dict of the network.
     device: To work on.
     sgd: Keyword arguments of `torch.optim.SGD`.

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from scribble_jax import objective
+from scribble_jax import loss_terms
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
@@ -154,10 +154,10 @@ def _make_step(args, remat, mesh):
       args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
   tx = optimizer.make_optimizer(1_000, **SGD)
   step = make_train_step(
-      functools.partial(objective.loss_terms, model, settings=SETTINGS,
-                        enabled=tuple(objective.TERMS)),
+      functools.partial(loss_terms.compute, model, settings=SETTINGS,
+                        enabled=tuple(loss_terms.TERMS)),
       tx, optax.constant_schedule(SGD['lr']),
-      dict.fromkeys(objective.TERMS, 1.0), mesh)
+      dict.fromkeys(loss_terms.TERMS, 1.0), mesh)
   create = functools.partial(
       train_state.create, model, tx,
       image_shape=(args.size['crop'], args.size['crop'], 3))

@@ -17,7 +17,7 @@ class Term(NamedTuple):
   Attributes:
     labels: What it learns from, 'scribble' or 'pseudo_label'.
     pixel_loss: `(log_probs, maps, settings) -> (values, counted)`, as of
-      `losses.means_over_pixels`, and the settings of `loss_terms`; None for
+      `losses.means_over_pixels`, and the settings of `compute`; None for
       LoRM, which is no mean over pixels.
   """
   labels: str
@@ -54,7 +54,7 @@ TERMS = {
 }
 
 
-def loss_terms(model, variables, batch, rng, *, settings, enabled):
+def compute(model, variables, batch, rng, *, settings, enabled):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
   Args:

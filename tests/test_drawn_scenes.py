@@ -5,13 +5,13 @@ from PIL import Image
 import pytest
 from scipy import ndimage
 
+from scribble_jax.data import drawn_scenes
 from scribble_jax.data import embedded
-from scribble_jax.data import shapes
 from scribble_jax.files import atomic
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import simulation
 
-NUM_CLASSES = len(shapes.CLASS_NAMES)
+NUM_CLASSES = len(drawn_scenes.CLASS_NAMES)
 SCENES = 60
 
 
@@ -21,7 +21,7 @@ def scenes():
   drawn = []
   for index in range(SCENES):
     rng = np.random.default_rng([7, index])
-    image, ground_truth = shapes.draw_scene(rng, 128)
+    image, ground_truth = drawn_scenes.draw_scene(rng, 128)
     drawn.append((image, ground_truth,
                   simulation.simulate_scribble(rng, ground_truth, 2)))
   return drawn
