@@ -7,12 +7,13 @@ python -m scribble_jax.main --config=configs/scribblesup.py \
 from absl import flags
 
 from scribble_jax import command_line
-from scribble_jax import train
 
 
 def main(argv):
   """Runs the job that the flags describe."""
   del argv
+  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  from scribble_jax import train
   command_line.join_job()
   train.train(_CONFIG.value, _WORKDIR.value)
 

@@ -11,13 +11,14 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import hosts
-from scribble_jax.pseudo_labels import labelling
-from scribble_jax.pseudo_labels import stage
 
 
 def main(argv):
   """Runs the stage that the flags describe and prints its table."""
   del argv
+  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  from scribble_jax.pseudo_labels import labelling
+  from scribble_jax.pseudo_labels import stage
   command_line.join_job()
   summary = stage.generate(_CONFIG.value, _WORKDIR.value)
   if hosts.is_first():
