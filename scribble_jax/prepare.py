@@ -22,13 +22,11 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import config_check
-from scribble_jax.data import embedded
-from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import listings
 from scribble_jax.files import storage
-from scribble_jax.pseudo_labels import stage
+from scribble_jax.pseudo_labels import config_rules
 
 _LARGE = 50_000  # Images from which on processes are worth their start.
 
@@ -36,11 +34,14 @@ _LARGE = 50_000  # Images from which on processes are worth their start.
 def main(argv):
   """Prepares what the flags describe."""
   del argv
+  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  from scribble_jax.data import embedded
+  from scribble_jax.data import records
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
   embedded.prepare(config.data)
   generating = config.data.get('pseudo_labels') == sources.GENERATE
   if 'supervision' in config or generating:  # Stage 1, which needs no val.
-    data = (stage.stage1_config(config) if generating else config).data
+    data = (config_rules.stage1_config(config) if generating else config).data
     needed, splits = False, ('train',)
   else:
     data, splits = config.data, sources.SPLITS

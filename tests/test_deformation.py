@@ -13,7 +13,7 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import masks
-from scribble_jax.pseudo_labels import stage
+from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.strokes import seeding
 from scribble_jax.strokes.deformation import deform
 from tests.conftest import tiny_config
@@ -173,7 +173,7 @@ def test_training_reads_the_deformed_scribbles(config):
 def test_image_level_labels_are_those_of_the_deformed_scribbles(config):
   config.data.scribble_drop, config.data.scribble_seed = 0.9, 4
   examples = sources.list_examples(config.data, False, ('train',))['train']
-  stage1 = stage.stage1_config(config)
+  stage1 = config_rules.stage1_config(config)
   source = records.prepare(stage1.data, False, splits=('train',))
   lost = 0
   for example, decoded in zip(

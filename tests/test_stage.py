@@ -16,6 +16,7 @@ from scribble_jax import train
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
+from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import stage
@@ -41,7 +42,7 @@ def config(config):
 def diffusion(config):
   """Stage 1's config without a network, in a second or two."""
   config.stage1.labels.source = 'diffusion'
-  return stage.stage1_config(config)
+  return config_rules.stage1_config(config)
 
 
 def changed(config, changes):
@@ -56,7 +57,7 @@ def read(folder):
 
 def test_a_run_leaves_labels_figures_and_pictures(
     config, root, tmp_path, monkeypatch):
-  config = stage.stage1_config(config)
+  config = config_rules.stage1_config(config)
   summary = stage.generate(config, tmp_path / 'run')
   files = sorted((tmp_path / 'run/pseudo_labels').iterdir())
   ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
@@ -156,7 +157,7 @@ def test_undecided_pixels_become_255(diffusion, tmp_path):
 
 
 def test_classes_without_a_stroke_may_be_left_open(config, root, tmp_path):
-  config = stage.stage1_config(config)
+  config = config_rules.stage1_config(config)
   stage.generate(config, tmp_path / 'run')
   labels = lambda: {
       path.stem: masks.read_mask(path)

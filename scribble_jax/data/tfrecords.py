@@ -38,9 +38,10 @@ def read(file, begin, end):
   """
   file.seek(begin)
   header = file.read(_HEADER.size)
-  if len(header) < _HEADER.size or _length(header) != end - begin - OVERHEAD:
+  size = end - begin - OVERHEAD
+  if len(header) < _HEADER.size or _length(header) != size:
     raise DamagedError('has another length, or is missing')
-  return _content(file, header)
+  return _content(file, size)
 
 
 def read_all(content):
@@ -56,12 +57,12 @@ def read_all(content):
   while header := file.read(_HEADER.size):
     if len(header) < _HEADER.size:
       raise DamagedError('ends within a record')
-    yield _content(file, header)
+    yield _content(file, _length(header))
 
 
-def _content(file, header):
-  """Returns what follows a header, whose file stands behind it."""
-  content = file.read(_length(header))  # By itself: a slice would copy.
+def _content(file, size):
+  """Returns what follows a header, behind which the file stands."""
+  content = file.read(size)  # By itself: a slice would be a slow copy.
   footer = file.read(_FOOTER.size)
   if len(footer) < _FOOTER.size:
     raise DamagedError('ends within the record')

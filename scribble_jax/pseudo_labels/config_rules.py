@@ -1,5 +1,6 @@
-"""What stage 1's config may say."""
+"""Stage 1's config: made of stage 2's, and what it may say."""
 
+import copy
 import itertools
 
 from flax.traverse_util import flatten_dict
@@ -7,6 +8,7 @@ from flax.traverse_util import flatten_dict
 from scribble_jax import config_check
 from scribble_jax import config_keys
 from scribble_jax import models
+from scribble_jax.data import sources
 from scribble_jax.pseudo_labels.scores import SOURCES
 
 _CHOICES = {
@@ -16,6 +18,25 @@ _CHOICES = {
     'labels.calibration': ('global', 'per_class', 'none'),
     'labels.unnamed': ('background', 'undecided'),
 }
+
+
+def stage1_config(config):
+  """Returns stage 1's whole config out of stage 2's.
+
+  Args:
+    config: ConfigDict as in configs/scribblesup.py: its `stage1`, `data` and
+      `mesh`.
+  """
+  stage1 = copy.deepcopy(config.stage1)  # Placeholders stay placeholders.
+  with stage1.unlocked():
+    stage1.data = copy.deepcopy(config.data)
+    stage1.mesh = copy.deepcopy(config.mesh)
+    stage1.profile = ''
+  stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
+  stage1.data.records = f'{config.data.records}_stage1'
+  # Stage 1 has no use for distance maps: no lambda makes its records stale.
+  stage1.data.lambda_s = stage1.data.lambda_c = 0.0
+  return stage1
 
 
 def check(config, num_devices, section='config.'):

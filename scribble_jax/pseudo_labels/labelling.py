@@ -212,7 +212,7 @@ def report(summary):
         *((name, *(per_cent(truth[figure][name])
                    for figure in ('iou', 'precision', 'recall')))
           for name in truth['iou']),
-        ('mean', per_cent(truth['miou']), '', ''))).text())
+        ('mIoU', per_cent(truth['miou']), '', ''))).text())
     if truth['decided'] < 1:
       lines.append(f'{100 * truth["decided"]:.2f} % of the pixels are decided; '
                    'the figures are theirs.')

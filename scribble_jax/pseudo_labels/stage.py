@@ -1,7 +1,6 @@
 """Stage 1 as a whole: from scribbles to pseudo-labels on disk (METHOD 1)."""
 
 import contextlib
-import copy
 import hashlib
 import json
 
@@ -16,7 +15,6 @@ from scribble_jax import panels
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -30,25 +28,6 @@ from scribble_jax.training import loop
 FOLDER = 'pseudo_labels'  # Below the workdir.
 _CALIBRATION, _SETTINGS, _SUMMARY = (
     'calibration.json', 'settings.json', 'summary.json')
-
-
-def stage1_config(config):
-  """Returns stage 1's whole config out of stage 2's.
-
-  Args:
-    config: ConfigDict as in configs/scribblesup.py: its `stage1`, `data` and
-      `mesh`.
-  """
-  stage1 = copy.deepcopy(config.stage1)  # Placeholders stay placeholders.
-  with stage1.unlocked():
-    stage1.data = copy.deepcopy(config.data)
-    stage1.mesh = copy.deepcopy(config.mesh)
-    stage1.profile = ''
-  stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
-  stage1.data.records = f'{config.data.records}_stage1'
-  # Stage 1 has no use for distance maps: no lambda makes its records stale.
-  stage1.data.lambda_s = stage1.data.lambda_c = 0.0
-  return stage1
 
 
 def with_pseudo_labels(config):
@@ -65,7 +44,8 @@ def with_pseudo_labels(config):
     UserError: Whatever a user can mend.
     Stopped: By a signal, in the training.
   """
-  stage1, source = _prepare(stage1_config(config), 'config.stage1.')
+  stage1, source = _prepare(
+      config_rules.stage1_config(config), 'config.stage1.')
   _warn_of_open_pixels(stage1.labels, config.method.pseudo_ignore)
   settings = json.dumps(_settings(stage1, source), sort_keys=True)
   name = hashlib.sha256(settings.encode()).hexdigest()[:8]
