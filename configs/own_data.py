@@ -19,5 +19,5 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.data.classes = 'classes.txt'
   config.model.num_classes = config_dict.placeholder(int)  # As many as those.
   config.stage1.model.num_classes = config_dict.placeholder(int)
-  config.evaluation.long_side = config_dict.placeholder(int)  # Its own.
+  config.evaluation.long_side = None  # Each image's own.
   return config

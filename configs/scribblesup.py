@@ -44,14 +44,16 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.model.width = 64  # Channels of the ResNet's stem.
   config.model.head_width = 256  # Channels of deeplabv3plus' layers.
   config.model.dropout = 0.5  # Of deeplabv3plus.
-  config.model.dtype = 'bfloat16'  # Compute type; or float32.
+  # Compute type, float32 or bfloat16; 'auto': bfloat16, but float32 on a CPU,
+  # where bfloat16 is emulated.
+  config.model.dtype = 'auto'
   # 'blocks' computes the backbone's blocks anew for the gradient: little more
   # than half the memory for a fifth more arithmetic.
   config.model.remat = 'none'
 
   config.optim = ConfigDict()
   config.optim.lr = 1e-3
-  config.optim.warmup_steps = 3_310  # 5 epochs.
+  config.optim.warmup_steps = config.get_ref('num_steps') // 10  # 5 epochs.
   config.optim.momentum = 0.9
   config.optim.weight_decay = 5e-4
 
@@ -130,9 +132,12 @@ def _evaluation():
   """How evaluate.py and predict.py see an image: METHOD 6."""
   evaluation = ConfigDict()
   evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-  evaluation.long_side = 512  # Pixels at scale 1; None: the image's own.
+  # Pixels at scale 1; None: the image's own.
+  evaluation.long_side = config_dict.FieldReference(512, field_type=object)
   evaluation.flip = False
-  evaluation.batch_size = 16  # Windows of data.crop_size, over all devices.
+  # Windows of data.crop_size over all devices, which decide the memory that
+  # inference takes. None: 16, but 2 on a CPU, where more save no time.
+  evaluation.batch_size = config_dict.placeholder(object)
   return evaluation
 
 
@@ -152,11 +157,11 @@ def _stage1():
   config.model.width = 64
   config.model.head_width = 256
   config.model.dropout = 0.5
-  config.model.dtype = 'bfloat16'
+  config.model.dtype = 'auto'
   config.model.remat = 'none'
   config.optim = ConfigDict()
   config.optim.lr = 1e-2
-  config.optim.warmup_steps = 662
+  config.optim.warmup_steps = config.get_ref('num_steps') // 10
   config.optim.momentum = 0.9
   config.optim.weight_decay = 5e-4
   config.loss_weights = ConfigDict()
@@ -165,7 +170,7 @@ def _stage1():
 
   config.evaluation = _evaluation()
   config.evaluation.scales = (0.5, 1.0, 1.5, 2.0)
-  config.evaluation.long_side = config_dict.placeholder(int)  # Its own.
+  config.evaluation.long_side = None
   config.evaluation.flip = True
 
   config.labels = ConfigDict()

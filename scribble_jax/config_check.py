@@ -72,9 +72,10 @@ def add_run_rules(rules, config, num_devices):
                 config.data.scribble_seed, 'at least 0')
   rules.require(config.data.shuffle_buffer >= 1, 'data.shuffle_buffer',
                 config.data.shuffle_buffer, 'at least 1')
-  low, high = config.data.augmentation.scale
-  rules.require(0 < low <= high, 'data.augmentation.scale', (low, high),
-                'two sizes above 0, the smaller first')
+  scale = config.data.augmentation.scale
+  rules.require(len(scale) == 2 and 0 < scale[0] <= scale[1],
+                'data.augmentation.scale', scale,
+                'two factors above 0, the smaller first')
   rules.require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
   rules.require(0 <= config.model.dropout < 1, 'model.dropout',
                 config.model.dropout, 'from 0 to below 1')
@@ -93,14 +94,13 @@ def check_inference(config):
 
 def _add_inference_rules(rules, config):
   evaluation = config.evaluation
-  rules.require(evaluation.batch_size >= 1, 'evaluation.batch_size',
-                evaluation.batch_size, 'at least 1')
+  for key, unit in (('batch_size', 'windows'), ('long_side', 'pixels')):
+    value = evaluation[key]
+    rules.require(value is None or (isinstance(value, int) and value >= 1),
+                  f'evaluation.{key}', value, f'at least 1 ({unit}), or None')
   rules.require(evaluation.scales and min(evaluation.scales) > 0,
                 'evaluation.scales', evaluation.scales,
                 'one or more factors above 0')
-  rules.require(evaluation.long_side is None or evaluation.long_side >= 1,
-                'evaluation.long_side', evaluation.long_side,
-                'at least 1 pixel, or None')
   smallest = next(size for size in range(1, 100)
                   if feature_size(size) >= _MIN_FEATURE_SIZE)
   rules.require(config.data.crop_size >= smallest, 'data.crop_size',

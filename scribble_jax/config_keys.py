@@ -1,5 +1,9 @@
 """The keys of the configs, section by section: a typo is found at once."""
 
+import numbers
+
+from flax.traverse_util import flatten_dict
+
 from scribble_jax import sharding
 from scribble_jax.errors import raise_problems
 from scribble_jax.loss_terms import TERMS
@@ -38,9 +42,13 @@ STAGE2 = _SHARED | {
     'loss_weights': set(TERMS),
 }
 
+_MAY_BE_NONE = {'model.num_classes', 'evaluation.long_side',
+                'evaluation.batch_size'}
+_NO_NUMBERS = {'data.classes'}  # Of those that hold several values.
+
 
 def check(config, sections):
-  """Raises UserError for keys that are unknown or missing.
+  """Raises UserError for keys that are unknown or missing, or of no use.
 
   Args:
     config: ConfigDict.
@@ -53,6 +61,22 @@ def check(config, sections):
        for key in sorted(names)],
       'Mend the config file; configs/scribblesup.py and pseudo_labels.py have '
       'every key.')
+  values = flatten_dict(config.to_dict(), sep='.')
+  raise_problems(
+      [f'config.{key} is {value!r}; it must be {rule}'
+       for key, value in values.items()
+       for rule in [_broken_rule(key.removeprefix('stage1.'), value)] if rule],
+      'Change the config or the flags.')
+
+
+def _broken_rule(key, value):
+  """Returns what a value must be, if it is not; None for the usual case."""
+  if value is None and key not in _MAY_BE_NONE:
+    return 'given'
+  if (isinstance(value, tuple | list) and key not in _NO_NUMBERS
+      and not all(isinstance(x, numbers.Real) for x in value)):
+    return 'numbers'
+  return None
 
 
 def _differences(config, section, keys):

@@ -123,7 +123,7 @@ _CPU_OPTIONS = {
 
 
 def compiler_options(mesh):
-  """Returns the compiler options for networks on this mesh."""
+  """Returns the compiler options for networks' gradients on this mesh."""
   on_cpu = mesh.devices.flat[0].platform == 'cpu'
   return _CPU_OPTIONS if on_cpu and _knows_cpu_options() else None
 

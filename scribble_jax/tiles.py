@@ -18,9 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scribble_jax import memory
 from scribble_jax import resize
 from scribble_jax import sharding
 
+REMEDY = ('Lower --config.evaluation.batch_size, or --config.data.crop_size; '
+          'cut images of many megapixels into tiles.')
 _SIDE_MULTIPLE = 128  # Vector registers and matrix units are as wide.
 
 
@@ -146,6 +149,7 @@ class Prediction:
     """Returns [H, W] uint8, the most probable class of each pixel."""
     return self._assembled(_make_classes(self._mesh))
 
+  @memory.shortage_named(REMEDY)
   def _assembled(self, finish):
     """Returns [H, W, ...] of what `finish` makes of each tile, in its turn."""
     result = None

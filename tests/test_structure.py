@@ -15,7 +15,8 @@ MAX_FUNCTION, MAX_MODULE = 60, 300  # Lines.
 # From the ground up; none knows one that stands above it.
 FLOORS = (
     ('errors', 'labels', 'published', 'normalization', 'resize', 'tables'),
-    ('files', 'losses', 'metrics', 'hosts', 'sharding', 'results', 'panels'),
+    ('files', 'losses', 'metrics', 'hosts', 'memory', 'sharding', 'results',
+     'panels'),
     ('models', 'strokes', 'tiles'),
     ('data', 'inference', 'loss_terms', 'weights'),
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',

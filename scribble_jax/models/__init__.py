@@ -1,5 +1,6 @@
 """Builds the networks that a config names."""
 
+import jax
 import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
@@ -15,8 +16,8 @@ def build(config):
 
   Args:
     config: `num_classes`, `backbone` (of BACKBONES), `head` ('deeplabv2' or
-      'deeplabv3plus'), `width`, `head_width`, `dropout`, `dtype` ('float32' or
-      'bfloat16') and `remat` ('none' or 'blocks').
+      'deeplabv3plus'), `width`, `head_width`, `dropout`, `dtype` ('float32',
+      'bfloat16' or 'auto') and `remat` ('none' or 'blocks').
 
   Raises:
     UserError: A name that does not exist.
@@ -65,12 +66,14 @@ def apply_in_training(model, variables, images, rng):
 _HEADS = {head: head for head in deeplab.DILATIONS}
 _STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
 _REMATS = {'none': False, 'blocks': True}
-_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'auto': None}
 
 
 def _common(config, output_stride):
   """Returns the arguments that both networks take."""
   dtype = _choose('dtype', config.dtype, _DTYPES)
+  if dtype is None:
+    dtype = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
   make_backbone = _choose('backbone', config.backbone, BACKBONES)
   return {
       'num_classes': config.num_classes,

@@ -17,6 +17,7 @@ import jax
 
 from scribble_jax import config_check
 from scribble_jax import hosts
+from scribble_jax import memory
 from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
@@ -34,6 +35,9 @@ from scribble_jax.training.step_log import StepLog
 from scribble_jax.training.train_step import make_train_step
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
+
+_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
+                  'or set model.remat=blocks.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +154,8 @@ def run(config, workdir, task, source, backbone):
         updates = _updates(
             config, workdir, task, source, mesh, state, compile_step)
         with (environment.recorded(workdir, resuming=state.step > 0),
-              contextlib.closing(updates)):
+              contextlib.closing(updates),
+              memory.shortage_named(_MEMORY_REMEDY)):
           state = _loop(
               config, task, state, updates, manager, writer, must_stop)
       if state.step < config.num_steps:
@@ -184,6 +189,7 @@ def _compile_step(train_step, rng, state, batch):
   mesh = batch['image'].sharding.mesh
   compiled = train_step.lower(state, batch, rng).compile(
       compiler_options=sharding.compiler_options(mesh))
+  memory.require(compiled, mesh, _MEMORY_REMEDY)
   logging.warning('Compiled the train step in %.0f s; less on the next start.',
                   time.monotonic() - start)
   if hosts.is_first():
