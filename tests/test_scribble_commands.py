@@ -393,7 +393,7 @@ def test_bad_annotations_are_listed(photographs, tmp_path):
 
 def test_an_annotation_without_an_image(photographs, tmp_path):
   for name, message in (
-      ('nobody', r'no image for the id nobody\. Add'),
+      ('nobody', r'no image for the id nobody; it holds train_00000\.jpg, '),
       ('../x', r"points\.json: '\.\./x' is no path below the folder of im")):
     (tmp_path / 'points.json').write_text(json.dumps({name: [point(3, 4)]}))
     with pytest.raises(UserError, match=message):

@@ -8,6 +8,8 @@ from scribble_jax.files import listings
 from scribble_jax.files import storage
 
 _SHOWN_IDS, _SHOWN_FILES = 10, 3  # In a line.
+# Blanks at an end, before the suffix, several or unusual ones; no letters.
+_HARD_TO_SEE = re.compile(r'^\s|\s$|\s\.|\s\s|[^\S ]|[\u200b-\u200f\ufeff]')
 _SUFFIX, _SPELLING, _FOLDER, _NAME, _LINE, _UNKNOWN = range(6)
 
 
@@ -45,7 +47,7 @@ def explain(place, files, ids, suffixes, lacking='nothing for the listed id'):
       line += _advice(reason, verb, *found[0], suffixes)
     elif refused:
       line += f'; {refused[0].filename} cannot be read: {refused[0].strerror}'
-    elif len(missing) == len(ids):
+    elif len(found) == len(ids):
       line += f'; it holds {_some(sorted(names), _SHOWN_FILES) or "no file"}'
     lines.append(line)
   return lines
@@ -54,7 +56,7 @@ def explain(place, files, ids, suffixes, lacking='nothing for the listed id'):
 def _some(names, limit):
   """Returns names in a row, the first ones of many and the number of others."""
   shown = ', '.join(
-      repr(name) if re.search(r'^\s|\s$|\s\.', name) else name
+      repr(name) if _HARD_TO_SEE.search(name) else name
       for name in names[:limit])
   return shown + (
       f' and {len(names) - limit} more' if len(names) > limit else '')
@@ -94,14 +96,15 @@ class _Nearby:
   def __init__(self, names, taken):
     """Args: {name: id it would have}, and the ids that have their file."""
     self._exact, self._alike, self._elsewhere = {}, {}, {}
-    self._parts = {}  # Each beginning and end of an id: [name, how often].
+    self._others_have_theirs = bool(taken)
+    self._parts = {}  # Each beginning and end of an id: [name, how many].
     for name, found in names.items():
       if found in taken:
         continue
       self._exact.setdefault(found, name)
       self._alike.setdefault(_alike(found), name)
       self._elsewhere.setdefault(_alike(found.rpartition('/')[2]), name)
-      for part in (found, *(part for part, _ in _ends(found))):
+      for part in {_alike(found), *(_alike(part) for part, _ in _ends(found))}:
         self._parts.setdefault(part, [name, 0])[1] += 1
 
   def find(self, name, files):
@@ -114,10 +117,12 @@ class _Nearby:
     first = re.split(r'[\s,;]', name)[0]
     if first in files:
       return _LINE, first
-    if name in self._parts:
-      return _NAME, self._parts[name][0]
+    if _alike(name) in self._parts:
+      return _NAME, self._parts[_alike(name)][0]
+    if self._others_have_theirs:
+      return _UNKNOWN, None
     for part, rest in _ends(name):  # Both may have a word of their own.
-      other, count = self._parts.get(part, (None, 0))
+      other, count = self._parts.get(_alike(part), (None, 0))
       if count == 1 and re.search(r'[^\W\d_]', rest):
         return _NAME, other
     return _UNKNOWN, None
