@@ -405,6 +405,16 @@ def test_training_says_it_for_each_folder(root, config):
 # whole data sets
 
 
+@pytest.mark.parametrize('folder', FOLDERS[:3])
+def test_a_link_to_a_file_that_was_moved(root, config, folder):
+  path = sorted((root / folder).iterdir())[0]
+  path.unlink()
+  path.symlink_to(root / 'nowhere')
+  with pytest.raises(UserError, match=rf'{path} cannot be read: No such file.* '
+                     'Copy the file there, or mend the link'):
+    records.prepare(config.data)
+
+
 @pytest.mark.parametrize('names, spelled', [
     (lambda name: f'city/{name}', lambda name: f'city/{name}'),
     (lambda name: f'{name[:-1]}/{name[-1]}',

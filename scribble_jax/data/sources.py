@@ -218,6 +218,9 @@ def fingerprint(examples):
   Returns:
     {'images': hex digest, 'scribbles': ..., ...}, from names, sizes and times
     of modification.
+
+  Raises:
+    UserError: A file can't be read.
   """
   digests = collections.defaultdict(hashlib.sha256)
   stamp = storage.make_stamp()
@@ -234,4 +237,8 @@ def _describe(path, stamp):
     return None
   if isinstance(path, annotations.Annotation):
     return hashlib.sha256(path.content).hexdigest()
-  return f'{path.name} {stamp(path)}'
+  try:
+    return f'{path.name} {stamp(path)}'
+  except OSError as error:  # Such as a link to a file that was moved.
+    raise UserError(f'{path} cannot be read: {error.strerror}. Copy the file '
+                    'there, or mend the link.') from error
