@@ -407,7 +407,7 @@ def test_training_says_it_for_each_folder(root, config):
 
 @pytest.mark.parametrize('folder', FOLDERS[:3])
 def test_a_link_to_a_file_that_was_moved(root, config, folder):
-  path = sorted((root / folder).iterdir())[0]
+  path = min((root / folder).iterdir())
   path.unlink()
   path.symlink_to(root / 'nowhere')
   with pytest.raises(UserError, match=rf'{path} cannot be read: No such file.* '
