@@ -29,6 +29,7 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import images
+from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.weights import trained
@@ -96,7 +97,8 @@ def _check_output(output):
   atomic.discard_unfinished(output)
   if not output.exists():
     return
-  found = output.is_dir() and {path.name for path in output.iterdir()}
+  found = output.is_dir() and {path.name for path in output.iterdir()
+                               if not listings.is_junk(path.name)}
   if found not in (_OWN_FILES, set()):
     raise UserError(f'{output} holds other files than an evaluation. Name a '
                     'new folder with --output.')
@@ -158,7 +160,7 @@ def _write(predictions, folder):
   """Writes {id: PNG} to the folder, if this host has it."""
   if folder:
     for name, png in predictions.items():
-      (folder / f'predictions/{name}.png').write_bytes(png)
+      listings.new_file(folder / 'predictions', name).write_bytes(png)
 
 
 def main(argv):

@@ -27,6 +27,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
+from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.files.images import as_rgb
@@ -116,7 +117,8 @@ def _expand(images):
   for path in map(storage.path, images):
     if path.is_dir():
       found = sorted(file for file in path.iterdir()
-                     if file.suffix.lower() in _SUFFIXES)
+                     if file.suffix.lower() in _SUFFIXES
+                     and not listings.is_junk(file.name))
       if not found:
         raise UserError(f'{path} holds no image. Name a folder of images.')
       paths += found

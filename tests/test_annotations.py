@@ -1,7 +1,9 @@
 """Points, boxes and VOC's XML as scribbles, on their own and in training."""
 
 import json
+import re
 import shutil
+import unicodedata
 import zipfile
 
 from hypothesis import given
@@ -15,6 +17,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.strokes import annotations
 from scribble_jax.strokes import boxes
 from scribble_jax.strokes import points
+from tests.test_sources import xml
 
 CLASSES = ('background', 'cat', 'dog')
 SIZE = (20, 40)  # Height, width.
@@ -213,6 +216,45 @@ def test_xml_draws_at_its_own_size_if_none_is_given():
     annotations.read(annotation, (4, 4), CLASSES)
 
 
+@pytest.mark.parametrize('named', [
+    {'width': 0, 'height': 0}, {'width': 0}, {'height': 0}])
+@pytest.mark.parametrize('kind', ['boxes', 'strokes'])
+def test_a_size_of_0_in_xml_is_unknown_and_the_images_is_taken(kind, named):
+  sides = {'width': 40, 'height': 20} | named
+  content, expected = (
+      (voc_xml([('cat', 5, 4, 24, 13)], **sides), filled((6, 8, 8, 18, 1)))
+      if kind == 'boxes' else
+      (xml([('dog', [(4, 5), (12, 5)])], **sides), filled((4, 6, 4, 12, 2))))
+  without = re.sub(b'<size>.*</size>', b'', content)
+  assert without != content
+  for one in (content, without):
+    mask = read_xml(one, SIZE)
+    np.testing.assert_array_equal(without_background(mask), expected)
+    with pytest.raises(ValueError, match='no size of its image; name the fold'):
+      read_xml(one, None)
+  if len(named) == 1:  # The other side still has to agree.
+    with pytest.raises(ValueError, match='is for .* pixels, its image has 41x'):
+      read_xml(content, (21, 41))
+
+
+def test_class_names_are_the_same_in_each_of_unicodes_forms():
+  names = ('background', unicodedata.normalize('NFC', 'zèbre'))
+  there = unicodedata.normalize('NFD', names[1])
+  for kind, content in (
+      (annotations.XML, voc_xml([(there, 5, 4, 24, 13)])),
+      (annotations.XML, xml([(there, [(4, 5)])], 40, 20)),
+      (annotations.POINTS, json.dumps([point(4, 5, there)]).encode()),
+      (annotations.BOXES, json.dumps([box(4, 3, 23, 12, there)]).encode())):
+    mask = annotations.read(
+        annotations.Annotation('a', 'a', kind, content), SIZE, names)
+    assert (mask == 1).any()
+
+
+def read_xml(content, size):
+  return annotations.read(annotations.Annotation(
+      'a', 'a.xml', annotations.XML, content), size, CLASSES)
+
+
 # files
 
 
@@ -261,12 +303,13 @@ def test_a_zip_whose_data_ends_early(tmp_path):
 
 
 @pytest.mark.parametrize('name, message', [
-    ('folder', r'a\.xml: .*Is a directory.* Mend these files'),
+    ('folder', r'a\.xml: .*No such file.* Mend these files'),
     ('points.json', 'Cannot read .*points.json: .*denied'),
     ('boxes.zip', 'boxes.zip is no complete zip file .*denied')])
 def test_files_that_cant_be_read(tmp_path, monkeypatch, name, message):
   if name == 'folder':
-    (tmp_path / 'folder/a.xml').mkdir(parents=True)
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder/a.xml').symlink_to('nowhere')
   else:
     (tmp_path / name).touch()
 

@@ -392,10 +392,13 @@ def test_bad_annotations_are_listed(photographs, tmp_path):
 
 
 def test_an_annotation_without_an_image(photographs, tmp_path):
-  (tmp_path / 'points.json').write_text(json.dumps({'../x': [point(3, 4)]}))
-  with pytest.raises(UserError, match=r'no image for the id \.\./x'):
-    run('from-points', tmp_path / 'points.json', tmp_path / 'out', '--images',
-        photographs)
+  for name, message in (
+      ('nobody', r'no image for the id nobody; it holds train_00000\.jpg, '),
+      ('../x', r"points\.json: '\.\./x' is no path below the folder of im")):
+    (tmp_path / 'points.json').write_text(json.dumps({name: [point(3, 4)]}))
+    with pytest.raises(UserError, match=message):
+      run('from-points', tmp_path / 'points.json', tmp_path / 'out', '--images',
+          photographs)
 
 
 def test_the_wrong_kind_of_annotation(drawn_root, photographs, tmp_path):

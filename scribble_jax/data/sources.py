@@ -13,6 +13,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.files import missing
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
@@ -32,7 +33,7 @@ class Example:
   """Where the parts of one image are. None marks a part that it lacks.
 
   Attributes:
-    id: Name of the image, without folder and suffix.
+    id: The image's path below the folder of images, without suffix.
     image: Path of the image file.
     scribble: Path of a PNG, or what somebody drew in another form.
     pseudo_label: Path of a PNG.
@@ -66,7 +67,7 @@ def read_class_names(classes, root):
     UserError: The file is missing, or names too few classes or one twice.
   """
   if not isinstance(classes, str):
-    return tuple(classes)
+    return tuple(map(listings.nfc, classes))
   path = storage.path(root, classes)
   names = listings.read_lines(
       path, 'List the class names there, one a line, background first.')
@@ -121,33 +122,37 @@ def find_examples(config, pseudo_labels_needed, splits=SPLITS):
 
 def _find_in_folders(root, config, pseudo_labels_needed, splits):
   """`find_examples` in folders of files named by id, as VOC has them."""
-  ids = {split: listings.read_ids(storage.path(root, config[f'{split}_list']))
-         for split in splits}
   images = listings.files_by_id(
       storage.path(root, config.images), listings.IMAGE_SUFFIXES, _NO_FOLDER)
+  ids = {split: listings.listed_ids(
+      storage.path(root, config[f'{split}_list']),
+      storage.path(root, config.images), images) for split in splits}
   ground_truth = listings.files_by_id(
       storage.path(root, config.ground_truth), ('.png',), _NO_FOLDER)
-  needed = {split: {'image': (config.images, images)} for split in splits}
+  needed = {split: {'image': (
+      config.images, images, listings.IMAGE_SUFFIXES)} for split in splits}
   if 'train' in splits:
     needed['train']['scribble'] = (
         config.scribbles, annotations.scribbles_by_id(
-            storage.path(root, config.scribbles), _NO_SCRIBBLES))
+            storage.path(root, config.scribbles), _NO_SCRIBBLES, ids['train']),
+        annotations.SUFFIXES)
     pseudo_labels = _pseudo_labels_by_id(
         root, config.pseudo_labels, pseudo_labels_needed)
     if pseudo_labels is not None:
-      needed['train']['pseudo_label'] = config.pseudo_labels, pseudo_labels
+      needed['train']['pseudo_label'] = (
+          config.pseudo_labels, pseudo_labels, ('.png',))
   if 'val' in splits:
-    needed['val']['ground_truth'] = config.ground_truth, ground_truth
+    needed['val']['ground_truth'] = (
+        config.ground_truth, ground_truth, ('.png',))
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
+    for folder, files, suffixes in needed[split].values():
+      problems += missing.explain(
+          storage.path(root, folder), files, ids[split], suffixes)
     for name in ids[split]:
-      missing = [
-          f'{storage.path(root, folder)}: nothing for the listed id {name}'
-          for folder, files in needed[split].values() if name not in files]
-      problems += missing
-      if not missing:
+      if all(name in files for _, files, _ in needed[split].values()):
         found = {part: files[name]
-                 for part, (_, files) in needed[split].items()}
+                 for part, (_, files, _) in needed[split].items()}
         # In training, the ground truth is for pictures alone.
         found['ground_truth'] = ground_truth.get(name)
         examples[split].append(Example(name, **found))
@@ -213,6 +218,9 @@ def fingerprint(examples):
   Returns:
     {'images': hex digest, 'scribbles': ..., ...}, from names, sizes and times
     of modification.
+
+  Raises:
+    UserError: A file can't be read.
   """
   digests = collections.defaultdict(hashlib.sha256)
   stamp = storage.make_stamp()
@@ -229,4 +237,8 @@ def _describe(path, stamp):
     return None
   if isinstance(path, annotations.Annotation):
     return hashlib.sha256(path.content).hexdigest()
-  return f'{path.name} {stamp(path)}'
+  try:
+    return f'{path.name} {stamp(path)}'
+  except OSError as error:  # Such as a link to a file that was moved.
+    raise UserError(f'{path} cannot be read: {error.strerror}. Copy the file '
+                    'there, or mend the link.') from error

@@ -1,31 +1,107 @@
-"""Which images there are: lists of ids, and folders of files named by id."""
+"""Which images there are: lists of ids, and folders of files named by id.
+
+An id is an image's path below the folder of images, without suffix: `p00`, or
+`city/p00` in a subfolder. It is in Unicode's composed form (NFC), whatever the
+spelling of lists and file names: macOS decomposes accents.
+"""
 
 import collections
-import pathlib
+import os
+import re
+import unicodedata
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import storage
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+# What file managers leave, in lower case; hidden files are no images either.
+_JUNK = ('__macosx', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
+         '@eadir', '$recycle.bin', 'system volume information')
+# Of the files that people list in place of ids.
+_LISTED_SUFFIXES = (*IMAGE_SUFFIXES, '.xml')
+_SEPARATOR = re.compile(r'\s*[,;]\s*|\s+')  # Of two paths in one line.
+_QUOTED = re.compile(r'"([^"]+)"|\'([^\']+)\'')
+
+
+def is_junk(name):
+  """Whether a file is hidden, or left by a file manager or an archiver.
+
+  Args:
+    name: Its path below the folder that is read; / parts folders.
+  """
+  return any(part.startswith('.') or part.lower() in _JUNK
+             for part in name.split('/'))
+
+
+def nfc(text):
+  """Returns a text in the form in which names are compared."""
+  return unicodedata.normalize('NFC', text)
+
+
+def path_below(name):
+  """Returns a file's path in the form of ids: NFC, only / between folders."""
+  parts = nfc(name).replace('\\', '/').split('/')
+  return '/'.join(part for part in parts if part not in ('', '.'))
+
+
+def image_id(name):
+  """Returns the id that a text stands for: a path, with or without suffix.
+
+  Only the suffix of an image or annotation is removed: `photo.v2` is an id.
+
+  Raises:
+    ValueError: It leads out of the folder of images, or is no path.
+  """
+  found = _without_suffix(path_below(name))
+  if not found or '..' in found.split('/') or '\0' in found:
+    raise ValueError(f'{name!r} is no path below the folder of images')
+  return found
+
+
+def _without_suffix(name):
+  return (os.path.splitext(name)[0] if name.lower().endswith(_LISTED_SUFFIXES)
+          else name)
+
+
+def decoded(path, content):
+  """Returns the text in a file's bytes, without a byte order mark.
+
+  Raises:
+    UserError: It is no UTF-8 text.
+  """
+  looks_like = 'Windows-1252 or Latin-1'
+  if content.startswith((b'\xff\xfe', b'\xfe\xff')) or b'\0' in content:
+    looks_like = 'UTF-16, which Windows calls Unicode'
+  else:
+    try:
+      return content.decode('utf-8-sig')
+    except UnicodeDecodeError:
+      pass
+  raise UserError(f'{path} is not UTF-8 text; it looks like {looks_like}. Save '
+                  'it as UTF-8.')
 
 
 def read_lines(path, content):
-  """Returns the lines of a text file that are not blank, stripped.
+  """Returns the lines of a text file that are not blank, stripped, in NFC.
 
   Args:
     path: From `storage.path`.
     content: Sentence that says what belongs there, for the message.
 
   Raises:
-    UserError: The file is missing or no UTF-8 text.
+    UserError: The file is missing, can't be read or is no UTF-8 text.
   """
   if not path.is_file():
-    raise UserError(f'{path} does not exist. {content}')
+    problem = 'is a folder' if path.is_dir() else 'does not exist'
+    raise UserError(f'{path} {problem}. {content}')
   try:
-    text = path.read_bytes().decode('utf-8-sig')
-  except UnicodeDecodeError:
-    raise UserError(f'{path} is not UTF-8 text. Save it as UTF-8.') from None
-  return [line.strip() for line in text.splitlines() if line.strip()]
+    with storage.os_errors():
+      text = decoded(path, path.read_bytes())
+  except OSError as error:
+    raise UserError(f'Cannot read {path}: {error}. {content}') from error
+  lines = [line.strip('\ufeff').strip() for line in nfc(text).splitlines()]
+  return [line for line in lines if line]
 
 
 def raise_repeated(path, names, remedy):
@@ -37,43 +113,141 @@ def raise_repeated(path, names, remedy):
 
 
 def read_ids(path):
-  """Returns the ids of an image list in either spelling (METHOD 9).
+  """Returns what each line of an image list names, as the line spells it.
 
   Args:
     path: Of a text file, from `storage.path`.
 
+  Returns:
+    Paths without suffix, with / between folders. `listed_ids` makes ids of
+    them.
+
   Raises:
-    UserError: The file is missing or empty, or names an image twice.
+    UserError: The file is missing, empty or no UTF-8 text.
   """
   lines = read_lines(path, 'It lists the images, one a line: ID, or '
                      '/JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
-  ids = [pathlib.PurePosixPath(line.split()[0]).name for line in lines]
-  ids = [name.removesuffix(pathlib.PurePosixPath(name).suffix)
-         if name.lower().endswith(IMAGE_SUFFIXES) else name for name in ids]
-  if not ids:
+  names = [path_below(_first_path(line)) for line in lines]
+  names = [_without_suffix(name) for name in names
+           if name and not is_junk(name.rpartition('/')[2])]
+  if not names:
     raise UserError(f'{path} lists no image. Add ids, one a line.')
+  return names
+
+
+def _first_path(line):
+  """Returns the first path of a line, which may have blanks in it.
+
+  What stands behind a blank or comma is another path if both end in a suffix,
+  or if both have folders and there is no suffix at all.
+  """
+  quoted = _QUOTED.match(line)
+  if quoted:
+    return quoted[1] or quoted[2]
+  line = line.partition('\t')[0]
+  has_folder = lambda text: '/' in text or '\\' in text
+  has_suffix = lambda text: any(
+      part.lower().endswith(_LISTED_SUFFIXES)
+      for part in _SEPARATOR.split(text))
+  for gap in _SEPARATOR.finditer(line):
+    first, rest = line[:gap.start()], line[gap.end():]
+    if first.lower().endswith(_LISTED_SUFFIXES):
+      if has_folder(rest) or has_suffix(rest):
+        return first
+    elif (has_folder(first) and has_folder(rest) and not has_suffix(line)
+          and first.startswith('/') == rest.startswith('/')):
+      return first
+  return line
+
+
+def listed_ids(path, folder, files):
+  """Returns the ids of an image list in any spelling.
+
+  Lines may name paths from anywhere: the id is the longest ending of a path
+  that a file has, or else what stands behind the name of the folder.
+
+  Args:
+    path: Of a text file, from `storage.path`.
+    folder: Where the files are, from `storage.path`.
+    files: {id: file}.
+
+  Raises:
+    UserError: The file can't be used, names an image twice, or names one
+      outside of the folder.
+  """
+  ids, problems = [], []
+  for name in read_ids(path):
+    parts = name.split('/')
+    if '..' in parts:
+      parts = parts[len(parts) - parts[::-1].index('..'):]
+      if folder.name not in parts[:-1]:
+        problems.append(f'{path}: {name} leads out of {folder}')
+        continue
+    ids.append(_longest_ending(parts, folder.name, files))
+  raise_problems(problems, 'List paths below that folder.')
   raise_repeated(path, ids, 'List every image once.')
   return ids
 
 
+def _longest_ending(parts, folder, files):
+  """Returns the id that the parts of a path name; see `listed_ids`."""
+  for start in range(len(parts)):
+    ending = '/'.join(parts[start:])
+    if ending in files:
+      return ending
+  if folder in parts[:-1]:
+    parts = parts[len(parts) - parts[::-1].index(folder, 1):]
+  return '/'.join(parts)
+
+
 def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
-  """Returns {id: path} of a folder's files with one of the suffixes, sorted.
+  """Returns {id: path} of the files with one of the suffixes, sorted.
 
   Args:
-    folder: From `storage.path`.
+    folder: From `storage.path`; its subfolders count too.
     suffixes: In lower case, such as ('.png',).
     remedy: What to do if the folder is missing.
 
   Raises:
-    UserError: The folder is missing, or two files have the same id.
+    UserError: The folder is missing or can't be read, or two files have the
+      same id.
   """
   if not folder.is_dir():
     raise UserError(f'{folder} does not exist. {remedy}')
+  try:
+    with storage.os_errors():
+      names = storage.names_below(folder)
+  except OSError as error:
+    raise UserError(f'Cannot read {folder}: {error}. {remedy}') from error
   files, problems = {}, []
-  for path in sorted(folder.iterdir()):
-    if path.suffix.lower() in suffixes:
-      if path.stem in files:
-        problems.append(f'{path}: {files[path.stem].name} has the same id')
-      files[path.stem] = path
-  raise_problems(problems, 'Keep one file an id.')
+  for name in names:
+    found, suffix = os.path.splitext(path_below(name))
+    if suffix.lower() in suffixes and not is_junk(name):
+      if not _is_text(name):
+        problems.append(f'{str(folder / name)!a}: the name is not UTF-8')
+      if found in files:
+        problems.append(f'{folder / name}: {files[found].name} has the same id')
+      files[found] = folder / name
+  raise_problems(problems, 'Keep one file an id, with a name in UTF-8.')
   return files
+
+
+def _is_text(name):
+  try:
+    return bool(name.encode())
+  except UnicodeEncodeError:  # Python's stand-ins for other bytes.
+    return False
+
+
+def new_file(folder, name, suffix='.png'):
+  """Returns the path of an id's file to write, whose folder is there.
+
+  Args:
+    folder: From `storage.path`; it is there already.
+    name: An id.
+    suffix: Of the file.
+  """
+  path = folder / f'{name}{suffix}'
+  if '/' in name:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  return path

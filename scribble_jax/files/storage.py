@@ -204,9 +204,52 @@ def remove_folder(folder):
 
 def files_below(folder):
   """Returns the paths of all files in a folder and its folders, sorted."""
+  return [folder / name for name in names_below(folder)]
+
+
+def names_below(folder, refused=None):
+  """Returns the names of all files in a folder and its folders, sorted.
+
+  Links to folders are followed, but for those that lead to where they are.
+
+  Args:
+    folder: From `path`.
+    refused: Function of the OSError of each subfolder that can't be read;
+      None: such are left out.
+
+  Returns:
+    Paths relative to the folder, with / between folders.
+
+  Raises:
+    OSError: The folder itself can't be read.
+  """
   if is_remote(folder):
-    return sorted(folder / name for name in _stamps(folder, delimiter=None))
-  return [file for file in sorted(folder.rglob('*')) if not file.is_dir()]
+    return sorted(_stamps(folder, delimiter=None))
+  top = os.fspath(folder)
+
+  def refuse(error):
+    if error.filename == top:
+      raise error
+    if refused:
+      refused(error)
+
+  names = []
+  for place, folders, files in os.walk(top, onerror=refuse, followlinks=True):
+    folders[:] = [name for name in folders
+                  if not _leads_up(os.path.join(place, name))]
+    below = os.path.relpath(place, top)
+    names += files if below == os.curdir else [
+        f'{below}/{name}' for name in files]
+  return sorted(names)
+
+
+def _leads_up(name):
+  """Whether a path is a link to a folder that it is in."""
+  if not os.path.islink(name):
+    return False
+  target = os.path.realpath(name)
+  return os.path.commonpath([target, os.path.realpath(
+      os.path.dirname(name))]) == target
 
 
 def make_stamp():

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax.files import atomic
+from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import calibration
@@ -169,7 +170,7 @@ def make_label(item, stage, labels, refinement, thresholds):
 
 def write_label(folder, item, pseudo_label):
   """Writes ID.png, whole or not at all."""
-  path = folder / f'{item.example["id"]}.png'
+  path = listings.new_file(folder, item.example['id'])
   with atomic.whole_file(path) as partial:
     masks.write_mask(partial, pseudo_label)
 

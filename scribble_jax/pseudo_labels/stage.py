@@ -18,6 +18,7 @@ from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
+from scribble_jax.files import listings
 from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.pseudo_labels import labelling
@@ -173,7 +174,13 @@ def _is_finished(workdir, settings):
   summary = formats.read_json(workdir / _SUMMARY)
   return (bool(summary)
           and formats.read_json(workdir / _SETTINGS) == settings
-          and len([*(workdir / FOLDER).glob('*.png')]) == summary['num_images'])
+          and len(_written(workdir / FOLDER)) == summary['num_images'])
+
+
+def _written(folder):
+  """Returns the ids of the pseudo-labels in a folder."""
+  return ({*listings.files_by_id(folder, ('.png',))} if folder.is_dir()
+          else set())
 
 
 def _start_folder(workdir, settings):
@@ -225,7 +232,7 @@ def _calibrate(config, source, judge):
 
 def _write_labels(config, source, judge, calibration, folder):
   """Writes the pseudo-labels of this host's images that are not done yet."""
-  done = {path.stem for path in folder.glob('*.png')}
+  done = _written(folder)
   progress = tqdm(
       _examples(source, shared=True), desc='Writing pseudo-labels',
       total=len(hosts.share(range(source.num_examples('train')))),

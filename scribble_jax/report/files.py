@@ -6,6 +6,7 @@ import re
 
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import listings
 from scribble_jax.report import drawing
 from scribble_jax.report import page
 
@@ -64,7 +65,9 @@ def check_output(output):
   listing = output / _LIST
   known = ({_LIST, *listing.read_text(encoding='utf-8').splitlines()}
            if listing.is_file() else set())
-  if not output.is_dir() or {path.name for path in output.iterdir()} - known:
+  if not output.is_dir() or any(
+      path.name not in known and not listings.is_junk(path.name)
+      for path in output.iterdir()):
     raise UserError(f'{output} holds other files than a report. Name a new '
                     'folder with --output.')
 

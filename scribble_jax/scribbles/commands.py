@@ -11,6 +11,7 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.files import missing
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.published import VOC_CLASSES
@@ -35,26 +36,30 @@ def class_names(classes):
   return sources.read_class_names(classes, '.')
 
 
-def _listed(files, list_file, where):
-  """Returns the part of {id: file} that a list names, all without a list."""
+def _listed(files, list_file, where, suffixes):
+  """Returns the part of {id: file} that a list names.
+
+  Without a list, all those that are in no subfolder; if there are none, all.
+  """
   if not files:
     raise UserError(f'{where} holds no scribble, mask or annotation. Name a '
                     'folder, zip or JSON file that does.')
   if list_file is None:
-    return files
-  ids = listings.read_ids(storage.path(list_file))
-  raise_problems(
-      [f'{where}: nothing for the listed id {name}' for name in ids
-       if name not in files], 'Add the files or take the ids off the list.')
+    return {name: file for name, file in files.items()
+            if '/' not in name} or files
+  ids = listings.listed_ids(storage.path(list_file), where, files)
+  raise_problems(missing.explain(where, files, ids, suffixes),
+                 'Add the files or take the ids off the list.')
   return {name: files[name] for name in ids}
 
 
 def _scribbles_of(options):
   """Returns {id: scribble} of whatever kind, as far as it is wanted."""
   path = storage.path(options.scribbles)
+  wanted = options.list and listings.read_ids(storage.path(options.list))
   found = annotations.scribbles_by_id(
-      path, 'Name a folder, zip or JSON file of scribbles.')
-  return _listed(found, options.list, path)
+      path, 'Name a folder, zip or JSON file of scribbles.', wanted or ())
+  return _listed(found, options.list, path, annotations.SUFFIXES)
 
 
 def _tasks(files, options):
@@ -68,11 +73,12 @@ def _images_of(ids, folder):
   """Returns {id: image path}, of None without a folder."""
   if folder is None:
     return dict.fromkeys(ids)
-  found = listings.files_by_id(storage.path(folder), listings.IMAGE_SUFFIXES)
+  folder = storage.path(folder)
+  found = listings.files_by_id(folder, listings.IMAGE_SUFFIXES)
   raise_problems(
-      [f'{folder}: no image for the id {name}' for name in ids
-       if name not in found], 'Add the images, or name the ids that have one '
-      'by --list=FILE.')
+      missing.explain(folder, found, [*ids], listings.IMAGE_SUFFIXES,
+                      'no image for the id'),
+      'Add the images, or name the ids that have one by --list=FILE.')
   return {name: found[name] for name in ids}
 
 
@@ -98,8 +104,9 @@ def simulate(options):
   if options.panels and options.images is None:
     raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
   names = options.classes and class_names(options.classes)  # Before any work.
-  files = _listed(listings.files_by_id(storage.path(options.masks), ('.png',)),
-                  options.list, options.masks)
+  folder = storage.path(options.masks)
+  files = _listed(listings.files_by_id(folder, ('.png',)), options.list,
+                  folder, ('.png',))
   shown = {name: files[name] for name in _spread(list(files), options.panels)}
   photographs = _images_of(shown, options.images if shown else None)
   rounds = ['.'] if options.rounds == 1 else [
@@ -145,7 +152,7 @@ def _simulate_one(task, folders, seed, strokes):
     return None, f'{path}: {error}'
   scribble = simulation.simulate_scribble(
       seeding.generator(seed, name, number, 'simulate'), mask, **strokes)
-  masks.write_mask(folders[number] / f'{name}.png', scribble)
+  masks.write_mask(listings.new_file(folders[number], name), scribble)
   return measures.measure(name, scribble, mask), None
 
 
@@ -202,7 +209,7 @@ def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, shrink,
   if shrink or drop:
     scribble = deformation.deform(
         scribble, shrink=shrink, drop=drop, key=(seed, name))
-  masks.write_mask(folder / f'{name}.png', scribble)
+  masks.write_mask(listings.new_file(folder, name), scribble)
   return None, None
 
 
@@ -235,11 +242,12 @@ def stats(options):
   tasks = _tasks(files, options)
   dense = {}
   if options.masks is not None:
-    dense = listings.files_by_id(storage.path(options.masks), ('.png',))
-    raise_problems([f'{options.masks}: no mask for the id {name}'
-                    for name in files if name not in dense],
-                   'Add the masks, or name the ids that have one by '
-                   '--list=FILE.')
+    folder = storage.path(options.masks)
+    dense = listings.files_by_id(folder, ('.png',))
+    raise_problems(
+        missing.explain(folder, dense, [*files], ('.png',),
+                        'no mask for the id'),
+        'Add the masks, or name the ids that have one by --list=FILE.')
   read = functools.partial(
       _measure_one, dense=dense, classes=class_names(options.classes),
       any_index=options.classes is None)

@@ -5,6 +5,7 @@ import json
 
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import listings
 from scribble_jax.files import storage
 
 DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
@@ -61,8 +62,8 @@ def _check(path, overwrite):
 
 
 def _files(folder):
-  return [path for path in storage.files_below(folder)
-          if path != folder / DESCRIPTION]
+  return [folder / name for name in storage.names_below(folder)
+          if name != DESCRIPTION and not listings.is_junk(name)]
 
 
 def _count_written(folder):

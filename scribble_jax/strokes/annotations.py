@@ -4,6 +4,7 @@ PNG masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a zip),
 points and boxes as JSON. METHOD 9 describes them.
 """
 
+import contextlib
 import dataclasses
 import json
 import lzma
@@ -21,6 +22,7 @@ from scribble_jax.strokes import points
 from scribble_jax.strokes import polylines
 
 XML, POINTS, BOXES = 'XML', 'points', 'boxes'
+SUFFIXES = ('.png', '.xml')  # Of the files in a folder of scribbles.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +45,13 @@ class Annotation:
     return self.place
 
 
-def scribbles_by_id(path, remedy):
+def scribbles_by_id(path, remedy, ids=()):
   """Finds the scribbles of all images.
 
   Args:
     path: Of a folder of PNG or XML, a zip of XML, or a JSON file.
     remedy: What to do if there is nothing.
+    ids: Those wanted: in a zip they may be in any folder.
 
   Returns:
     {id: path of a PNG or Annotation}.
@@ -58,7 +61,8 @@ def scribbles_by_id(path, remedy):
       read.
   """
   if path.is_file():
-    return _in_json(path) if path.suffix.lower() == '.json' else _in_zip(path)
+    return (_in_json(path) if path.suffix.lower() == '.json'
+            else _in_zip(path, ids))
   if not path.is_dir():
     raise UserError(f'{path} does not exist. {remedy}')
   return _in_folder(path)
@@ -86,42 +90,88 @@ def _content(path):
     return error
 
 
-def _in_zip(path):
-  files, problems = {}, []
+def _in_zip(path, ids):
+  found, problems = [], []
   try:
     with zipfile.ZipFile(storage.readable(path)) as archive:
-      for name in archive.namelist():
-        stem, suffix = os.path.splitext(os.path.basename(name))
-        if suffix.lower() == '.xml':
+      for member in archive.infolist():
+        name = _member_name(member)
+        if name.lower().endswith('.xml'):
           place = f'{path}/{name}'
-          if stem in files:
-            problems.append(f'{place}: another file has the same id')
-          files[stem] = Annotation(stem, place, XML, archive.read(name))
+          try:
+            name = listings.image_id(name)
+          except ValueError as error:
+            problems.append(f'{place}: {error}')
+          if not listings.is_junk(name):
+            found.append((name, place, archive.read(member)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
           RuntimeError) as error:
     raise UserError(f'{path} is no complete zip file ({error}). Copy it '
                     'again, or unpack it and name the folder.') from error
+  if not found:
+    raise UserError(f'{path} holds no XML file. Unpack what it holds and name '
+                    'the folder.')
+  files = {}
+  for name, (_, place, content) in zip(
+      _without_outer_folders([name for name, *_ in found], ids), found,
+      strict=True):
+    if name in files:
+      problems.append(f'{place}: another file has the same id')
+    files[name] = Annotation(name, place, XML, content)
   raise_problems(problems, 'Keep one XML file an id.')
   return files
 
 
+def _member_name(member):
+  """Returns the name of a ZipInfo; macOS writes UTF-8 without saying so."""
+  if not member.flag_bits & 0x800:  # Bit 11: the name is UTF-8.
+    with contextlib.suppress(UnicodeError):
+      return member.filename.encode('cp437').decode()
+  return member.filename
+
+
+def _without_outer_folders(names, ids):
+  """Returns the id of each path in an archive.
+
+  It is the longest ending that is among the ids wanted, or else what differs:
+  archives often hold everything in a folder.
+  """
+  outer = os.path.commonpath([os.path.dirname(name) for name in names])
+  ids, found = {*ids}, []
+  for name in names:
+    parts = name.split('/')
+    endings = ('/'.join(parts[start:]) for start in range(len(parts)))
+    found.append(next((ending for ending in endings if ending in ids),
+                      name[len(outer) + bool(outer):]))
+  return found
+
+
 def _in_json(path):
   try:
-    entries = json.loads(path.read_bytes().decode('utf-8-sig'),
-                         object_pairs_hook=_without_repeats)
+    with storage.os_errors():
+      text = listings.decoded(path, path.read_bytes())
+    entries = json.loads(text, object_pairs_hook=_without_repeats)
   except OSError as error:
     raise UserError(f'Cannot read {path}: {error}. Name another file.'
                     ) from error
-  except (ValueError, RecursionError) as error:  # No UTF-8 text either.
+  except (ValueError, RecursionError) as error:
     raise UserError(
         f'{path} is broken JSON: {error}. Export it again.') from error
   if not isinstance(entries, dict):
     raise UserError(f'{path} holds no JSON object. It needs {{"ID": [...]}}, a '
                     'list of points or boxes for each image.')
+  ids, problems = [], []
+  for name in entries:
+    try:
+      ids.append(listings.image_id(name))
+    except ValueError as error:
+      problems.append(f'{path}: {error}')
+  raise_problems(problems, 'Name the images by their ids.')
+  listings.raise_repeated(path, ids, 'Keep one entry an id.')
   kind = _kind(entries)
   return {name: Annotation(name, f'{path}: {name}', kind,
                            json.dumps(entry, sort_keys=True).encode())
-          for name, entry in entries.items()}
+          for name, entry in zip(ids, entries.values(), strict=True)}
 
 
 def _without_repeats(pairs):

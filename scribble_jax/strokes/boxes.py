@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scribble_jax.files import listings
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import points
 from scribble_jax.strokes import seeding
@@ -57,7 +58,7 @@ def in_xml(root, class_names):
   """
   found = []
   for number, item in enumerate(root.findall('object'), 1):
-    name = item.findtext('name', '').strip()
+    name = listings.nfc(item.findtext('name', '')).strip()
     if name not in class_names:
       raise ValueError(f'box {number}: unknown class name {name!r}')
     try:

@@ -5,6 +5,7 @@ import reprlib
 
 import numpy as np
 
+from scribble_jax.files import listings
 from scribble_jax.labels import IGNORE_LABEL
 
 REACH = 1  # A dot is 3x3 pixels.
@@ -55,8 +56,8 @@ def class_index(item, place, class_names):
     raise ValueError(f'{place} is {reprlib.repr(item)} instead of an '
                      'object')
   label = item.get('cls')
-  if isinstance(label, str) and label in class_names:
-    return class_names.index(label)
+  if isinstance(label, str) and listings.nfc(label) in class_names:
+    return class_names.index(listings.nfc(label))
   if (isinstance(label, int) and not isinstance(label, bool)
       and 0 <= label < len(class_names)):
     return label

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
+from scribble_jax.files import listings
 from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
@@ -23,7 +24,8 @@ def parse(xml, size):
     size: (height, width) that its image has in pixels; None: any.
 
   Returns:
-    The root element, and the (height, width) that the file names.
+    The root element, and the (height, width) of the image: where the file
+    names 0 pixels or no side at all, that of `size`.
 
   Raises:
     ValueError: Broken XML, or another size or none.
@@ -34,9 +36,12 @@ def parse(xml, size):
     # The last two are an encoding's that Python lacks or cannot mix with XML.
     raise ValueError(f'broken XML ({error})') from None
   named_size = _side(root, 'height'), _side(root, 'width')
-  if size is None and min(named_size) < 1:
-    raise ValueError('names no size of its image')
-  if size is None and named_size[0] * named_size[1] > _MAX_PIXELS:
+  if size is not None:
+    named_size = tuple(named or side for named, side in zip(
+        named_size, size, strict=True))
+  elif min(named_size) < 1:
+    raise ValueError('names no size of its image; name the folder of images')
+  elif named_size[0] * named_size[1] > _MAX_PIXELS:
     raise ValueError('names a size of more than any image has')
   if size is not None and named_size != tuple(size):
     raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
@@ -72,7 +77,7 @@ def draw_strokes(root, size, class_names):
   mask = Image.new('L', (size[1], size[0]), IGNORE_LABEL)
   canvas = ImageDraw.Draw(mask)
   for polygon in root.iter('polygon'):
-    tag = polygon.findtext('tag', '').strip()
+    tag = listings.nfc(polygon.findtext('tag', '')).strip()
     if tag not in class_names:
       raise ValueError(f'unknown class name {tag!r}')
     points = [_point(point, tag) for point in polygon.iter('point')]
