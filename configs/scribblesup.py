@@ -99,8 +99,11 @@ def _data():
   data.scribbles = 'scribbles'
   # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
   data.pseudo_labels = 'pseudo_labels'
+  # Dense masks; 'none': validate on the strokes of the val images, which need
+  # some in `scribbles` then.
   data.ground_truth = 'SegmentationClassAug'
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
+  # 'none': no validation; the last checkpoint is the result.
   data.val_list = 'ImageSets/SegmentationAug/val.txt'
   data.records = 'records'  # Made at the first start.
   data.skip_corrupt = False  # Leave damaged records out, with a warning.

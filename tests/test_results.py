@@ -12,7 +12,7 @@ CONFUSION = np.array([[1, 0, 0], [2, 1, 0], [0, 0, 0]])
 
 def test_table_shows_per_cent_and_a_dash_for_absent_classes():
   figures = results.summary(['background', 'cat', 'dog'], CONFUSION)
-  assert results.iou_table(figures).text().splitlines() == [
+  assert results.table(figures).text().splitlines() == [
       'class       IoU (%)',
       '-------------------',
       'background    33.33',

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax.data import ground_truth
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
@@ -17,7 +18,7 @@ from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
 
-SPLITS = ('train', 'val')
+SPLITS = ground_truth.SPLITS
 IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
@@ -36,13 +37,13 @@ class Example:
     image: Path of the image file.
     scribble: Path of a PNG, or what somebody drew in another form.
     pseudo_label: Path of a PNG.
-    ground_truth: Path of a PNG.
+    ground_truth: Path of a PNG, or a val image's strokes in its place.
   """
   id: str
   image: pathlib.PurePath
   scribble: pathlib.PurePath | annotations.Annotation | None = None
   pseudo_label: pathlib.PurePath | None = None
-  ground_truth: pathlib.PurePath | None = None
+  ground_truth: pathlib.PurePath | annotations.Annotation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,7 @@ def list_examples(config, pseudo_labels_needed, splits=SPLITS):
   """
   examples, problems = find_examples(config, pseudo_labels_needed, splits)
   raise_problems(problems, 'Add the files or take the ids off the lists.')
+  ground_truth.check_strokes(config, examples)
   return examples
 
 
@@ -125,8 +127,7 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
          for split in splits}
   images = listings.files_by_id(
       storage.path(root, config.images), listings.IMAGE_SUFFIXES, _NO_FOLDER)
-  ground_truth = listings.files_by_id(
-      storage.path(root, config.ground_truth), ('.png',), _NO_FOLDER)
+  truth = ground_truth.by_id(root, config, splits)
   needed = {split: {'image': (config.images, images)} for split in splits}
   if 'train' in splits:
     needed['train']['scribble'] = (
@@ -136,8 +137,8 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
         root, config.pseudo_labels, pseudo_labels_needed)
     if pseudo_labels is not None:
       needed['train']['pseudo_label'] = config.pseudo_labels, pseudo_labels
-  if 'val' in splits:
-    needed['val']['ground_truth'] = config.ground_truth, ground_truth
+  if 'val' in splits and not ground_truth.is_strokes(config):
+    needed['val']['ground_truth'] = config.ground_truth, truth['val']
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
     for name in ids[split]:
@@ -149,7 +150,7 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
         found = {part: files[name]
                  for part, (_, files) in needed[split].items()}
         # In training, the ground truth is for pictures alone.
-        found['ground_truth'] = ground_truth.get(name)
+        found['ground_truth'] = truth[split].get(name)
         examples[split].append(Example(name, **found))
   return examples, problems
 

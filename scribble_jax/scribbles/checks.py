@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.labels import IGNORE_LABEL
@@ -43,7 +44,7 @@ def check(options):
     names = None
     problems += _lines(error)
   needed = config.pseudo_labels != sources.NO_PSEUDO_LABELS
-  for split in sources.SPLITS:
+  for split in ground_truth.listed_splits(config):
     try:
       found, missing = sources.find_examples(config, needed, (split,))
       examples[split] = found[split]
