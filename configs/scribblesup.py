@@ -175,7 +175,8 @@ def _stage1():
   config.labels.source = 'network'  # Or diffusion, fusion.
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
-  # One threshold for all classes, chosen on held-out strokes; 'per_class', or
+  # One threshold for all classes, chosen on strokes that are hidden from the
+  # walk (a segmentation branch has learned them all the same); 'per_class', or
   # 'none': the fixed one, which also serves where strokes are lacking.
   config.labels.calibration = 'global'
   config.labels.calibration_images = 1_000  # At most.
