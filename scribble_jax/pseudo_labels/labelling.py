@@ -154,6 +154,8 @@ def _scores_by_stage(item, scribble, labels, refinement):
 def make_label(item, stage, labels, refinement, thresholds):
   """Returns an image's pseudo-label, [H, W] uint8.
 
+  An image without a stroke stays unlabelled: nothing tells its classes.
+
   Args:
     item: As of `stage_scores`.
     stage: As of `stage_scores`.
@@ -161,9 +163,12 @@ def make_label(item, stage, labels, refinement, thresholds):
     refinement: As of `stage_scores`.
     thresholds: {'raw' and 'refined': [C]}.
   """
+  scribble = item.example['scribble']
+  if np.all(scribble == IGNORE_LABEL):
+    return np.full_like(scribble, IGNORE_LABEL)
   return scores.label(
       stage_scores(item, stage, labels, refinement), thresholds[stage],
-      scores.seeds_of(item.example['scribble'], item.classes), item.classes,
+      scores.seeds_of(scribble, item.classes), item.classes,
       labels['undecided'], item.unnamed)
 
 

@@ -127,8 +127,6 @@ def foreground(scores):
 def label(scores, thresholds, seeds, classes, undecided, unnamed):
   """Returns the pseudo-label, [H, W] uint8.
 
-  An image without a stroke stays unlabelled: nothing tells its classes.
-
   Args:
     scores: [H, W, K].
     thresholds: [C], the score above which a pixel is foreground, by class.
@@ -138,13 +136,11 @@ def label(scores, thresholds, seeds, classes, undecided, unnamed):
       the background scores more.
     unnamed: [H, W] bool, where the background becomes 255.
   """
-  stroke = seeds >= 0
-  if not stroke.any():
-    return np.full(seeds.shape, IGNORE_LABEL, np.uint8)
   channel, score = foreground(scores)
   margin = score - thresholds[classes][channel]
   labels = np.where(margin > 0, classes[channel], 0).astype(np.uint8)
   labels[(np.abs(margin) < undecided) & (score > 0)] = IGNORE_LABEL
   labels[unnamed & (labels == 0)] = IGNORE_LABEL
+  stroke = seeds >= 0
   labels[stroke] = classes[seeds[stroke]]
   return labels
