@@ -8,7 +8,7 @@ from scribble_jax.tables import per_cent
 
 # What runs are ranked by, as figures name it and as people do; the first one
 # that figures have.
-MEASURES = {'miou': 'mIoU', 'stroke_accuracy': 'Stroke accuracy'}
+MEASURES = {'miou': 'mIoU', 'stroke_accuracy': 'stroke accuracy'}
 
 
 def measure(figures):
@@ -65,11 +65,6 @@ def by_class(class_names, values):
           for name, value in zip(class_names, values, strict=True)}
 
 
-def class_values(figures):
-  """Returns {class name: IoU or stroke accuracy, or None} of figures."""
-  return figures.get('iou') or figures.get('stroke_accuracy_by_class') or {}
-
-
 def table(figures):
   """Returns `summary`'s or `stroke_summary`'s figures as a Table."""
   if 'iou' in figures:
@@ -77,6 +72,6 @@ def table(figures):
   else:
     column = 'accuracy on stroke pixels (%)'
     last = 'all strokes', figures['stroke_accuracy']
+  by_class = figures.get('iou') or figures['stroke_accuracy_by_class']
   return Table(('class', column), tuple(
-      (name, per_cent(value))
-      for name, value in (*class_values(figures).items(), last)))
+      (name, per_cent(share)) for name, share in (*by_class.items(), last)))

@@ -33,10 +33,10 @@ def test_bars_of_differences_are_paired(monkeypatch, tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.7]),
               point('b', 'none', [0.4, None]), point('c', 'late', [None, None]))
   drawn = []
-  monkeypatch.setattr(figures, 'miou_bars', lambda *args: drawn.append(
+  monkeypatch.setattr(figures, 'score_bars', lambda *args: drawn.append(
       args) or drawing.new_figure(1, 1))
   write_report([tmp_path])
-  (_, _, differences), = drawn
+  (_, _, _, differences), = drawn
   assert [each and each.values for each in differences] == [
       (0, 0), (pytest.approx(-10),), None]
 
@@ -61,9 +61,9 @@ def test_single_seeds_need_no_note(tmp_path):
 def test_figures_of_one_sweep_are_all_of_one_kind(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
   write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (50.0, 60.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (50.0, 60.0)
   write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (90.0, 70.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (90.0, 70.0)
 
 
 @pytest.mark.parametrize('others, differing', [
@@ -78,7 +78,7 @@ def test_evaluations_by_different_protocols_give_way_to_validation(
   write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True,
             **others)
   study = studies.read_sweep(tmp_path)
-  assert study.settings[0].miou.values == (50.0, 50.0)
+  assert study.settings[0].score.values == (50.0, 50.0)
   assert (f'The evaluations differ in: {differing}; they are not shown.'
           in runs.describe_evaluation(study.runs))
 
@@ -88,4 +88,4 @@ def test_evaluations_in_other_batches_are_alike(tmp_path):
   for seed in (0, 1):
     write_run(tmp_path / f'a/seed_{seed}', {'background': 0.9}, evaluated=True,
               protocol={'batch_size': 8 + seed})
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (90.0, 90.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (90.0, 90.0)
