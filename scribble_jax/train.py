@@ -99,9 +99,12 @@ def _report(workdir, outcome, validation):
   if not hosts.is_first():
     return
   figures, best = outcome.figures, outcome.best
+  columns, rows = validation.image_figures(outcome.state)
+  for name in ('val', 'best', 'worst'):  # Of a run that had a val list before.
+    (workdir / f'panels_{name}.png').unlink(missing_ok=True)
+  (workdir / 'val_images.csv').unlink(missing_ok=True)
   for name, picture in pictures.items():
     formats.write_png(workdir / f'panels_{name}.png', picture)
-  columns, rows = validation.image_figures(outcome.state)
   if rows:
     formats.write_csv(workdir / 'val_images.csv', columns, rows)
   measure = results.measure(best)
@@ -109,10 +112,9 @@ def _report(workdir, outcome, validation):
   formats.write_json(workdir / 'metrics.json', figures | {
       'best_step': best['step']} | (
           {f'best_{measure}': best[measure]} if measure else {}))
-  if not measure:
-    print(f'Step {figures["step"]}; nothing was validated. Pictures are in '
-          f'{workdir}.')
-    return
-  print(results.table(figures).text())
-  print(f'Step {figures["step"]}; the best was {100 * best[measure]:.2f} at '
-        f'step {best["step"]}. Pictures and figures are in {workdir}.')
+  if results.measure(figures):
+    print(results.table(figures).text())
+  what = (f'the best was {100 * best[measure]:.2f} at step {best["step"]}'
+          if measure else 'nothing was validated')
+  print(f'Step {figures["step"]}; {what}. Pictures and figures are in '
+        f'{workdir}.')

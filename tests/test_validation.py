@@ -136,6 +136,7 @@ def test_training_without_a_val_list(short, root, tmp_path, capsys, caplog):
   assert figures['step'] == figures['best_step'] == 2
   assert checkpoint.restore_variables(
       tmp_path / 'run/checkpoints', 'best')[1] == 2
+  assert 'was validated: the best is the newest, step 2.' in caplog.text
   assert 'Step 2; nothing was validated.' in capsys.readouterr().out
   assert {path.name for path in (tmp_path / 'run').glob('*.*g')} == {
       'panels_train.png'}
@@ -148,6 +149,20 @@ def test_training_without_a_val_list(short, root, tmp_path, capsys, caplog):
       ['run', 'DeepLabV3+ ResNet-18', '2', '']]
   with pytest.raises(UserError, match='nothing to evaluate.*predict'):
     evaluate.evaluate(short, tmp_path / 'run', 'latest', tmp_path / 'out')
+
+
+def test_a_run_may_go_on_without_its_val_list(short, tmp_path, capsys):
+  train.train(short, tmp_path / 'run')
+  before = strict_json(tmp_path / 'run/metrics.json')
+  short.num_steps, short.data.val_list = 3, 'none'
+  train.train(short, tmp_path / 'run')
+  figures = strict_json(tmp_path / 'run/metrics.json')
+  assert figures['step'] == 3 and 'miou' not in figures
+  assert figures['best_step'] == before['best_step']
+  assert figures['best_miou'] == before['best_miou']
+  assert 'Step 3; the best was' in capsys.readouterr().out
+  assert not (tmp_path / 'run/panels_val.png').exists()
+  assert not (tmp_path / 'run/val_images.csv').exists()
 
 
 def test_training_validates_on_strokes(short, root, tmp_path, capsys, caplog):

@@ -15,6 +15,7 @@ from scribble_jax.scribbles import parallel
 # Of `config.data`; each is an option of the command.
 OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
            'val_list')
+OPTIONAL = ('pseudo_labels', 'ground_truth', 'val_list')  # 'none' for none.
 _SHOWN_IDS = 5  # Behind what is worth knowing.
 
 
@@ -51,6 +52,10 @@ def check(options):
       problems += missing
     except UserError as error:
       problems += [line for line in _lines(error) if line not in problems]
+  try:
+    ground_truth.check_strokes(config, examples)
+  except UserError as error:
+    problems += _lines(error)
   notes = []
   if names is not None:
     seen = _read(examples, names, options.processes)

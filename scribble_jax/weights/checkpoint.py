@@ -1,5 +1,6 @@
 """Orbax, reduced to the calls the train loop makes."""
 
+from absl import logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -123,6 +124,9 @@ def restore_variables(directory, step):
     if str(step) not in found:
       raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
                       f'--step from: {", ".join(found)}.')
+    if step == 'best' and rank(figures(manager, found[step])) == rank({}):
+      logging.warning('No checkpoint in %s was validated: the best is the '
+                      'newest, step %d.', directory, found[step])
     step = found[str(step)]
     stored = manager.item_metadata(step).tree
     wanted = {name: jax.tree.map(
