@@ -176,3 +176,12 @@ def test_evaluation_without_strokes_gives_way_to_validation(tmp_path):
       'step': 6, 'num_images': 3, 'protocol': {'scales': [1.0]}})
   text, _ = write_report([tmp_path])
   assert '70.00' in text and 'validation' in text
+
+
+def test_nan_of_an_earlier_version_is_no_figure(tmp_path):
+  write_run(tmp_path, {'background': 0.9})
+  (tmp_path / 'metrics.json').write_text(
+      '{"step": 6, "miou": NaN, "pixel_accuracy": 0.0, "iou": {"a": null}}')
+  text, path = write_report([tmp_path])
+  assert 'Nothing was validated' in text and 'mIoU' not in text
+  assert 'nan' not in page_texts(path).lower().split()

@@ -13,6 +13,7 @@ import pytest
 from scribble_jax import evaluate
 from scribble_jax import hosts
 from scribble_jax import metrics
+from scribble_jax import panels
 from scribble_jax import train
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -93,6 +94,24 @@ def test_the_counts_of_all_processes_are_summed(config, monkeypatch):
 
 
 # Without dense ground truth
+
+
+def test_strokes_are_drawn_as_strokes_and_not_as_the_truth(
+    config, monkeypatch):
+  images, drawn = [*made_up_images(30)], []
+  monkeypatch.setattr(panels, 'draw_panels', lambda rows, names: drawn.append(
+      rows) or np.zeros([4, 4, 3], np.uint8))
+  config.data.ground_truth, config.num_panels = 'none', 1
+  validation = validation_of(config, images, monkeypatch)
+  assert validation.draw_extremes(STATE).keys() == {'worst', 'best'}
+  columns, ranked = validation.image_figures(STATE)
+  assert columns == ('id', 'stroke_accuracy')
+  for (row,), (name, accuracy) in zip(
+      drawn, (ranked[0], ranked[-1]), strict=True):
+    image = next(image for image in images if image['id'] == name)
+    np.testing.assert_array_equal(row['scribble'], image['ground_truth'])
+    assert np.all(row['ground_truth'] == 255)
+    assert row['title'] == f'{name}: stroke accuracy {100 * accuracy:.1f} %'
 
 
 @pytest.fixture

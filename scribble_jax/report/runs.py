@@ -196,7 +196,9 @@ def read_json(path, default=None):
   if default is not None and not path.exists():
     return default
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = json.loads(
+        path.read_text(encoding='utf-8'),
+        parse_constant=lambda constant: None)  # NaN says as little as null.
   except (OSError, ValueError) as error:
     raise UserError(f'{path} is missing or unreadable ({error}). Name the '
                     'folder of a run or a sweep.') from error
