@@ -101,8 +101,11 @@ def _data():
   data.scribbles = 'scribbles'
   # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
   data.pseudo_labels = 'pseudo_labels'
+  # Dense masks; 'none': validate on the strokes of the val images, which need
+  # some in `scribbles` then.
   data.ground_truth = 'SegmentationClassAug'
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
+  # 'none': no validation; the last checkpoint is the result.
   data.val_list = 'ImageSets/SegmentationAug/val.txt'
   data.records = 'records'  # Made at the first start.
   data.skip_corrupt = False  # Leave damaged records out, with a warning.
@@ -177,7 +180,8 @@ def _stage1():
   config.labels.source = 'network'  # Or diffusion, fusion.
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
-  # One threshold for all classes, chosen on held-out strokes; 'per_class', or
+  # One threshold for all classes, chosen on strokes that are hidden from the
+  # walk (a segmentation branch has learned them all the same); 'per_class', or
   # 'none': the fixed one, which also serves where strokes are lacking.
   config.labels.calibration = 'global'
   config.labels.calibration_images = 1_000  # At most.

@@ -1,6 +1,7 @@
 """What a config may say: wrong values get one line before any work starts."""
 
 import json
+import math
 import re
 
 from absl import logging
@@ -50,6 +51,9 @@ def add_run_rules(rules, config, num_devices):
     num_devices: That share a batch.
   """
   _add_inference_rules(rules, config)
+  for key, value in flatten_dict(config.to_dict(), sep='.').items():
+    rules.require(not isinstance(value, float) or math.isfinite(value), key,
+                  value, 'a finite number')
   rules.require(config.seed >= 0, 'seed', config.seed, 'at least 0')
   for key in ('num_steps', 'log_every', 'checkpoint_every', 'keep_checkpoints',
               'num_panels'):

@@ -5,13 +5,16 @@ python -m scribble_jax.evaluate --config=configs/scribblesup.py \
 python -m scribble_jax.evaluate --config=configs/scribblesup.py \
     --checkpoint=voc_deeplabv3plus.pth --config.data.root=VOC2012
 
-Writes metrics.json and the predictions as indexed PNGs.
+Writes metrics.json and the predictions as indexed PNGs. Without a dense ground
+truth, --config.data.ground_truth=none compares with the val images' strokes,
+as far as they have any.
 """
 
 import contextlib
 import io
 
 from absl import flags
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -23,6 +26,7 @@ from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax.data import embedded
+from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -32,6 +36,7 @@ from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -54,6 +59,10 @@ def evaluate(config, checkpoint, step, output):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
+  if config.data.val_list == ground_truth.NO_VAL_LIST:
+    raise UserError(
+        "--config.data.val_list is 'none': there is nothing to evaluate. Name "
+        'a list of val images, or predict images with scribble_jax.predict.')
   _check_output(output)
   embedded.prepare(config.data)
   class_names = sources.read_class_names(config.data.classes, config.data.root)
@@ -80,7 +89,7 @@ def evaluate(config, checkpoint, step, output):
                  'num_images': len(examples),
                  'protocol': config.evaluation.to_dict() | {
                      'window': config.data.crop_size}}
-      figures |= results.summary(class_names, sum(confusions))
+      figures |= _summary(config.data, class_names, sum(confusions))
       for predictions in hosts.gather(written):
         _write(predictions, folder)
       if folder:
@@ -89,6 +98,14 @@ def evaluate(config, checkpoint, step, output):
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '
                     '--output.') from error
   return figures
+
+
+def _summary(data, class_names, confusion):
+  """Returns `results`' figures; {} of val images without a single stroke."""
+  if not ground_truth.is_strokes(data):
+    return results.summary(class_names, confusion)
+  return (results.stroke_summary(class_names, confusion) if confusion.any()
+          else {})
 
 
 def _check_output(output):
@@ -128,7 +145,10 @@ def load_examples(examples, class_names):
     raise_problems(problems, 'Mend these files and start again.')
     with Image.open(io.BytesIO(maps.image)) as image:
       pixels = images.as_rgb(image)
-    yield {'id': example.id, 'image': pixels, 'ground_truth': maps.ground_truth}
+    truth = maps.ground_truth
+    yield {'id': example.id, 'image': pixels, 'ground_truth': (
+        np.full(maps.size, IGNORE_LABEL, np.uint8) if truth is None
+        else truth)}
 
 
 @contextlib.contextmanager
@@ -177,7 +197,9 @@ def main(argv):
   command_line.join_job()
   figures = evaluate(_CONFIG.value, checkpoint, _STEP.value, output)
   if hosts.is_first():
-    print(results.iou_table(figures).text())
+    print(results.table(figures).text() if results.measure(figures) else
+          'No val image has strokes to compare with; the predictions of '
+          f'{figures["num_images"]} images are in {output}.')
     print(f'{figures["num_images"]} images. Predictions and figures are in '
           f'{output}.')
 

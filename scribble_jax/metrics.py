@@ -59,10 +59,12 @@ def precision_and_recall(confusion):
 
 
 def mean_iou(confusion):
-  """Returns the mean over the classes that occur, a float in [0, 1]."""
-  return float(np.nanmean(iou_per_class(confusion)))
+  """Returns the mean over the classes that occur, in [0, 1]; None without."""
+  iou = iou_per_class(confusion)
+  return None if np.all(np.isnan(iou)) else float(np.nanmean(iou))
 
 
 def pixel_accuracy(confusion):
-  """Returns the share of labelled pixels that are right, in [0, 1]."""
-  return float(np.trace(confusion) / max(np.sum(confusion), 1))
+  """Returns the share of labelled pixels that are right; None without any."""
+  total = np.sum(confusion)
+  return float(np.trace(confusion) / total) if total else None

@@ -22,6 +22,7 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import listings
@@ -44,7 +45,7 @@ def main(argv):
     data = (config_rules.stage1_config(config) if generating else config).data
     needed, splits = False, ('train',)
   else:
-    data, splits = config.data, sources.SPLITS
+    data, splits = config.data, ground_truth.listed_splits(config.data)
     needed = config_check.needs_pseudo_labels(config)
   if options is None:
     options = local_options(data, splits, _NUM_WORKERS.value)

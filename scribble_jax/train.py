@@ -11,6 +11,7 @@ from scribble_jax import loss_terms
 from scribble_jax import models
 from scribble_jax import results
 from scribble_jax.data import embedded
+from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
@@ -19,7 +20,6 @@ from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
 from scribble_jax.training import occupancy
 from scribble_jax.validation import Validation
-from scribble_jax.weights import checkpoint
 
 
 def train(config, workdir):
@@ -54,7 +54,8 @@ def _train(config, workdir, heartbeat):
   if config.data.pseudo_labels == sources.GENERATE:
     config = (stage.with_pseudo_labels(config) if needed
               else _without_pseudo_labels(config))
-  source = records.prepare(config.data, needed)
+  source = records.prepare(
+      config.data, needed, ground_truth.listed_splits(config.data))
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = Validation(config, model, source)
@@ -97,16 +98,23 @@ def _report(workdir, outcome, validation):
   pictures |= validation.draw_extremes(outcome.state)
   if not hosts.is_first():
     return
-  figures, metric = outcome.figures, checkpoint.BEST_METRIC
-  best, best_step = outcome.best[metric], outcome.best['step']
+  figures, best = outcome.figures, outcome.best
+  columns, rows = validation.image_figures(outcome.state)
+  for name in ('val', 'best', 'worst'):  # Of a run that had a val list before.
+    (workdir / f'panels_{name}.png').unlink(missing_ok=True)
+  (workdir / 'val_images.csv').unlink(missing_ok=True)
   for name, picture in pictures.items():
     formats.write_png(workdir / f'panels_{name}.png', picture)
-  formats.write_csv(
-      workdir / 'val_images.csv', ('id', 'miou', 'pixel_accuracy'),
-      validation.image_figures(outcome.state))
+  if rows:
+    formats.write_csv(workdir / 'val_images.csv', columns, rows)
+  measure = results.measure(best)
   # The last file: who finds it finds all.
   formats.write_json(workdir / 'metrics.json', figures | {
-      'best_miou': best, 'best_step': best_step})
-  print(results.iou_table(figures).text())
-  print(f'Step {figures["step"]}; the best was {100 * best:.2f} at '
-        f'step {best_step}. Pictures and figures are in {workdir}.')
+      'best_step': best['step']} | (
+          {f'best_{measure}': best[measure]} if measure else {}))
+  if results.measure(figures):
+    print(results.table(figures).text())
+  what = (f'the best was {100 * best[measure]:.2f} at step {best["step"]}'
+          if measure else 'nothing was validated')
+  print(f'Step {figures["step"]}; {what}. Pictures and figures are in '
+        f'{workdir}.')

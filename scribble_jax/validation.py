@@ -1,5 +1,7 @@
 """Validation of stage 2: figures of the set, of each image, and pictures."""
 
+from typing import NamedTuple
+
 import numpy as np
 from tqdm import tqdm
 
@@ -10,11 +12,25 @@ from scribble_jax import metrics
 from scribble_jax import panels
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
+from scribble_jax.labels import IGNORE_LABEL
+
+
+class _Image(NamedTuple):
+  """What one val image came to: small, as every process keeps all of them."""
+  id: str
+  record: int  # Which of the split's.
+  score: float  # Its mIoU or stroke accuracy.
+  pixel_accuracy: float
 
 
 class Validation:
   """Evaluates a state on every val image and draws some of them.
+
+  Without a dense ground truth, `data.ground_truth=none`, predictions are
+  compared with the val images' strokes; without a val list there are pictures
+  of training images and no figures.
 
   All processes call it, each sees its share of the images, and all get what
   all have counted. Only the first one draws; the others get no pictures.
@@ -27,18 +43,21 @@ class Validation:
     self._predict = inference.make_predict(
         model, sharding.local_mesh(), config_check.validation_protocol(config),
         batch_size=config.evaluation.batch_size)
-    self._step = None  # Of the last state seen, like the next two.
+    self._on_strokes = ground_truth.is_strokes(config.data)
+    self._splits = [
+        split for split in ground_truth.SPLITS if split in source.shards]
+    self._step = None  # Of the last state seen, like the next three.
     self._variables = None
-    self._confusions = {}  # {id: [C, C] counts}.
-    self._records = {}  # {id: which of the split's}.
+    self._confusion = None  # [C, C] counts over all val images.
+    self._images = []  # _Image of each that has a ground truth.
 
   def __call__(self, state):
     """Returns figures and pictures."""
     self._look_at(state)
-    return (
-        results.summary(
-            self._source.class_names, sum(self._confusions.values())),
-        self.draw_panels(state))
+    summary = results.stroke_summary if self._on_strokes else results.summary
+    figures = ({} if self._confusion is None else
+               summary(self._source.class_names, self._confusion))
+    return figures, self.draw_panels(state)
 
   def _look_at(self, state):
     """Evaluates a state, unless it is the last one seen."""
@@ -46,18 +65,30 @@ class Validation:
     if step == self._step:
       return
     self._variables = sharding.on_this_host(state.variables)
-    total = len(hosts.share(range(self._source.num_examples('val'))))
-    counted = [
-        (example['id'], example['record'], metrics.confusion_matrix(
-            example['ground_truth'], example['prediction'],
-            self._config.model.num_classes))
-        for example in tqdm(
-            self._examples('val', shared=True), desc='Validating', total=total,
-            unit='image', leave=False, dynamic_ncols=True)]
-    counted = [row for part in hosts.gather(counted) for row in part]
-    self._confusions = {name: confusion for name, _, confusion in counted}
-    self._records = {name: record for name, record, _ in counted}
+    if 'val' in self._splits:
+      confusions, images = zip(
+          *hosts.gather(self._count_own_images()), strict=True)
+      self._confusion = sum(confusions)
+      self._images = [image for part in images for image in part]
     self._step = step
+
+  def _count_own_images(self):
+    """Returns [C, C] counts and [_Image] of this process's val images."""
+    num_classes = self._config.model.num_classes
+    total, images = np.zeros([num_classes, num_classes], np.int64), []
+    for example in tqdm(
+        self._examples('val', shared=True), desc='Validating',
+        total=len(hosts.share(range(self._source.num_examples('val')))),
+        unit='image', leave=False, dynamic_ncols=True):
+      confusion = metrics.confusion_matrix(
+          example['ground_truth'], example['prediction'], num_classes)
+      total += confusion
+      if confusion.any():
+        accuracy = metrics.pixel_accuracy(confusion)
+        score = accuracy if self._on_strokes else metrics.mean_iou(confusion)
+        images.append(_Image(
+            example['id'], example['record'], score, accuracy))
+    return total, images
 
   def _examples(self, split, **which):
     """Yields `input_pipeline.whole_examples` with predictions."""
@@ -66,16 +97,24 @@ class Validation:
         input_pipeline.whole_examples(self._source, split, **which))
 
   def image_figures(self, state):
-    """Returns [(id, mIoU, pixel accuracy), ...], the worst image first.
+    """Returns columns, and a row a val image, the worst first.
 
-    The mIoU of an image is the mean over the classes that its ground truth or
-    its prediction has. Images without any ground truth are left out.
+    Columns are 'id', 'miou' and 'pixel_accuracy', or 'id' and
+    'stroke_accuracy'. The mIoU of an image is the mean over the classes that
+    its ground truth or its prediction has. Images without any ground truth are
+    left out.
     """
+    images = self._ranked_images(state)
+    if self._on_strokes:
+      return (('id', 'stroke_accuracy'),
+              [(image.id, image.score) for image in images])
+    return (('id', 'miou', 'pixel_accuracy'),
+            [(image.id, image.score, image.pixel_accuracy)
+             for image in images])
+
+  def _ranked_images(self, state):
     self._look_at(state)
-    figures = [
-        (name, metrics.mean_iou(confusion), metrics.pixel_accuracy(confusion))
-        for name, confusion in self._confusions.items() if confusion.any()]
-    return sorted(figures, key=lambda row: row[1])
+    return sorted(self._images, key=lambda image: image.score)
 
   def draw_panels(self, state):
     """Returns {split: [height, width, 3] uint8 picture of some examples}."""
@@ -84,24 +123,36 @@ class Validation:
       return {}
     return {
         split: panels.draw_panels(
-            list(self._examples(split, limit=self._config.num_panels)),
+            [self._as_drawn(example) for example in self._examples(
+                split, limit=self._config.num_panels)],
             self._source.class_names)
-        for split in ('train', 'val')}
+        for split in self._splits}
+
+  def _as_drawn(self, example):
+    """Returns an example whose strokes are shown as such, not as the truth."""
+    truth = example['ground_truth']
+    if not self._on_strokes or np.all(truth == IGNORE_LABEL):
+      return example
+    return example | {'scribble': truth,
+                      'ground_truth': np.full_like(truth, IGNORE_LABEL)}
 
   def draw_extremes(self, state):
     """Returns {'worst' and 'best': [height, width, 3] uint8 picture}."""
-    figures, count = self.image_figures(state), self._config.num_panels
+    images, count = self._ranked_images(state), self._config.num_panels
     if not hosts.is_first():
       return {}
     return {name: self._draw_images(chosen) for name, chosen in (
-        ('worst', figures[:count]), ('best', figures[::-1][:count])) if chosen}
+        ('worst', images[:count]), ('best', images[::-1][:count])) if chosen}
 
-  def _draw_images(self, figures):
+  def _draw_images(self, images):
     """Draws val images in the order of their figures."""
     chosen = np.zeros(self._source.num_examples('val'), bool)
-    chosen[[self._records[name] for name, *_ in figures]] = True
-    rows = {example['id']: example
+    chosen[[image.record for image in images]] = True
+    rows = {example['id']: self._as_drawn(example)
             for example in self._examples('val', chosen=chosen)}
+    measure = results.MEASURES[
+        'stroke_accuracy' if self._on_strokes else 'miou']
     return panels.draw_panels(
-        [rows[name] | {'title': f'{name}: mIoU {100 * miou:.1f} %'}
-         for name, miou, _ in figures], self._source.class_names)
+        [rows[image.id] | {
+            'title': f'{image.id}: {measure} {100 * image.score:.1f} %'}
+         for image in images], self._source.class_names)

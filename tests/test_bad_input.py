@@ -1,5 +1,6 @@
 """Every mistake of a user: what, where, remedy; and nothing half-written."""
 
+import math
 import re
 
 import numpy as np
@@ -189,6 +190,8 @@ def set_values(config, changes):
 
 
 @pytest.mark.parametrize('changes, message', [
+    ({'data.lambda_c': math.inf}, r'data\.lambda_c is inf; it must be a fin'),
+    ({'optim.lr': math.nan}, r'optim\.lr is nan; it must be a finite number'),
     ({'data.crop_size': 6}, r'data\.crop_size is 6; it must be at least 7'),
     ({'batch_size': 3}, r'batch_size is 3; .*multiple of the 4 device'),
     ({'num_steps': 0}, r'num_steps is 0'),

@@ -53,24 +53,45 @@ def test_unknown_labels_are_left_out():
           expected, rel=1e-6)
 
 
+def classification_loss(scribble, in_image):
+  """Of logits 1, 2 and 3 for the classes 1, 2 and 3."""
+  batch = len(scribble)
+  model = types.SimpleNamespace(apply=lambda *args, **kwargs: (
+      (jnp.broadcast_to(jnp.array([1.0, 2.0, 3.0]), (batch, 2, 2, 3)), None),
+      {'batch_stats': {}}))
+  terms, _ = classification.loss_terms(
+      model, {}, {'image': np.zeros([batch, 8, 8, 3], np.uint8),
+                  'scribble': scribble, 'scribbled_classes': in_image},
+      None, enabled=('classification',))
+  return float(terms['classification'])
+
+
+def softplus(x):
+  return np.log1p(np.exp(x))
+
+
 def test_a_crop_without_a_class_of_its_image_says_nothing_of_it():
-  # Class 1 has a stroke in the crop, class 2 only elsewhere in the image.
+  # Class 1 has a stroke in the crop, class 2 only elsewhere in the image. The
+  # second image has strokes on the background alone, outside the crop.
   scribble = np.full([2, 8, 8], 255, np.uint8)
   scribble[0, 2, 2:5] = 1
   in_image = np.zeros([2, 256], bool)
-  in_image[0, [1, 2]] = True
-  model = types.SimpleNamespace(apply=lambda *args, **kwargs: (
-      (jnp.broadcast_to(jnp.array([1.0, 2.0, 3.0]), (2, 2, 2, 3)), None),
-      {'batch_stats': {}}))
-  terms, _ = classification.loss_terms(
-      model, {}, {'image': np.zeros([2, 8, 8, 3], np.uint8),
-                  'scribble': scribble, 'scribbled_classes': in_image},
-      None, enabled=('classification',))
-  softplus = lambda x: np.log1p(np.exp(x))
+  in_image[0, [1, 2, 255]] = in_image[1, [0, 255]] = True
   expected = [softplus(-1), softplus(3),  # Of the first crop: 1 and 3.
               softplus(1), softplus(2), softplus(3)]
-  assert float(terms['classification']) == pytest.approx(
+  assert classification_loss(scribble, in_image) == pytest.approx(
       np.mean(expected), rel=1e-6)
+
+
+def test_nothing_is_known_of_an_image_without_a_stroke():
+  scribble = np.full([2, 8, 8], 255, np.uint8)
+  scribble[0, 2, 2:5] = 3
+  in_image = np.zeros([2, 256], bool)
+  in_image[:, 255] = in_image[0, 3] = True  # 255: pixels without a stroke.
+  expected = np.mean([softplus(1), softplus(2), softplus(-3)])
+  assert classification_loss(scribble, in_image) == pytest.approx(
+      expected, rel=1e-6)
+  assert classification_loss(scribble[1:], in_image[1:]) == 0
 
 
 def test_activations_are_the_classifier_before_pooling():

@@ -25,3 +25,9 @@ def test_iou_of_an_absent_class_does_not_count():
 def test_counts_beyond_32_bits():
   assert metrics.mean_iou(CONFUSION.astype(np.int64) * 2**40) == (
       pytest.approx(1 / 3))
+
+
+def test_figures_of_no_pixel_are_none_and_warn_of_nothing():
+  nothing = np.zeros([3, 3], np.int64)
+  assert metrics.mean_iou(nothing) is None
+  assert metrics.pixel_accuracy(nothing) is None

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -118,6 +119,19 @@ def test_command_prepares_what_training_takes(root, config, caplog):
                   + re.escape(str(root / 'records')), done.stdout)
   records.prepare(config.data)
   assert not caplog.text  # Nothing left to make.
+
+
+def test_command_prepares_what_is_listed(root):
+  shutil.rmtree(root / 'SegmentationClassAug')
+  flags = '--config=configs/own_data.py', f'--config.data.root={root}'
+  done = run_command(*flags)
+  assert done.returncode == 1
+  last = done.stderr.strip().splitlines()[-1]
+  assert last.startswith('error: ') and 'data.val_list=none trains' in last
+  done = run_command(*flags, '--config.data.val_list=none')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith('10 images in 1 shards')
+  assert "config.data.val_list is 'none'" in done.stderr
 
 
 def test_command_prepares_stage_1_where_labels_are_generated(root):

@@ -76,7 +76,11 @@ def test_report_of_an_unfinished_run(tmp_path, missing, message):
 
 @pytest.mark.parametrize('name, content, message', [
     ('metrics.json', '{"step": 3', 'metrics.json is missing or unreadable'),
-    ('metrics.json', '{"step": 3}', "metrics.json has no number as 'miou'"),
+    ('metrics.json', '{"step": 3, "miou": 0.5}',
+     "metrics.json has no number as 'pixel_accuracy'"),
+    ('metrics.json', '{"step": 3, "miou": "x"}', "has no number as 'miou'"),
+    ('metrics.json', '{"step": 3, "stroke_accuracy": 0.5}',
+     "lacks 'stroke_accuracy_by_class' or 'step'"),
     ('run.json', '[]', 'run.json holds no JSON object'),
     ('val_images.csv', 'name,iou\na,1\n', 'lacks the columns id, miou'),
     ('sweep.json', '{"seeds": [0]}', 'sweep.json describes no sweep'),

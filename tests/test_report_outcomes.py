@@ -8,8 +8,11 @@ from scribble_jax.report import outcomes
 from scribble_jax.report import runs
 from scribble_jax.report import studies
 from scribble_jax.report.writer import write_report
+from tests.reported import parsed
 from tests.reported import point
 from tests.reported import rows_of
+from tests.reported import with_scalars
+from tests.reported import write_json
 from tests.reported import write_run
 from tests.reported import write_sweep
 
@@ -33,10 +36,10 @@ def test_bars_of_differences_are_paired(monkeypatch, tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.7]),
               point('b', 'none', [0.4, None]), point('c', 'late', [None, None]))
   drawn = []
-  monkeypatch.setattr(figures, 'miou_bars', lambda *args: drawn.append(
+  monkeypatch.setattr(figures, 'score_bars', lambda *args: drawn.append(
       args) or drawing.new_figure(1, 1))
   write_report([tmp_path])
-  (_, _, differences), = drawn
+  (_, _, _, differences), = drawn
   assert [each and each.values for each in differences] == [
       (0, 0), (pytest.approx(-10),), None]
 
@@ -61,9 +64,9 @@ def test_single_seeds_need_no_note(tmp_path):
 def test_figures_of_one_sweep_are_all_of_one_kind(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6]))
   write_run(tmp_path / 'a/seed_0', {'background': 0.9}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (50.0, 60.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (50.0, 60.0)
   write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True)
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (90.0, 70.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (90.0, 70.0)
 
 
 @pytest.mark.parametrize('others, differing', [
@@ -78,7 +81,7 @@ def test_evaluations_by_different_protocols_give_way_to_validation(
   write_run(tmp_path / 'a/seed_1', {'background': 0.7}, evaluated=True,
             **others)
   study = studies.read_sweep(tmp_path)
-  assert study.settings[0].miou.values == (50.0, 50.0)
+  assert study.settings[0].score.values == (50.0, 50.0)
   assert (f'The evaluations differ in: {differing}; they are not shown.'
           in runs.describe_evaluation(study.runs))
 
@@ -88,4 +91,97 @@ def test_evaluations_in_other_batches_are_alike(tmp_path):
   for seed in (0, 1):
     write_run(tmp_path / f'a/seed_{seed}', {'background': 0.9}, evaluated=True,
               protocol={'batch_size': 8 + seed})
-  assert studies.read_sweep(tmp_path).settings[0].miou.values == (90.0, 90.0)
+  assert studies.read_sweep(tmp_path).settings[0].score.values == (90.0, 90.0)
+
+
+# Without mIoU
+
+
+def leave_figures(folder, **figures):
+  """Replaces the figures of a run that `write_run` left."""
+  write_json(folder / 'metrics.json', {'step': 6, 'best_step': 6} | figures)
+
+
+def on_strokes(accuracy):
+  return {'stroke_accuracy': accuracy, 'best_stroke_accuracy': accuracy,
+          'stroke_accuracy_by_class': {'background': accuracy, 'cat': None},
+          'confusion': [[6, 2], [0, 0]]}
+
+
+def page_texts(path):
+  return ' '.join(parsed(path.parent).texts)
+
+
+def test_sweep_on_strokes_is_shown_by_their_accuracy(tmp_path):
+  write_sweep(tmp_path, point('a0', 'a', [0.5, 0.5], x=0),
+              point('a1', 'a', [0.5, 0.5], x=1),
+              point('b0', 'b', [0.5, 0.5], x=0), point('b1', 'b', [0.5, 0.5],
+                                                       x=1))
+  for name, accuracy in (('a0', 0.9), ('a1', 0.8), ('b0', 0.7), ('b1', 0.4)):
+    for seed in (0, 1):
+      leave_figures(tmp_path / f'{name}/seed_{seed}', **on_strokes(accuracy))
+      (tmp_path / f'{name}/seed_{seed}/val_images.csv').write_text(
+          'id,stroke_accuracy\nx,0.25\ny,0.125\n')
+  text, path = write_report([tmp_path])
+  rows = rows_of(path.parent, 'results.csv')
+  assert rows[0][2] == 'Mean stroke accuracy (%)'
+  assert [row[2] for row in rows[1:]] == ['90.00', '80.00', '70.00', '40.00']
+  assert 'a 90.00 → 80.00 % (-10.00 points)' in text
+  assert rows_of(path.parent, 'robustness_x_ends.csv')[0][2] == (
+      'stroke accuracy at 0 (%)')
+  assert rows_of(path.parent, 'images_worst.csv') == [
+      ['Image', 'stroke accuracy (%)'], ['y', '12.50'], ['x', '25.00']]
+  assert 'strokes of the images alone' in text
+  assert not (path.parent / 'published.csv').exists()
+  assert (path.parent / 'confusion.csv').exists()
+  for shown in (text, page_texts(path)):
+    assert 'mIoU' not in shown and 'nan' not in shown.lower().split()
+
+
+def test_sweep_without_validation_shows_what_there_is(tmp_path):
+  write_sweep(tmp_path, point('a0', 'a', [0.5, None], x=0),
+              point('a1', 'a', [0.5, 0.5], x=1))
+  for folder in tmp_path.glob('a?/seed_?'):
+    leave_figures(folder, images_per_second=3.5)
+    with_scalars(folder)
+  text, path = write_report([tmp_path])
+  assert rows_of(path.parent, 'results.csv') == [
+      ['Setting', 'Seeds done'], ["a {'x': 0}", '1 of 2'],
+      ["a {'x': 1}", '2 of 2']]
+  assert 'Nothing was validated' in text
+  assert 'Nothing was validated' in page_texts(path)
+  assert 'mIoU' not in text and 'mIoU' not in page_texts(path)
+  assert (path.parent / 'curves.png').exists()
+  assert rows_of(path.parent, 'times.csv')[0][-1] == 'Images/s'
+
+
+def test_mious_and_stroke_accuracies_share_no_column(tmp_path):
+  for name in 'abc':
+    write_run(tmp_path / name, {'background': 0.9, 'cat': 0.5})
+  leave_figures(tmp_path / 'b', **on_strokes(0.99))
+  leave_figures(tmp_path / 'c')
+  text, path = write_report([tmp_path / name for name in 'bac'])
+  rows = rows_of(path.parent, 'results.csv')
+  assert rows[0][2] == 'mIoU (%)'
+  assert [row[2] for row in rows[1:]] == ['', '70.00', '']
+  assert '2 of 3 runs have no mIoU.' in text
+  assert rows_of(path.parent, 'iou.csv')[1:] == [
+      ['background', '90.00'], ['cat', '50.00']]
+  assert '99.00' not in page_texts(path)
+
+
+def test_evaluation_without_strokes_gives_way_to_validation(tmp_path):
+  write_run(tmp_path, {'background': 0.9, 'cat': 0.5})
+  write_json(tmp_path / 'evaluation/metrics.json', {
+      'step': 6, 'num_images': 3, 'protocol': {'scales': [1.0]}})
+  text, _ = write_report([tmp_path])
+  assert '70.00' in text and 'validation' in text
+
+
+def test_nan_of_an_earlier_version_is_no_figure(tmp_path):
+  write_run(tmp_path, {'background': 0.9})
+  (tmp_path / 'metrics.json').write_text(
+      '{"step": 6, "miou": NaN, "pixel_accuracy": 0.0, "iou": {"a": null}}')
+  text, path = write_report([tmp_path])
+  assert 'Nothing was validated' in text and 'mIoU' not in text
+  assert 'nan' not in page_texts(path).lower().split()

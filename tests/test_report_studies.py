@@ -153,10 +153,10 @@ def test_times_of_a_sweep_are_added_up(tmp_path):
 
 def test_iou_of_a_point_is_the_mean_over_the_seeds_that_have_the_class():
   several = [
-      runs.Run('', pathlib.Path(), {}, None, None, {'iou': iou}, {})
+      runs.Run('', pathlib.Path(), {}, None, None, {'iou': iou}, {}, 'miou')
       for iou in ({'a': 0.5, 'b': None, 'c': None}, {'a': 0.7, 'b': 0.2,
                                                      'c': None})]
-  found = studies.Setting('', '', {}, tuple(several), (0, 1)).iou()
+  found = studies.Setting('', '', {}, tuple(several), (0, 1)).by_class()
   assert found == {'a': pytest.approx(60), 'b': pytest.approx(20), 'c': None}
 
 
@@ -165,7 +165,8 @@ def test_grid_gets_a_line_for_each_place_on_the_other_axis(tmp_path):
       tmp_path, *(point(f'{x}{y}', 'full', [0.5 + x / 10 + y / 100], x=x, y=y)
                   for x in (1, 0) for y in (0, 1)), seeds=[0])
   study = studies.read_sweep(tmp_path)
-  found = {line.label: [setting.miou.mean for setting in line.settings.values()]
+  found = {line.label: [
+      setting.score.mean for setting in line.settings.values()]
            for line in axes.lines(study, 'x')}
   assert found == {'full, y 0': pytest.approx([50, 60]),
                    'full, y 1': pytest.approx([51, 61])}
@@ -187,7 +188,7 @@ def test_sweep_and_runs_in_one_report_keep_their_files_apart(tmp_path):
 def test_confusion_is_summed_over_the_seeds():
   several = [
       runs.Run('', pathlib.Path(), {}, None, None,
-               {'iou': {'a': 1, 'b': 1}, 'confusion': counts}, {})
+               {'iou': {'a': 1, 'b': 1}, 'confusion': counts}, {}, 'miou')
       for counts in ([[1, 0], [0, 4]], [[1, 2], [0, 0]], None)]
   shares, names, num_runs = summaries.confusion_shares(
       studies.Setting('', '', {}, tuple(several), (0, 1, 2)))

@@ -486,6 +486,22 @@ def test_check_says_what_a_person_would_want_to_know(root):
           in printed)
 
 
+def test_check_of_data_without_dense_ground_truth(root, caplog):
+  for mask in (root / 'SegmentationClassAug').glob('val*'):
+    shutil.copy(mask, root / 'scribbles' / mask.name)
+  shutil.rmtree(root / 'SegmentationClassAug')
+  code, printed = run('check', root)
+  assert code == 1 and '--config.data.ground_truth=none validates' in printed
+  flags = 'check', root, '--ground_truth=none'
+  assert run(*flags)[0] == 0
+  assert run(*flags, '--val_list=none')[0] == 0
+  assert "config.data.val_list is 'none'" in caplog.text
+  for scribble in (root / 'scribbles').glob('val*'):
+    scribble.unlink()
+  code, printed = run(*flags)
+  assert code == 1 and 'has no strokes of a val image' in printed
+
+
 def test_check_of_ids_in_both_lists(root):
   lists = root / 'ImageSets/SegmentationAug'
   name = (lists / 'train.txt').read_text().split()[0]

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -176,25 +177,76 @@ def test_classes_without_a_stroke_may_be_left_open(config, root, tmp_path):
   assert opened
 
 
-def test_an_image_without_foreground_strokes_is_background(
-    diffusion, root, tmp_path):
+def test_images_with_background_strokes_alone_and_with_none(
+    diffusion, root, tmp_path, caplog):
   diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.1
   diffusion.labels.undecided = 0.2
-  name = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()[0]
-  masks.write_mask(root / f'scribbles/{name}.png',
-                   np.full([48, 48], 255, np.uint8))
-  stage.generate(diffusion, tmp_path / 'run')
-  labels = masks.read_mask(tmp_path / f'run/pseudo_labels/{name}.png')
-  assert not labels.any()
+  names = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  scribble = np.full([48, 48], 255, np.uint8)
+  masks.write_mask(root / f'scribbles/{names[1]}.png', scribble)
+  scribble[3, 4:20] = 0
+  masks.write_mask(root / f'scribbles/{names[0]}.png', scribble)
+  summary = stage.generate(diffusion, tmp_path / 'run')
+  background, empty = (
+      masks.read_mask(tmp_path / f'run/pseudo_labels/{name}.png')
+      for name in names[:2])
+  assert not background.any()  # No other class is in that image.
+  assert np.all(empty == 255)  # Nothing tells what is in this one.
+  assert summary['num_unlabelled'] == 1
+  assert ('1 of 10 pseudo-labels are empty (255): those images have no stroke.'
+          in labelling.report(summary))
+  # Nor does it say anything of the thresholds.
+  truth = labelling.calibrate(
+      [network.Judged({'scribble': empty, 'ground_truth': np.zeros_like(empty)},
+                      np.zeros(1, np.uint8), np.zeros([48, 48, 1], np.float32),
+                      np.zeros([48, 48], bool))],
+      diffusion.labels.to_dict(), diffusion.refinement.to_dict(),
+      num_classes=4, seed=0, places=[0], background_share=1.0)
+  assert truth['refined']['ground_truth_miou'] is None
+
+
+@pytest.mark.parametrize('ignore, warned', [
+    ('official', True), ('corrected', False)])
+def test_empty_pseudo_labels_that_count_as_background_are_told(
+    config, monkeypatch, caplog, ignore, warned):
+  monkeypatch.setattr(stage, '_generate_at', lambda *args: {
+      'num_unlabelled': 3, 'ground_truth': None})
+  config.method.pseudo_ignore = ignore
+  stage.with_pseudo_labels(config)
+  assert ('3 images without a stroke have empty pseudo-labels' in caplog.text
+          ) == warned
+
+
+@pytest.mark.parametrize('changes, hidden', [
+    ({}, False), ({'labels.source': 'fusion'}, False),
+    ({'labels.source': 'diffusion'}, True), ({'supervision': 'classes'}, True)])
+def test_strokes_are_hidden_from_a_network_that_does_not_learn_them(
+    config, changes, hidden):
+  config = config_rules.stage1_config(config)
+  config.update_from_flattened_dict(changes)
+  assert network.learns_strokes(config) != hidden
+  stages = {'thresholds': [0.3], 'hidden_strokes_miou': 0.5, 'miou': None}
+  lines = labelling.report({
+      'ground_truth': None, 'num_unlabelled': 0, 'raw': stages,
+      'hidden_from_network': not network.learns_strokes(config),
+      'refined': stages})
+  expected = ('hidden strokes' if hidden else
+              'strokes hidden from the walk, but not from the network')
+  assert lines.splitlines()[-1] == (
+      f'refined: threshold 0.30, mIoU 50.00 on {expected}')
 
 
 def test_neither_ground_truth_nor_a_val_list_is_needed(
     diffusion, root, tmp_path):
-  for path in (root / 'SegmentationClassAug').iterdir():
-    path.unlink()
+  shutil.rmtree(root / 'SegmentationClassAug')
   (root / 'ImageSets/SegmentationAug/val.txt').unlink()
+  with pytest.raises(UserError, match='SegmentationClassAug does not exist.*'
+                     '--config.data.ground_truth=none .*val_list=none'):
+    stage.generate(diffusion, tmp_path / 'run')
+  diffusion.data.ground_truth = 'none'
   summary = stage.generate(diffusion, tmp_path / 'run')
   assert summary['ground_truth'] is None
+  assert summary['refined']['miou'] is None
   assert 'refined: threshold 0.' in labelling.report(summary)
 
 

@@ -48,7 +48,8 @@ if module == 'scribble_jax.evaluate':
   (workdir / 'evaluation/metrics.json').write_text('{}')
   sys.exit()
 (workdir / 'cores').write_text(json.dumps(sorted(os.sched_getaffinity(0))))
-(workdir / 'metrics.json').write_text(json.dumps({'miou': 0.5}))
+(workdir / 'metrics.json').write_text(
+    values.get('config.figures', '{"miou": 0.5}'))
 """
 
 
@@ -110,6 +111,16 @@ def test_a_failure_is_reported_and_the_rest_goes_on(fake_runs, capsys):
   # Tried again the next time, alone.
   assert not run(config, fake_runs)
   assert started(fake_runs)[3:] == ['bad 3']
+
+
+@pytest.mark.parametrize('figures, line', [
+    ('{"miou": 0.5}', '50.00 % mIoU after 0.'),
+    ('{"stroke_accuracy": 0.25}', '25.00 % stroke accuracy after 0.'),
+    ('{"step": 4}', 'finished after 0.')])
+def test_a_run_is_told_by_its_figures(fake_runs, capsys, figures, line):
+  assert run(make_config(Point('a', 'a', {'figures': figures}), seeds=(3,)),
+             fake_runs)
+  assert f'a, seed 3: {line}' in capsys.readouterr().out
 
 
 def test_only_some_points(fake_runs):

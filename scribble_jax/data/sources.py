@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax.data import ground_truth
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
@@ -18,7 +19,7 @@ from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
 
-SPLITS = ('train', 'val')
+SPLITS = ground_truth.SPLITS
 IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
@@ -37,13 +38,13 @@ class Example:
     image: Path of the image file.
     scribble: Path of a PNG, or what somebody drew in another form.
     pseudo_label: Path of a PNG.
-    ground_truth: Path of a PNG.
+    ground_truth: Path of a PNG, or a val image's strokes in its place.
   """
   id: str
   image: pathlib.PurePath
   scribble: pathlib.PurePath | annotations.Annotation | None = None
   pseudo_label: pathlib.PurePath | None = None
-  ground_truth: pathlib.PurePath | None = None
+  ground_truth: pathlib.PurePath | annotations.Annotation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,7 @@ def list_examples(config, pseudo_labels_needed, splits=SPLITS):
   """
   examples, problems = find_examples(config, pseudo_labels_needed, splits)
   raise_problems(problems, 'Add the files or take the ids off the lists.')
+  ground_truth.check_strokes(config, examples)
   return examples
 
 
@@ -127,8 +129,7 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
   ids = {split: listings.listed_ids(
       storage.path(root, config[f'{split}_list']),
       storage.path(root, config.images), images) for split in splits}
-  ground_truth = listings.files_by_id(
-      storage.path(root, config.ground_truth), ('.png',), _NO_FOLDER)
+  truth = ground_truth.by_id(root, config, ids)
   needed = {split: {'image': (
       config.images, images, listings.IMAGE_SUFFIXES)} for split in splits}
   if 'train' in splits:
@@ -141,9 +142,9 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
     if pseudo_labels is not None:
       needed['train']['pseudo_label'] = (
           config.pseudo_labels, pseudo_labels, ('.png',))
-  if 'val' in splits:
+  if 'val' in splits and not ground_truth.is_strokes(config):
     needed['val']['ground_truth'] = (
-        config.ground_truth, ground_truth, ('.png',))
+        config.ground_truth, truth['val'], ('.png',))
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
     for folder, files, suffixes in needed[split].values():
@@ -154,7 +155,7 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
         found = {part: files[name]
                  for part, (_, files, _) in needed[split].items()}
         # In training, the ground truth is for pictures alone.
-        found['ground_truth'] = ground_truth.get(name)
+        found['ground_truth'] = truth[split].get(name)
         examples[split].append(Example(name, **found))
   return examples, problems
 

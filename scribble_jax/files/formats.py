@@ -17,9 +17,13 @@ def read_json(path):
 
 
 def write_json(path, content):
-  """Writes `content` as JSON, whole or not at all."""
+  """Writes `content` as JSON, whole or not at all.
+
+  Raises:
+    ValueError: It holds NaN or an infinity, which JSON does not know.
+  """
   with atomic.whole_file(path) as partial, open(partial, 'w') as f:
-    json.dump(content, f, indent=2)
+    json.dump(content, f, indent=2, allow_nan=False)
     f.write('\n')
 
 

@@ -72,7 +72,7 @@ class ScoreHistogram:
 
 
 def choose_thresholds(histogram, *, per_class, fallback):
-  """Returns the thresholds that agree best with held-out strokes.
+  """Returns the thresholds that agree best with hidden strokes.
 
   What counts is the mIoU on the strokes, or a class's IoU for its own
   threshold. Of all thresholds within TOLERANCE of the best the middle one is

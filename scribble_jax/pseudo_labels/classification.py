@@ -15,8 +15,10 @@ def loss_terms(model, variables, batch, rng, *, enabled):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
   A class is shown by a crop that has a stroke of it, and is not by one of an
-  image without. Of an image's classes whose strokes a crop misses nothing is
-  known: they may be in sight all the same.
+  image that is scribbled with others. Of an image's classes whose strokes a
+  crop misses nothing is known: they may be in sight all the same. Nothing is
+  known of an image without any stroke either; strokes on the background alone
+  say that no other class is there.
 
   Args:
     model: `models.classifier.ClassificationNetwork`.
@@ -39,9 +41,10 @@ def loss_terms(model, variables, batch, rng, *, enabled):
     foreground = jnp.arange(1, activations.shape[-1] + 1)
     shown = jnp.any(
         scribble[..., None] == foreground[None, None, None], axis=(1, 2))
-    in_image = batch[SCRIBBLED_CLASSES][:, 1:activations.shape[-1] + 1]
+    in_image = batch[SCRIBBLED_CLASSES][:, :activations.shape[-1] + 1]
+    known = shown | (jnp.any(in_image, 1, keepdims=True) & ~in_image[:, 1:])
     return losses.multi_label_soft_margin(
-        jnp.mean(activations, axis=(1, 2)), shown, shown | ~in_image)
+        jnp.mean(activations, axis=(1, 2)), shown, known)
 
   def segmentation():
     """The strokes' cross-entropy."""

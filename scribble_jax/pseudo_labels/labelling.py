@@ -42,12 +42,12 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
     background_share: From the function of this name.
 
   Returns:
-    {'raw' and 'refined': {'thresholds': [C], 'held_out_miou' and
-    'ground_truth_miou': with them, 'held_out_curve' and 'ground_truth_curve':
-    mIoU at each of `calibration.THRESHOLDS`}}, ready for JSON; None where there
-    is nothing to compare with.
+    {'raw' and 'refined': {'thresholds': [C], 'hidden_strokes_miou' and
+    'ground_truth_miou': with them, 'hidden_strokes_curve' and
+    'ground_truth_curve': mIoU at each of `calibration.THRESHOLDS`}}, ready for
+    JSON; None where there is nothing to compare with.
   """
-  held_out, truth = (
+  hidden_strokes, truth = (
       {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
       for _ in range(2))
   for index, item in zip(places, tqdm(
@@ -58,11 +58,11 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
     shown, hidden = calibration.hide_strokes(
         rng, example['scribble'], background_share)
     for scribble, target, histograms in (
-        (shown, hidden, held_out),
+        (shown, hidden, hidden_strokes),
         (example['scribble'], example['ground_truth'], truth)):
-      if np.all(target == IGNORE_LABEL) or (
-          histograms is held_out and len(classes) == 1):
-        continue  # Nothing to compare with, or nothing to tell apart.
+      if (np.all(target == IGNORE_LABEL) or np.all(scribble == IGNORE_LABEL)
+          or (histograms is hidden_strokes and len(classes) == 1)):
+        continue  # Nothing to compare with, no label, or nothing to tell apart.
       for stage, values in zip(STAGES, _scores_by_stage(
           item, scribble, labels, refinement), strict=True):
         channel, score = scores.foreground(values)
@@ -71,18 +71,18 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
         histograms[stage].add(
             target, np.where(stroke, scribble, predicted),
             np.where(stroke, scribble > 0, score))
-  for histogram in (*held_out.values(), *truth.values()):
+  for histogram in (*hidden_strokes.values(), *truth.values()):
     histogram.add_other_hosts()
   curve = lambda histogram: (
       None if histogram.empty else histogram.miou().tolist())
   found = {}
   for stage in STAGES:
-    thresholds = _thresholds(held_out[stage], labels, num_classes)
+    thresholds = _thresholds(hidden_strokes[stage], labels, num_classes)
     found[stage] = {
         'thresholds': thresholds.tolist(),
-        'held_out_curve': curve(held_out[stage]),
+        'hidden_strokes_curve': curve(hidden_strokes[stage]),
         'ground_truth_curve': curve(truth[stage]),
-        'held_out_miou': _miou(held_out[stage], thresholds),
+        'hidden_strokes_miou': _miou(hidden_strokes[stage], thresholds),
         'ground_truth_miou': _miou(truth[stage], thresholds)}
   return found
 
@@ -114,7 +114,7 @@ def figures(curves):
 
   Returns:
     'thresholds' of the foreground classes; the sample's mIoU with them:
-    'held_out_miou' on hidden strokes and 'miou' on the ground truth;
+    'hidden_strokes_miou' on hidden strokes and 'miou' on the ground truth;
     'best_miou', the highest that one threshold for all classes reaches there,
     and that 'best_threshold'. None where there is nothing to compare with.
   """
@@ -122,7 +122,7 @@ def figures(curves):
   best = None if curve is None else int(np.argmax(curve))
   return {
       'thresholds': thresholds[1:],
-      'held_out_miou': curves['held_out_miou'],
+      'hidden_strokes_miou': curves['hidden_strokes_miou'],
       'miou': curves['ground_truth_miou'],
       'best_miou': None if best is None else curve[best],
       'best_threshold': (None if best is None
@@ -155,6 +155,8 @@ def _scores_by_stage(item, scribble, labels, refinement):
 def make_label(item, stage, labels, refinement, thresholds):
   """Returns an image's pseudo-label, [H, W] uint8.
 
+  An image without a stroke stays unlabelled: nothing tells its classes.
+
   Args:
     item: As of `stage_scores`.
     stage: As of `stage_scores`.
@@ -162,9 +164,12 @@ def make_label(item, stage, labels, refinement, thresholds):
     refinement: As of `stage_scores`.
     thresholds: {'raw' and 'refined': [C]}.
   """
+  scribble = item.example['scribble']
+  if np.all(scribble == IGNORE_LABEL):
+    return np.full_like(scribble, IGNORE_LABEL)
   return scores.label(
       stage_scores(item, stage, labels, refinement), thresholds[stage],
-      scores.seeds_of(item.example['scribble'], item.classes), item.classes,
+      scores.seeds_of(scribble, item.classes), item.classes,
       labels['undecided'], item.unnamed)
 
 
@@ -175,8 +180,8 @@ def write_label(folder, item, pseudo_label):
     masks.write_mask(partial, pseudo_label)
 
 
-def quality(examples, folder, class_names):
-  """Compares the pseudo-labels on disk with the ground truth.
+def examine(examples, folder, class_names):
+  """Looks at the pseudo-labels on disk, and compares them with ground truth.
 
   Args:
     examples: Iterable of dicts with 'id' and 'ground_truth'.
@@ -184,18 +189,24 @@ def quality(examples, folder, class_names):
     class_names: Background first.
 
   Returns:
-    As of `results.summary` over the decided pixels, with 'decided', their
-    share, 'precision' and 'recall' by class name; None if no image has a ground
-    truth.
+    'num_unlabelled', of images without a labelled pixel. 'ground_truth': as of
+    `results.summary` over the decided pixels, with 'decided', their share,
+    'precision' and 'recall' by class name; None if no image has a ground truth.
   """
-  confusion, num_labelled = 0, 0
+  confusion, num_labelled, num_unlabelled = 0, 0, 0
   for example in examples:
     truth = example['ground_truth']
     labels = masks.read_mask(folder / f'{example["id"]}.png')
     decided = labels != IGNORE_LABEL
+    num_unlabelled += not decided.any()
     num_labelled += np.sum(truth != IGNORE_LABEL)
     confusion += metrics.confusion_matrix(
         truth[decided], labels[decided], len(class_names))
+  return {'num_unlabelled': int(num_unlabelled),
+          'ground_truth': _quality(confusion, num_labelled, class_names)}
+
+
+def _quality(confusion, num_labelled, class_names):
   if not np.any(confusion):
     return None
   precision, recall = metrics.precision_and_recall(confusion)
@@ -205,9 +216,25 @@ def quality(examples, folder, class_names):
       'recall': results.by_class(class_names, recall)}
 
 
+def hidden_strokes_name(hidden_from_network):
+  """Returns what to call the strokes that thresholds are chosen by.
+
+  Args:
+    hidden_from_network: Whether the network has not learned them. The
+      segmentation branch learns all strokes: with it, hidden ones are seen
+      by the network and show how well they are spread, not how well labels
+      do where there is no stroke.
+  """
+  return 'hidden strokes' if hidden_from_network else (
+      'strokes hidden from the walk, but not from the network')
+
+
 def report(summary):
   """Returns a summary as text, figures in per cent."""
   lines, truth = [], summary['ground_truth']
+  if summary['num_unlabelled']:
+    lines.append(f'{summary["num_unlabelled"]} of {summary["num_images"]} '
+                 'pseudo-labels are empty (255): those images have no stroke.')
   if truth:
     lines.append(Table(('class', 'IoU (%)', 'precision', 'recall'), (
         *((name, *(per_cent(truth[figure][name])
@@ -222,8 +249,9 @@ def report(summary):
     low, high = min(found['thresholds']), max(found['thresholds'])
     line = f'{stage}: threshold {low:.2f}' + (
         f' to {high:.2f}' if high > low else '')
-    if found['held_out_miou'] is not None:
-      line += f', mIoU {100 * found["held_out_miou"]:.2f} on hidden strokes'
+    if found['hidden_strokes_miou'] is not None:
+      line += (f', mIoU {100 * found["hidden_strokes_miou"]:.2f} on '
+               f'{hidden_strokes_name(summary["hidden_from_network"])}')
     if found['miou'] is not None:
       line += (f', {100 * found["miou"]:.2f} on the ground truth of '
                f'{summary["calibration_images"]} images (at best '

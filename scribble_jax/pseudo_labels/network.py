@@ -31,6 +31,12 @@ class Judged:
   unnamed: np.ndarray
 
 
+def learns_strokes(config):
+  """Whether a segmentation branch is trained, on all strokes."""
+  return (scores.SOURCES[config.labels.source].needs_network
+          and config.supervision == 'classes+scribbles')
+
+
 def make_judge(config, workdir, source):
   """Returns `examples -> iterator of Judged`, trained on the whole source.
 
@@ -47,7 +53,7 @@ def make_judge(config, workdir, source):
   """
   if not scores.SOURCES[config.labels.source].needs_network:
     return _judge_nothing
-  with_segmentation = config.supervision == 'classes+scribbles'
+  with_segmentation = learns_strokes(config)
   model = models.build_classifier(config.model, with_segmentation)
   terms = ['classification', 'scribble'][:1 + with_segmentation]
   task = loop.Task(

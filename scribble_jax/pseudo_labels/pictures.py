@@ -21,13 +21,14 @@ def heat_map(image, score):
   return np.uint8(0.35 * image + 0.65 * colours)
 
 
-def write_curve(path, calibration, final):
+def write_curve(path, calibration, final, hidden_strokes):
   """Draws mIoU over the threshold and marks the chosen ones.
 
   Args:
     path: PNG to write, whole or not at all.
     calibration: From `labelling.calibrate`.
     final: 'raw' or 'refined', what the pseudo-labels are.
+    hidden_strokes: What to call those that the thresholds were chosen by.
   """
   figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
   axes = figure.subplots()
@@ -36,7 +37,7 @@ def write_curve(path, calibration, final):
     name = f'{stage} (the pseudo-labels)' if stage == final else stage
     for key, style, against in (
         ('ground_truth_curve', '-', 'ground truth'),
-        ('held_out_curve', ':', 'held-out strokes')):
+        ('hidden_strokes_curve', ':', hidden_strokes)):
       if curves[key] is not None:
         axes.plot(THRESHOLDS, 100 * np.array(curves[key]), style, color=colour,
                   label=f'{name}, {against}')
@@ -47,6 +48,7 @@ def write_curve(path, calibration, final):
   axes.set_xlim(0, 1)
   axes.set_ylim(0, 100)
   axes.grid(alpha=0.3)
-  axes.legend(fontsize=8)
+  if axes.get_legend_handles_labels()[0]:
+    axes.legend(fontsize=8)
   with atomic.whole_file(path) as partial:
     figure.savefig(partial, format='png')

@@ -29,6 +29,9 @@ from scribble_jax.training import loop
 FOLDER = 'pseudo_labels'  # Below the workdir.
 _CALIBRATION, _SETTINGS, _SUMMARY = (
     'calibration.json', 'settings.json', 'summary.json')
+# Counts the changes of what is made of the same settings; another one makes
+# pseudo-labels anew.
+_VERSION = 2
 
 
 def with_pseudo_labels(config):
@@ -53,6 +56,11 @@ def with_pseudo_labels(config):
   folder = storage.path(config.data.stage1, name)
   workdir = storage.path(config.data.root, folder)
   summary = _generate_at(workdir, stage1, source)
+  if summary['num_unlabelled'] and config.method.pseudo_ignore == 'official':
+    logging.warning(
+        '%d images without a stroke have empty pseudo-labels, which will be '
+        'trained as background: --config.method.pseudo_ignore=corrected '
+        'ignores them.', summary['num_unlabelled'])
   if hosts.is_first():
     truth = summary['ground_truth']
     print(f'Pseudo-labels of stage 1 are in {workdir}'
@@ -130,7 +138,8 @@ def _make(config, workdir, source, judge):
     rows = [_panel_row(config, item, calibration) for item in judge(
         _examples(source, limit=config.num_panels))]
     pictures.write_curve(
-        workdir / 'thresholds.png', calibration, _final(config))
+        workdir / 'thresholds.png', calibration, _final(config),
+        labelling.hidden_strokes_name(not network.learns_strokes(config)))
     formats.write_png(workdir / 'panels.png',
                       panels.draw_panels(rows, source.class_names))
     formats.write_json(workdir / _SUMMARY,
@@ -162,7 +171,8 @@ def _settings(config, source):
   classifier = {key: value for key, value in everything.items()
                 if key not in (*labels, *without_effect)}
   return {
-      'labels': {key: everything[key] for key in labels},
+      'labels': {key: everything[key] for key in labels} | {
+          'version': _VERSION},
       'classifier': classifier | {
           'crop_size': data['crop_size'], 'augmentation': data['augmentation'],
           'shuffle_buffer': data['shuffle_buffer'],
@@ -267,7 +277,7 @@ def _summary(config, source, calibration, folder):
       'num_images': source.num_examples('train'),
       'calibration_images': calibration['num_images'],
       'labels': _final(config),
+      'hidden_from_network': not network.learns_strokes(config),
       **{stage: labelling.figures(calibration[stage])
          for stage in labelling.STAGES},
-      'ground_truth': labelling.quality(
-          _examples(source), folder, source.class_names)}
+      **labelling.examine(_examples(source), folder, source.class_names)}

@@ -13,7 +13,7 @@ class Line(NamedTuple):
 
 
 def lines(study, axis):
-  """Returns the lines over an axis, of settings with finished runs.
+  """Returns the lines over an axis, of settings with a score.
 
   Args:
     study: A Study.
@@ -24,7 +24,7 @@ def lines(study, axis):
     grid), told apart by the other axes.
   """
   series = {}
-  for setting in study.finished:
+  for setting in study.measured:
     if axis in setting.axes:
       series.setdefault(setting.series, []).append(setting)
   found = []

@@ -74,21 +74,14 @@ class Chapter:
     return self._files.figure(self._stem(name), figure, description)
 
   def _headline(self):
-    study, best = self._study, self._study.best
-    network = comparison.network(best.runs[0].config)
-    if len(study.settings) > 1:
-      seeds = len(best.runs)
-      under = f'Highest of {len(study.finished)}: {best.label}' + (
-          f' (mean of {seeds} seeds)' if seeds > 1 else '')
-    else:
-      accuracy = 100 * best.runs[0].figures['pixel_accuracy']
-      under = f'Pixel accuracy {accuracy:.2f} %' + (
-          f', {network}' if network else '')
+    study, best = self._study, ''
+    if study.best:
+      score, measure, under = outcomes.headline(study)
+      best = (f'<div class="headline">{score} <small>{measure}</small></div>\n'
+              + page.paragraph(under))
     return ''.join([
         page.heading(study.title, 1),
-        page.paragraph(study.question) if study.question else '',
-        f'<div class="headline">{best.miou.mean:.2f} % <small>mIoU</small>'
-        '</div>\n', page.paragraph(under),
+        page.paragraph(study.question) if study.question else '', best,
         page.findings(outcomes.findings(study) if study.is_sweep else []),
         page.paragraph(runs_lib.describe_evaluation(study.runs), 'note'),
         self._warning()])
@@ -117,7 +110,9 @@ class Chapter:
     self._add('Results', content)
 
   def _published(self):
-    runs = self._study.runs
+    runs = [run for run in self._study.runs if run.by_class]
+    if not summaries.has_published(self._study):
+      return
     content = (page.paragraph(comparison.comparability(runs), 'note')
                + self._table('published', summaries.published(self._study)))
     self._add('Beside published results', content, self._study.is_sweep)
@@ -126,42 +121,44 @@ class Chapter:
     lines = axes.lines(self._study, axis)
     if not lines:
       return
-    label = self._study.axis_label(axis)
+    label, measure = self._study.axis_label(axis), self._study.measure
     name = f'robustness_{axis}'
     ranges = any(len(setting.runs) > 1 for line in lines
                  for setting in line.settings.values())
     content = self._figure(
-        name, figures.axis_plot(lines, label, axis in self._study.log_axes),
-        f'mIoU over {label}, a line a series; figures in the table below')
+        name, figures.axis_plot(
+            lines, label, measure, axis in self._study.log_axes),
+        f'{measure} over {label}, a line a series; figures in the table below')
     if ranges:
       content += page.paragraph('Lines: means over the seeds. Bands: from the '
                                 'lowest to the highest seed. Faint dots: '
                                 'single seeds.', 'note')
     content += self._table(name, outcomes.along_axis(
         self._study, axis, lines))
-    between = outcomes.between_ends(lines)
+    between = outcomes.between_ends(self._study, lines)
     if between:
       content += page.heading('From end to end', 3)
       content += self._table(f'{name}_ends', between)
-    self._add(f'mIoU over {label}', content)
+    self._add(f'{measure} over {label}', content)
 
   def _bars(self):
     """Shows settings that lie on no axis."""
     settings = [setting for setting in self._study.settings if not setting.axes]
-    if len(settings) < 2 or not any(setting.runs for setting in settings):
+    if len(settings) < 2 or not any(setting.score for setting in settings):
       return
-    first = settings[0]
-    with_reference = self._study.is_sweep and first.runs
-    figure = figures.miou_bars(
-        [(setting.label, setting.miou) for setting in settings],
+    first, measure = settings[0], self._study.measure
+    with_reference = self._study.is_sweep and first.score
+    figure = figures.score_bars(
+        [(setting.label, setting.score) for setting in settings], measure,
         first.label if with_reference else None,
         [setting.minus(first) for setting in settings])
-    content = self._figure('miou', figure, 'mIoU as bars; figures: Results')
+    content = self._figure(measure.lower(), figure,
+                           f'{measure} as bars; figures: Results')
     if any(len(setting.runs) > 1 for setting in settings):
       content += page.paragraph('Bars: means over the seeds. Dots: single '
                                 'seeds. Lines: from the lowest to the highest '
                                 'seed.', 'note')
-    self._add('mIoU side by side', content)
+    self._add(f'{measure} side by side', content)
 
   def _curves(self):
     runs = {setting.label: setting.runs[0] for setting in self._study.finished}
@@ -169,9 +166,10 @@ class Chapter:
                if any(tag.startswith('loss/') for tag in run.scalars)}
     if not scalars:
       return
-    figure = (figures.curves_of_several(scalars) if len(runs) > 1
-              else figures.curves_of_run(next(iter(scalars.values()))))
-    content = self._figure('curves', figure, 'Losses and val mIoU over steps')
+    measure = self._study.runs[0].measure
+    figure = (figures.curves_of_several(scalars, measure) if len(runs) > 1
+              else figures.curves_of_run(next(iter(scalars.values())), measure))
+    content = self._figure('curves', figure, 'Losses and validation')
     name = self._files.rows(
         self._stem('curves'), ('run', 'scalar', 'step', 'value'),
         ((runs[label].name, tag, step, f'{value:.6g}')
@@ -184,21 +182,21 @@ class Chapter:
     self._add('Training curves', content, len(runs) > _MAX_OPEN)
 
   def _classes(self):
-    settings = self._study.finished
-    if len(settings) == 1:
-      figure = figures.iou_bars(settings[0].iou())
-    else:
-      figure = figures.iou_map(
-          [(setting.label, setting.iou()) for setting in settings],
-          summaries.class_names(self._study))
-    content = self._figure('iou', figure,
-                           'IoU by class, figures in the table below')
+    study, measure = self._study, summaries.class_measure(self._study)
+    if not study.measured:
+      return
+    figure = figures.classes(
+        [(setting.label, setting.by_class()) for setting in study.measured],
+        summaries.class_names(study), measure)
+    name = 'iou' if measure == 'IoU' else 'by_class'
+    content = self._figure(name, figure,
+                           f'{measure} by class, figures in the table below')
     self._add('Classes', content + page.folded(
-        'As a table', self._table('iou', summaries.iou(self._study))))
+        'As a table', self._table(name, summaries.by_class(study))))
 
   def _confusion(self):
-    ranked = sorted(self._study.finished,
-                    key=lambda setting: -setting.miou.mean)
+    ranked = sorted(self._study.measured,
+                    key=lambda setting: -setting.score.mean)
     found = [(setting, shares) for setting in ranked
              if (shares := summaries.confusion_shares(setting))]
     if not found:
@@ -225,7 +223,9 @@ class Chapter:
     if not study.is_sweep:
       return {f'Pictures: {setting.label}': setting
               for setting in study.finished}
-    worst = min(study.finished, key=lambda setting: setting.miou.mean)
+    if not study.measured:
+      return {f'Pictures of {study.finished[0].label}': study.finished[0]}
+    worst = min(study.measured, key=lambda setting: setting.score.mean)
     return {f'Pictures of the best setting: {study.best.label}': study.best,
             f'Pictures of the lowest setting: {worst.label}': worst}
 

@@ -19,8 +19,7 @@ def network(config):
 
 def is_comparable(runs):
   """Whether figures are of VOC's classes, as the published ones are."""
-  return all(tuple(run.figures['iou']) == published.VOC_CLASSES
-             for run in runs)
+  return all(tuple(run.by_class) == published.VOC_CLASSES for run in runs)
 
 
 def comparability(runs):

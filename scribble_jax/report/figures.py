@@ -5,6 +5,7 @@ import math
 from matplotlib.colors import PowerNorm
 import numpy as np
 
+from scribble_jax import results
 from scribble_jax.report import axes as axes_lib
 from scribble_jax.report import drawing
 
@@ -13,10 +14,11 @@ _MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
 
 
 @drawing.styled
-def miou_bars(rows, reference=None, differences=()):
-  """Draws the mIoU of settings as bars, and how far they are from one of them.
+def score_bars(rows, measure, reference=None, differences=()):
+  """Draws the score of settings as bars, and how far they are from one of them.
 
   Args:
+    measure: What the score is: 'mIoU'.
     rows: [(label, Spread in per cent, or None without a result)].
     reference: Label of the row that differences are taken to; None for no
       differences.
@@ -28,7 +30,7 @@ def miou_bars(rows, reference=None, differences=()):
   _bars(panels[0], [spread for _, spread in rows])
   _write_means(panels[0], [spread for _, spread in rows])
   panels[0].set_xlim(0, 100)
-  panels[0].set_xlabel('mIoU (%)')
+  panels[0].set_xlabel(f'{measure} (%)')
   panels[0].set_yticks(
       range(len(rows)), [drawing.short(label) for label, _ in rows])
   panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
@@ -68,12 +70,13 @@ def _write_means(panel, spreads):
 
 
 @drawing.styled
-def axis_plot(lines, label, logarithmic):
-  """Draws mIoU over an axis: means, the range of the seeds, single seeds.
+def axis_plot(lines, label, measure, logarithmic):
+  """Draws scores over an axis: means, the range of the seeds, single seeds.
 
   Args:
     lines: Of `axes.lines`.
     label: Of the x axis.
+    measure: What the score is: 'mIoU'.
     logarithmic: Whether its scale is to be logarithmic.
   """
   figure = drawing.new_figure(8, 4.4)
@@ -81,7 +84,7 @@ def axis_plot(lines, label, logarithmic):
   xs = axes_lib.positions(lines)
   styles = zip(lines, drawing.line_styles(), strict=False)
   for i, (line, style) in enumerate(styles):
-    spreads = [(x, setting.miou) for x, setting in line.settings.items()]
+    spreads = [(x, setting.score) for x, setting in line.settings.items()]
     where = [x for x, _ in spreads]
     panel.plot(where, [spread.mean for _, spread in spreads],
                label=drawing.short(line.label), linewidth=1.8,
@@ -101,29 +104,31 @@ def axis_plot(lines, label, logarithmic):
   if len(xs) <= 12:
     panel.set_xticks(xs, [f'{x:.4g}' for x in xs])
   panel.set_xlabel(drawing.short(label))
-  panel.set_ylabel('mIoU (%)')
+  panel.set_ylabel(f'{measure} (%)')
   if len(lines) > 1:
     figure.legend(loc='outside upper left', ncols=min(len(lines), 3))
   return figure
 
 
 @drawing.styled
-def curves_of_run(scalars):
-  """Draws a run's loss terms and val mIoU over its updates.
+def curves_of_run(scalars, measure):
+  """Draws a run's loss terms and its validation over its updates.
 
   Args:
     scalars: {tag: [(step, value), ...]}.
+    measure: Key of `results.MEASURES`; None without validation.
   """
+  validated = scalars.get(f'val/{measure}')
   terms = {tag.removeprefix('loss/'): points for tag, points in scalars.items()
            if tag.startswith('loss/')}
-  panels, figure = _two_panels(terms, scalars.get('val/miou'))
+  panels, figure = _two_panels(terms, measure if validated else None)
   for (term, points), style in zip(
       sorted(terms.items(), key=lambda item: item[0] != 'total'),
       drawing.line_styles(), strict=False):
     _curve(panels[0], points, drawing.short(term.replace('_', ' ')), style)
   panels[0].set_title('Loss terms, unweighted; total, weighted')
-  if scalars.get('val/miou'):
-    _curve(panels[-1], scalars['val/miou'], None,
+  if validated:
+    _curve(panels[-1], validated, None,
            {'color': drawing.COLOURS[0], 'marker': 'o'}, 100)
   panels[0].legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
                    ncols=2)
@@ -131,29 +136,30 @@ def curves_of_run(scalars):
 
 
 @drawing.styled
-def curves_of_several(scalars):
-  """Draws the total loss and the val mIoU of several runs.
+def curves_of_several(scalars, measure):
+  """Draws the total loss and the validation of several runs.
 
   Args:
     scalars: {run's label: {tag: [(step, value), ...]}}.
+    measure: Key of `results.MEASURES`; None without validation.
   """
   losses = {label: found.get('loss/total', [])
             for label, found in scalars.items()}
-  panels, figure = _two_panels(losses, True, height=4 + 0.1 * len(scalars))
+  panels, figure = _two_panels(losses, measure, height=4 + 0.1 * len(scalars))
   for (label, found), style in zip(
       scalars.items(), drawing.line_styles(), strict=False):
     _curve(panels[0], losses[label], drawing.short(label), style)
-    _curve(panels[1], found.get('val/miou', []), None,
+    _curve(panels[-1], found.get(f'val/{measure}', []), None,
            style | {'marker': '.'}, 100)
   panels[0].set_title('Total loss')
   figure.legend(loc='outside lower left', fontsize=8.5, ncols=3)
   return figure
 
 
-def _two_panels(losses, with_validation, height=4.2):
-  """Returns (panels, figure) for losses and, if there is any, val mIoU."""
+def _two_panels(losses, measure, height=4.2):
+  """Returns (panels, figure) for losses and, if there is any, validation."""
   figure = drawing.new_figure(9, height)
-  panels = figure.subplots(1, 2 if with_validation else 1, squeeze=False)[0]
+  panels = figure.subplots(1, 2 if measure else 1, squeeze=False)[0]
   positive = [value for points in losses.values() for _, value in points
               if value > 0]
   if positive and max(positive) > 30 * min(positive):
@@ -161,9 +167,9 @@ def _two_panels(losses, with_validation, height=4.2):
     panels[0].yaxis.set_major_formatter(lambda value, _: f'{value:g}')
     panels[0].yaxis.set_minor_formatter('')
   panels[0].set_ylabel('Loss')
-  if with_validation:
+  if measure:
     panels[1].set_title('Validation')
-    panels[1].set_ylabel('mIoU (%)')
+    panels[1].set_ylabel(f'{results.MEASURES[measure]} (%)')
   for panel in panels:
     panel.set_xlabel('Step (completed updates)')
   return panels, figure
@@ -176,20 +182,32 @@ def _curve(panel, points, label, style, factor=1):
                linewidth=1.5, **style)
 
 
+def classes(rows, class_names, measure):
+  """Draws a figure of each class: one setting as bars, several as a map.
+
+  Args:
+    rows: [(label, {class: per cent or None})].
+    class_names: Columns of the map.
+    measure: What it is: 'IoU'.
+  """
+  if len(rows) == 1:
+    return _class_bars(rows[0][1], measure)
+  return _class_map(rows, class_names, measure)
+
+
 @drawing.styled
-def iou_bars(iou):
-  """Draws {class: IoU in per cent or None} as bars."""
-  figure = drawing.new_figure(7.5, 0.9 + 0.3 * len(iou))
+def _class_bars(by_class, measure):
+  figure = drawing.new_figure(7.5, 0.9 + 0.3 * len(by_class))
   panel = figure.subplots()
-  for y, value in enumerate(iou.values()):
+  for y, value in enumerate(by_class.values()):
     if value is not None:
       panel.barh(y, value, height=0.65, color=drawing.COLOURS[0], alpha=0.8)
     panel.annotate('does not occur' if value is None else f'{value:.1f}',
                    (value or 0, y), (4, 0), textcoords='offset points',
                    va='center', fontsize=9)
   panel.set_xlim(0, 100)
-  panel.set_xlabel('IoU (%)')
-  panel.set_yticks(range(len(iou)), map(drawing.short, iou))
+  panel.set_xlabel(f'{measure} (%)')
+  panel.set_yticks(range(len(by_class)), map(drawing.short, by_class))
   panel.invert_yaxis()
   panel.grid(axis='y', visible=False)
   panel.tick_params(axis='y', length=0)
@@ -197,15 +215,9 @@ def iou_bars(iou):
 
 
 @drawing.styled
-def iou_map(rows, class_names):
-  """Draws the IoU of several settings as a map of settings by classes.
-
-  Args:
-    rows: [(label, {class: IoU in per cent or None})].
-    class_names: Columns.
-  """
-  values = np.array([[math.nan if iou.get(name) is None else iou[name]
-                      for name in class_names] for _, iou in rows])
+def _class_map(rows, class_names, measure):
+  values = np.array([[math.nan if found.get(name) is None else found[name]
+                      for name in class_names] for _, found in rows])
   figure = drawing.new_figure(
       3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
   panel = figure.subplots()
@@ -214,7 +226,7 @@ def iou_map(rows, class_names):
                    rotation=45, ha='right', rotation_mode='anchor')
   panel.set_yticks(
       range(len(rows)), [drawing.short(label) for label, _ in rows])
-  panel.set_title('IoU (%)')
+  panel.set_title(f'{measure} (%)')
   return figure
 
 

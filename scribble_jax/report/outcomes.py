@@ -1,4 +1,4 @@
-"""What a study found: tables and sentences on the mIoU of its settings."""
+"""What a study found: tables and sentences on the score of its settings."""
 
 from scribble_jax.report import axes
 from scribble_jax.report import comparison
@@ -13,39 +13,75 @@ def results(study):
 
 
 def _run_results(study):
+  with_pixels = study.measure == 'mIoU'
   rows = []
   for run in study.runs:
-    step = run.figures['step']
+    step, accuracy = run.figures['step'], run.figures.get('pixel_accuracy')
     rows.append((
         run.name, comparison.network(run.config),
-        number(100 * run.figures['miou']),
-        number(100 * run.figures['pixel_accuracy']),
-        '' if step is None else f'{step:,}',
-        'evaluate' if 'protocol' in run.figures else 'validation'))
-  return Table(('Run', 'Network', 'mIoU (%)', 'Pixel accuracy (%)', 'Steps',
+        *[number(run.score)] * bool(study.measure),
+        *[number(accuracy and 100 * accuracy)] * with_pixels,
+        '' if step is None else f'{step:,}', _measured_by(run)))
+  return Table(('Run', 'Network', *[f'{study.measure} (%)'] * bool(
+      study.measure), *['Pixel accuracy (%)'] * with_pixels, 'Steps',
                 'Measured by'), tuple(rows), _best_of_several(study))
+
+
+def _measured_by(run):
+  if run.score is None:
+    return ''
+  return 'evaluate' if 'protocol' in run.figures else 'validation'
 
 
 def _sweep_results(study):
   first, seeds = study.settings[0], study.seeds
+  if not study.measure:
+    return Table(('Setting', 'Seeds done'), tuple(
+        (setting.label, _done(setting)) for setting in study.settings))
   rows = []
   for setting in study.settings:
-    total = len(setting.runs) + len(setting.unfinished)
-    miou, found = setting.miou, setting.by_seed
+    found = setting.by_seed
     rows.append((
-        setting.label, f'{len(setting.runs)} of {total}', *_mean(miou),
+        setting.label, _done(setting), *_mean(setting.score),
         *_mean(None if setting is first else setting.minus(first), signed),
         *(number(found.get(seed)) for seed in seeds)))
   return Table(
-      ('Setting', 'Seeds done', 'Mean mIoU (%)', 'Std. dev. (points)',
+      ('Setting', 'Seeds done', f'Mean {study.measure} (%)',
+       'Std. dev. (points)',
        'Difference to the first (points)', 'Its std. dev. (points)',
        *(f'Seed {seed}' for seed in seeds)),
       tuple(rows), _best_of_several(study))
 
 
+def _done(setting):
+  return (f'{len(setting.runs)} of '
+          f'{len(setting.runs) + len(setting.unfinished)}')
+
+
 def _mean(spread, form=number):
   """Returns mean and standard deviation as texts; '' for what there is none."""
   return (form(spread and spread.mean), number(spread and spread.deviation))
+
+
+def headline(study):
+  """Returns (the best score, what it is, whose it is) of a study with scores.
+
+  Returns:
+    '72.50 %', 'mIoU' and a phrase.
+  """
+  best = study.best
+  if len(study.settings) > 1:
+    under = f'Highest of {len(study.measured)}: {best.label}'
+    if len(best.runs) > 1:
+      under += f' (mean of {len(best.runs)} seeds)'
+  else:
+    run = best.runs[0]
+    network = comparison.network(run.config)
+    accuracy = run.figures.get('pixel_accuracy')
+    under = ', '.join(filter(None, [
+        accuracy is not None and f'Pixel accuracy {100 * accuracy:.2f} %',
+        network]))
+  return f'{best.score.mean:.2f} %', study.measure, under
 
 
 def seeds_note(study):
@@ -64,7 +100,7 @@ def seeds_note(study):
 def _best_of_several(study):
   """Returns the index of the best setting, to stand out among others."""
   return frozenset({study.settings.index(study.best)}
-                   if len(study.finished) > 1 else ())
+                   if len(study.measured) > 1 else ())
 
 
 def unfinished(study):
@@ -77,21 +113,21 @@ def unfinished(study):
 def findings(study):
   """Returns sentences on what a sweep found."""
   sentences = [_along(study, axis) for axis in study.axes]
-  finished, first = study.finished, study.settings[0]
-  if len(finished) > 1 and (study.axes or not first.runs):
-    worst = min(finished, key=lambda setting: setting.miou.mean)
-    sentences.append(f'Lowest of {len(finished)}: {worst.label}, '
-                     f'{worst.miou.mean:.2f} %.')
-  others = [setting for setting in finished if setting is not first]
-  if not study.axes and first.runs and others:
+  measured, first = study.measured, study.settings[0]
+  if len(measured) > 1 and (study.axes or not first.score):
+    worst = min(measured, key=lambda setting: setting.score.mean)
+    sentences.append(f'Lowest of {len(measured)}: {worst.label}, '
+                     f'{worst.score.mean:.2f} %.')
+  others = [setting for setting in measured if setting is not first]
+  if not study.axes and first.score and others:
     gaps = {setting.label: gap.mean for setting in others
             if (gap := setting.minus(first))}
     furthest = max(gaps, key=lambda label: abs(gaps[label]), default=None)
     if furthest is not None:
       sentences.append(f'Furthest from {first.label}: {furthest}, '
                        f'by {gaps[furthest]:+.2f} points.')
-  ranges = [setting.miou.high - setting.miou.low for setting in finished
-            if len(setting.runs) > 1]
+  ranges = [setting.score.high - setting.score.low for setting in measured
+            if len(setting.by_seed) > 1]
   if ranges:
     sentences.append(f'Seeds of one setting lie up to {max(ranges):.2f} points '
                      'apart.')
@@ -119,7 +155,7 @@ def _over(ends):
 
 
 def along_axis(study, axis, lines):
-  """Returns the mIoU of every line at every x, and how far lines are apart."""
+  """Returns the score of every line at every x, and how far they are apart."""
   several = any(len(setting.runs) > 1 for line in lines
                 for setting in line.settings.values())
   columns = [study.axis_label(axis)]
@@ -133,7 +169,7 @@ def along_axis(study, axis, lines):
     settings = [line.settings.get(x) for line in lines]
     row = [f'{x:.6g}']
     for setting in settings:
-      row += _mean(setting and setting.miou)[:1 + several]
+      row += _mean(setting and setting.score)[:1 + several]
     for setting in settings[1:]:
       gap = setting and settings[0] and setting.minus(settings[0])
       row += _mean(gap, signed)[:1 + several]
@@ -141,11 +177,12 @@ def along_axis(study, axis, lines):
   return Table(tuple(columns), tuple(rows))
 
 
-def between_ends(lines):
+def between_ends(study, lines):
   """Returns what lines lose from the smallest to the largest x.
 
   Args:
-    lines: Of one axis.
+    study: A Study.
+    lines: Of one of its axes.
 
   Returns:
     A Table over the seeds that both ends have finished, or None unless two
@@ -155,8 +192,9 @@ def between_ends(lines):
   if len(found) < 2:
     return None
   return Table(
-      ('Series', 'Common seeds', f'mIoU at {xs[0]:.4g} (%)',
-       f'mIoU at {xs[-1]:.4g} (%)', 'Loss (points)', 'Its std. dev. (points)'),
+      ('Series', 'Common seeds', f'{study.measure} at {xs[0]:.4g} (%)',
+       f'{study.measure} at {xs[-1]:.4g} (%)', 'Loss (points)',
+       'Its std. dev. (points)'),
       tuple((label, *_loss(ends)) for label, ends in found))
 
 

@@ -11,13 +11,16 @@ import re
 
 from flax.traverse_util import flatten_dict
 
+from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
 
 _EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
 _VALIDATION = 'metrics.json'  # Of training.
 # What figures of evaluation depend on; the size of a batch is none of it.
-_PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'number of images')
+_PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'number of images',
+             'what is measured')
+_BY_CLASS = {'miou': 'iou', 'stroke_accuracy': 'stroke_accuracy_by_class'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Run:
     config: Its whole config, nested.
     validated: Figures of training's last validation; None before its end.
     evaluated: Figures of `scribble_jax.evaluate`; None if it has not run.
-    figures: Which of the two the page shows.
+    figures: Which of the two the page shows; neither mIoU nor stroke accuracy
+      is in them if nothing was validated.
     facts: Command, versions, machine and times, as far as they are known.
+    measure: Key of `results.MEASURES` that the page compares runs by; None if
+      nothing was validated.
   """
   name: str
   folder: pathlib.PurePath
@@ -40,6 +46,13 @@ class Run:
   evaluated: dict | None
   figures: dict | None
   facts: dict
+  measure: str | None = None
+
+  @property
+  def score(self):
+    """The figure named by `measure`, in per cent; None if it is lacking."""
+    share = self.figures.get(self.measure)
+    return None if share is None else 100 * share
 
   @functools.cached_property
   def scalars(self):
@@ -47,22 +60,34 @@ class Run:
     return events.read_scalars(self.folder)
 
   @property
+  def by_class(self):
+    """{class: IoU, or stroke accuracy}, as `measure` says; {} without it."""
+    return self.figures.get(_BY_CLASS.get(self.measure)) or {}
+
+  @property
   def confusion(self):
     """[C, C] counts by ground truth and prediction, or None."""
     for figures in (self.figures, self.validated):
-      if figures and figures.get('confusion'):
+      if (figures and figures.get(_BY_CLASS.get(self.measure))
+          and figures.get('confusion')):
         return figures['confusion']
     return None
 
   def images(self):
-    """Returns [(id, mIoU, pixel accuracy)] of val images, the worst first."""
+    """Returns [(id, figures...)] of val images, the worst first.
+
+    The figures are mIoU and pixel accuracy, or stroke accuracy.
+    """
     path = self.folder / 'val_images.csv'
     if not path.exists():
       return []
     try:
       lines = io.StringIO(path.read_bytes().decode(), newline='')
-      rows = [(row['id'], float(row['miou']), float(row['pixel_accuracy']))
-              for row in csv.DictReader(lines) if row['miou']]
+      reader = csv.DictReader(lines)
+      columns = (('stroke_accuracy',) if 'stroke_accuracy' in (
+          reader.fieldnames or ()) else ('miou', 'pixel_accuracy'))
+      rows = [(row['id'], *(float(row[column]) for column in columns))
+              for row in reader if row[columns[0]]]
     except (OSError, KeyError, TypeError, ValueError) as error:
       raise UserError(f'{path} lacks the columns id, miou and pixel_accuracy '
                       f'({error!r}). Remove it.') from error
@@ -78,6 +103,7 @@ def read_run(folder, name):
 
   Returns:
     A Run whose figures are the evaluation's, else the validation's, else None.
+    An evaluation without anything to compare with comes last.
 
   Raises:
     UserError: A file is unreadable.
@@ -86,9 +112,11 @@ def read_run(folder, name):
   evaluated = _read_figures(folder / _EVALUATION)
   if evaluated and not isinstance(evaluated.get('protocol'), dict):
     raise UserError(f"{folder / _EVALUATION} lacks 'protocol'. Evaluate again.")
+  figures = next((found for found in (evaluated, validated)
+                  if found and results.measure(found)), evaluated or validated)
   return Run(name, folder, read_json(folder / 'config.json'), validated,
-             evaluated, evaluated or validated,
-             read_json(folder / 'run.json', {}))
+             evaluated, figures, read_json(folder / 'run.json', {}),
+             figures and results.measure(figures))
 
 
 def measured_alike(runs):
@@ -99,19 +127,23 @@ def measured_alike(runs):
 
   Returns:
     The runs, with the figures of evaluation only if each run has them and all
-    are by one protocol, on as many images.
+    are by one protocol, on as many images; and with one measure for all: mIoU
+    if any of them has it.
   """
   alike = all(run.evaluated for run in runs) and not _differing(
       run.evaluated for run in runs)
-  if alike or not all(run.validated for run in runs):
-    return tuple(runs)
-  return tuple(dataclasses.replace(run, figures=run.validated) for run in runs)
+  if not alike and all(run.validated for run in runs):
+    runs = [dataclasses.replace(run, figures=run.validated) for run in runs]
+  found = {results.measure(run.figures) for run in runs}
+  measure = next((key for key in results.MEASURES if key in found), None)
+  return tuple(dataclasses.replace(run, measure=measure) for run in runs)
 
 
 def _differing(evaluations):
   """Returns what the figures of evaluations differ in: ['scales', ...]."""
-  found = [figures['protocol'] | {'number of images': figures.get('num_images')}
-           for figures in evaluations]
+  found = [figures['protocol'] | {
+      'number of images': figures.get('num_images'),
+      'what is measured': results.measure(figures)} for figures in evaluations]
   return [key for key in _PROTOCOL
           if len({json.dumps(each.get(key)) for each in found}) > 1]
 
@@ -164,7 +196,9 @@ def read_json(path, default=None):
   if default is not None and not path.exists():
     return default
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = json.loads(
+        path.read_text(encoding='utf-8'),
+        parse_constant=lambda constant: None)  # NaN says as little as null.
   except (OSError, ValueError) as error:
     raise UserError(f'{path} is missing or unreadable ({error}). Name the '
                     'folder of a run or a sweep.') from error
@@ -178,13 +212,17 @@ def _read_figures(path):
   figures = read_json(path, {})
   if not figures:
     return None
-  for key in ('miou', 'pixel_accuracy'):
+  measure = results.measure(figures)
+  wanted = ('miou', 'pixel_accuracy') if measure == 'miou' else (measure,)
+  for key in filter(None, wanted):
     if not isinstance(figures.get(key), int | float):
       raise UserError(f'{path} has no number as {key!r}. Validate or evaluate '
                       'again.')
-  if not isinstance(figures.get('iou'), dict) or 'step' not in figures:
-    raise UserError(f"{path} lacks 'iou' or 'step'. Validate or evaluate "
-                    'again.')
+  by_class = _BY_CLASS.get(measure)
+  if 'step' not in figures or (
+      measure and not isinstance(figures.get(by_class), dict)):
+    raise UserError(f"{path} lacks {by_class or 'figures'!r} or 'step'. "
+                    'Validate or evaluate again.')
   return figures
 
 
@@ -200,6 +238,21 @@ def describe_evaluation(runs):
   Args:
     runs: With figures that were `measured_alike`.
   """
+  measured = [run for run in runs if run.score is not None]
+  if not measured:
+    return 'Nothing was validated: there is no figure to compare by.'
+  text = _describe_measured(measured)
+  if measured[0].measure == 'stroke_accuracy':
+    text += (' Predictions are compared with the strokes of the images alone, '
+             'which tell nothing of borders.')
+  if len(measured) < len(runs):
+    text += (f' {len(runs) - len(measured)} of {len(runs)} runs have no '
+             f'{results.MEASURES[measured[0].measure]}.')
+  return text
+
+
+def _describe_measured(runs):
+  """`describe_evaluation` of runs that all have a score."""
   several = [run.figures for run in runs]
   if len({'protocol' in figures for figures in several}) > 1:
     return ('Some figures are of scribble_jax.evaluate, others of the '

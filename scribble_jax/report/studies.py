@@ -5,9 +5,12 @@ import math
 import statistics
 from typing import NamedTuple
 
+from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
 from scribble_jax.report import runs as runs_lib
+from scribble_jax.report.spreads import Spread
+from scribble_jax.report.spreads import spread
 
 _REQUIRED = ('seeds', 'points')  # Keys of a sweep.json.
 _TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
@@ -16,36 +19,11 @@ _TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
 _INPUT_SEEDS = ('stage1.seed', 'scribble_seed')
 
 
-class Spread(NamedTuple):
-  """What the seeds of a setting came to.
-
-  Attributes:
-    mean: Of the values, as the others in their unit.
-    low: The smallest.
-    high: The largest.
-    deviation: Sample standard deviation; None of a single value.
-    values: All of them.
-  """
-  mean: float
-  low: float
-  high: float
-  deviation: float | None
-  values: tuple[float, ...]
-
-
-def spread(values):
-  """Returns the Spread of one or more numbers."""
-  values = tuple(values)
-  return Spread(
-      statistics.fmean(values), min(values), max(values),
-      statistics.stdev(values) if len(values) > 1 else None, values)
-
-
 class Pair(NamedTuple):
   """Two settings over the seeds that both have finished.
 
   Attributes:
-    first: Spread of the mIoU in per cent.
+    first: Spread of the score in per cent.
     second: The same of the other.
     difference: Spread of the second minus the first, seed by seed, in points.
     is_partial: Whether one has finished seeds that the other has not.
@@ -95,20 +73,20 @@ class Setting:
   unfinished: tuple[Unfinished, ...] = ()
 
   @property
-  def miou(self):
-    """Spread of the mIoU in per cent; None without a finished run."""
-    if not self.runs:
-      return None
-    return spread(self.by_seed.values())
+  def score(self):
+    """Spread of the runs' score in per cent; None without any."""
+    scores = self.by_seed.values()
+    return spread(scores) if scores else None
 
   @property
   def by_seed(self):
-    """{seed: mIoU in per cent} of the finished runs."""
-    return {seed: 100 * run.figures['miou']
-            for seed, run in zip(self.seeds, self.runs, strict=True)}
+    """{seed: score in per cent} of the finished runs that have one."""
+    return {seed: run.score
+            for seed, run in zip(self.seeds, self.runs, strict=True)
+            if run.score is not None}
 
   def minus(self, other):
-    """Returns the Spread of the mIoU minus another's, in points.
+    """Returns the Spread of the score minus another's, in points.
 
     Args:
       other: A Setting.
@@ -119,12 +97,13 @@ class Setting:
     paired = pair(other, self)
     return paired and paired.difference
 
-  def iou(self):
+  def by_class(self):
     """Returns {class: per cent}, the mean over the runs that have the class."""
     values = {}
     for run in self.runs:
-      for name, iou in run.figures['iou'].items():
-        values.setdefault(name, []).extend([] if iou is None else [100 * iou])
+      for name, share in run.by_class.items():
+        values.setdefault(name, []).extend(
+            [] if share is None else [100 * share])
     return {name: statistics.fmean(found) if found else None
             for name, found in values.items()}
 
@@ -170,9 +149,20 @@ class Study:
     return [setting for setting in self.settings if setting.runs]
 
   @property
+  def measured(self):
+    """The settings with a score."""
+    return [setting for setting in self.settings if setting.score]
+
+  @property
   def best(self):
-    """The setting of the highest mean mIoU."""
-    return max(self.finished, key=lambda setting: setting.miou.mean)
+    """The setting of the highest mean score; None if there is no score."""
+    return max(self.measured, key=lambda setting: setting.score.mean,
+               default=None)
+
+  @property
+  def measure(self):
+    """What people call the score: 'mIoU', or None without any."""
+    return results.MEASURES.get(self.runs[0].measure)
 
   @property
   def axes(self):

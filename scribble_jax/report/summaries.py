@@ -15,28 +15,39 @@ _MACHINE = ('devices', 'processor', 'cores', 'platform', 'commit')
 _SEED = 'seed'  # Key of the config that differs within a setting.
 
 
+def has_published(study):
+  """Whether figures are of the kind that others have published, mIoU."""
+  return study.runs[0].measure == 'miou'
+
+
 def published(study):
   """Returns the table of a study beside the published figures."""
-  settings = [study.best] if study.is_sweep else study.finished
+  settings = [study.best] if study.is_sweep else study.measured
   alone = len(settings) == 1 and not study.is_sweep
   own = [('this run' if alone else setting.label,
-          comparison.network(setting.runs[0].config), setting.miou.mean)
+          comparison.network(setting.runs[0].config), setting.score.mean)
          for setting in settings]
   return comparison.comparison(own, 'This run' if alone else 'The best here',
-                               comparison.is_comparable(study.runs))
+                               comparison.is_comparable(
+                                   [run for run in study.runs if run.by_class]))
 
 
 def class_names(study):
   """Returns the classes of all runs, in order."""
   return list(dict.fromkeys(
-      name for run in study.runs for name in run.figures['iou']))
+      name for run in study.runs for name in run.by_class))
 
 
-def iou(study):
-  """Returns the table of IoU by class, a column a setting."""
-  settings = study.finished
-  by_setting = [setting.iou() for setting in settings]
-  heads = ['IoU (%)'] if len(settings) == 1 else [
+def class_measure(study):
+  """Returns what people call the figure of a class: 'IoU'."""
+  return 'IoU' if study.measure == 'mIoU' else study.measure
+
+
+def by_class(study):
+  """Returns the table of the classes' figures, a column a setting."""
+  settings = study.measured
+  by_setting = [setting.by_class() for setting in settings]
+  heads = [f'{class_measure(study)} (%)'] if len(settings) == 1 else [
       setting.label for setting in settings]
   return Table(('Class', *heads), tuple(
       (name, *(number(found.get(name)) for found in by_setting))
@@ -47,15 +58,15 @@ def confusion_shares(setting):
   """Returns a setting's confusion matrix, summed over its seeds.
 
   Args:
-    setting: With finished runs.
+    setting: With a score.
 
   Returns:
     (per cent of each ground-truth class [C, C] with NaN where there is none,
     class names, number of runs), or None without any matrix.
   """
-  names = list(setting.runs[0].figures['iou'])
+  names = list(setting.by_class())
   found = [np.asarray(run.confusion, float) for run in setting.runs
-           if run.confusion and list(run.figures['iou']) == names]
+           if run.confusion and list(run.by_class) == names]
   found = [counts for counts in found
            if counts.shape == (len(names), len(names))]
   if not found:
@@ -75,10 +86,12 @@ def confusion(shares, names):
 
 
 def images(rows):
-  """Returns a table of val images, (id, mIoU, pixel accuracy)."""
-  return Table(('Image', 'mIoU (%)', 'Pixel accuracy (%)'), tuple(
-      (name, number(100 * miou), number(100 * accuracy))
-      for name, miou, accuracy in rows))
+  """Returns a table of val images, from `Run.images`."""
+  figures = (('mIoU (%)', 'Pixel accuracy (%)') if len(rows[0]) == 3
+             else ('stroke accuracy (%)',))
+  return Table(('Image', *figures), tuple(
+      (name, *(number(100 * share) for share in shares))
+      for name, *shares in rows))
 
 
 def config_differences(study):
@@ -107,7 +120,7 @@ def times(study):
   """Returns when and how long each run trained, all its starts together."""
   return Table(
       ('Run', 'Seed', 'Started', 'Training of stage 2', 'Starts', 'Images/s',
-       'Best mIoU (%)', 'at step'),
+       *([f'Best {study.measure} (%)', 'at step'] if study.measure else [])),
       tuple(_times(setting.label, run)
             for setting in study.finished for run in setting.runs))
 
@@ -138,13 +151,14 @@ def _moment(text):
 def _times(label, run):
   figures = run.validated or {}
   seconds, speed = run.facts.get('seconds'), figures.get('images_per_second')
-  best, step = figures.get('best_miou'), figures.get('best_step')
+  best, step = figures.get(f'best_{run.measure}'), figures.get('best_step')
   return (label, str(run.config.get('seed', '')),
           _moment(run.facts.get('started', '')),
           '' if seconds is None else _clock(seconds),
           str(run.facts.get('starts', '')),
-          '' if speed is None else f'{speed:.1f}',
-          number(best and 100 * best), '' if step is None else f'{step:,}')
+          '' if speed is None else f'{speed:.1f}', *([
+              '' if best is None else number(100 * best),
+              '' if step is None else f'{step:,}'] if run.measure else []))
 
 
 def machine(study):

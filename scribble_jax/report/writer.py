@@ -41,8 +41,9 @@ def write_report(folders, output=None):
           study.title if len(found) > 1 else '').html(command))
       for i, study in enumerate(found, 1)]
   title = ', '.join(study.title for study in found)
-  document = page.document(
-      f'{title}: {found[0].best.miou.mean:.2f} % mIoU', written)
+  if found[0].best:
+    title += f': {found[0].best.score.mean:.2f} % {found[0].measure}'
+  document = page.document(title, written)
   files_lib.write(output, files.contents | {
       'report.html': document.encode()})
   return '\n\n'.join(map(_text, found)), output / 'report.html'
@@ -71,7 +72,8 @@ def _text(study):
   lacking = outcomes.unfinished(study)
   if lacking.rows:
     parts.append(lacking.text())
-  if len(study.runs) == 1 and not study.is_sweep:
+  if len(study.runs) == 1 and not study.is_sweep and (
+      summaries.has_published(study)):
     parts += [summaries.published(study).text(),
               comparison.comparability(study.runs)]
   parts += outcomes.findings(study) if study.is_sweep else []

@@ -187,7 +187,7 @@ def _add_check(subparsers):
   for key in checks.OPTIONS:
     parser.add_argument(
         f'--{key}', help=f'As config.data.{key}, whose default it has.',
-        metavar='PATH|none' if key == 'pseudo_labels' else 'PATH')
+        metavar='PATH|none' if key in checks.OPTIONAL else 'PATH')
   parser.add_argument('--classes', metavar='FILE|voc',
                       help='Class names, one a line, below ROOT or absolute; '
                       'classes.txt by default.')

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.labels import IGNORE_LABEL
@@ -14,6 +15,7 @@ from scribble_jax.scribbles import parallel
 # Of `config.data`; each is an option of the command.
 OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
            'val_list')
+OPTIONAL = ('pseudo_labels', 'ground_truth', 'val_list')  # 'none' for none.
 _SHOWN_IDS = 5  # Behind what is worth knowing.
 
 
@@ -43,13 +45,17 @@ def check(options):
     names = None
     problems += _lines(error)
   needed = config.pseudo_labels != sources.NO_PSEUDO_LABELS
-  for split in sources.SPLITS:
+  for split in ground_truth.listed_splits(config):
     try:
       found, missing = sources.find_examples(config, needed, (split,))
       examples[split] = found[split]
       problems += missing
     except UserError as error:
       problems += [line for line in _lines(error) if line not in problems]
+  try:
+    ground_truth.check_strokes(config, examples)
+  except UserError as error:
+    problems += _lines(error)
   notes = []
   if names is not None:
     seen = _read(examples, names, options.processes)

@@ -12,6 +12,7 @@ import time
 
 from tqdm import tqdm
 
+from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -205,7 +206,9 @@ class Sweep:
         figures = json.loads(
             (self._folder(point, seed) / _TRAINED).read_text())
         minutes = (time.monotonic() - start) / 60
-        return f'{100 * figures["miou"]:.2f} % mIoU after {minutes:.1f} minutes'
+        measure = results.measure(figures)
+        return (f'{100 * figures[measure]:.2f} % {results.MEASURES[measure]} '
+                if measure else 'finished ') + f'after {minutes:.1f} minutes'
       if self._stopping.is_set():
         return 'interrupted'
       message = message or 'ended without its figures'

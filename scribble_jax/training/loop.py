@@ -51,8 +51,8 @@ class Task:
     inputs: What a batch holds besides the image: `encoding.MASKS`, or
       `input_pipeline.SCRIBBLED_CLASSES`.
     augmentation: Keyword arguments of `augment.augment`.
-    validate: `state -> (figures, {name: picture})`, with
-      `checkpoint.BEST_METRIC` among the figures; None for no validation.
+    validate: `state -> (figures, {name: picture})`, the figures as of
+      `checkpoint.rank`; None for neither.
     eval_every: Steps between validations; it is due at the last one too.
     on_step: Told the number of completed updates after each.
     title: Of the progress line.
@@ -74,8 +74,9 @@ class Outcome:
 
   Attributes:
     state: The last one.
-    figures: Of the last step; {} without validation.
-    best: Figures of the best checkpoint, likewise.
+    figures: Of the last step, with its 'step'; {} without a `validate`.
+    best: Figures of the best checkpoint, likewise; the last one's if none was
+      compared with anything.
   """
   state: train_state.TrainState
   figures: dict
@@ -286,10 +287,9 @@ def _outcome(config, task, state, manager, writer):
   """Returns what the run came to; validates if the last step was not."""
   if task.validate is None:
     return Outcome(state, {}, {})
-  metric = checkpoint.BEST_METRIC
   figures = checkpoint.figures(manager, int(state.step))
-  if metric not in figures:  # Saved on a signal, and the last step after all.
+  if not figures:  # Saved on a signal, and the last step after all.
     figures = {'images_per_second': None} | _validate(task, writer, state)
-  best = max((checkpoint.figures(manager, manager.best_step()), figures),
-             key=lambda candidate: candidate.get(metric, -1.0))
+  best = max(figures, checkpoint.figures(manager, manager.best_step()),
+             key=checkpoint.rank)
   return Outcome(state, figures, best)

@@ -1,20 +1,31 @@
 """Orbax, reduced to the calls the train loop makes."""
 
+from absl import logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from scribble_jax import hosts
+from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 
-BEST_METRIC = 'miou'
 
+def rank(figures):
+  """Returns the number by which checkpoints are ordered; ties: the newest.
 
-def _rank(figures):
-  """Orders checkpoints; one without evaluation is below all others."""
-  return figures.get(BEST_METRIC, -1.0)
+  Args:
+    figures: Of a checkpoint's validation, with a key of `results.MEASURES`; {}
+      if there was none.
+
+  Returns:
+    The mIoU, or, below any mIoU, the accuracy on strokes; below both what was
+    not validated.
+  """
+  places = {'miou': 0.0, 'stroke_accuracy': -2.0, None: -3.0}
+  measure = results.measure(figures)
+  return places[measure] + figures.get(measure, 0.0)
 
 
 def has_checkpoint(directory):
@@ -36,14 +47,14 @@ def open_manager(directory, *, intervals, keep, last_step):
   # first save.
   handler = ocp.StandardCheckpointHandler()
   options = ocp.CheckpointManagerOptions(
-      best_fn=_rank,
+      best_fn=rank,
       save_decision_policy=policies.AnySavePolicy([
           *(policies.FixedIntervalPolicy(steps) for steps in intervals),
           policies.SpecificStepsPolicy({last_step}),
       ]),
       preservation_policy=policies.AnyPreservationPolicy([
           policies.LatestN(keep),
-          policies.BestN(get_metric_fn=_rank, n=1),
+          policies.BestN(get_metric_fn=rank, n=1),
       ]))
   return ocp.CheckpointManager(
       directory, item_handlers=handler, options=options)
@@ -67,7 +78,7 @@ def save(manager, step, state, figures):
     manager: From `open_manager`.
     step: Completed updates.
     state: A TrainState.
-    figures: JSON-ready results with BEST_METRIC; {} if not evaluated.
+    figures: JSON-ready results, as of `rank`; {} if not validated.
   """
   return manager.save(step, args=ocp.args.StandardSave(state), metrics=figures,
                       force=True)
@@ -104,7 +115,7 @@ def restore_variables(directory, step):
   if not has_checkpoint(directory):
     raise UserError(f'{directory} holds no checkpoint yet. Train first, or '
                     'name another workdir.')
-  options = ocp.CheckpointManagerOptions(best_fn=_rank, create=False)
+  options = ocp.CheckpointManagerOptions(best_fn=rank, create=False)
   with ocp.CheckpointManager(
       directory, item_handlers=ocp.PyTreeCheckpointHandler(),
       options=options) as manager:
@@ -113,6 +124,9 @@ def restore_variables(directory, step):
     if str(step) not in found:
       raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
                       f'--step from: {", ".join(found)}.')
+    if step == 'best' and rank(figures(manager, found[step])) == rank({}):
+      logging.warning('No checkpoint in %s was validated: the best is the '
+                      'newest, step %d.', directory, found[step])
     step = found[str(step)]
     stored = manager.item_metadata(step).tree
     wanted = {name: jax.tree.map(

@@ -1,0 +1,91 @@
+"""What predictions are compared with: dense masks, strokes alone, or nothing.
+
+`data.val_list=none` means no validation. `data.ground_truth=none` means that
+there are no dense masks: the strokes of the val images stand in for them.
+"""
+
+from absl import logging
+
+from scribble_jax.errors import UserError
+from scribble_jax.files import listings
+from scribble_jax.files import storage
+from scribble_jax.strokes import annotations
+
+SPLITS = ('train', 'val')
+NO_VAL_LIST = NO_GROUND_TRUTH = 'none'
+_REMEDY = (
+    'Put dense masks of the val images there, or name their folder with '
+    '--config.data.ground_truth=FOLDER. If there are none, '
+    '--config.data.ground_truth=none validates on the strokes of the val '
+    'images, and --config.data.val_list=none trains without validation.')
+
+
+def listed_splits(config):
+  """Returns which of SPLITS a config's `data` lists; says if val is not."""
+  if config.val_list != NO_VAL_LIST:
+    return SPLITS
+  logging.warning("config.data.val_list is 'none': nothing is validated, and "
+                  'the last checkpoint is the result.')
+  return SPLITS[:1]
+
+
+def is_strokes(config):
+  """Whether a config's `data` compares with strokes in place of masks."""
+  return config.ground_truth == NO_GROUND_TRUTH
+
+
+def by_id(root, config, ids):
+  """Returns {split: {id: file or annotation}} of what there is.
+
+  Args:
+    root: The data set's folder, from `storage.path`.
+    config: `ground_truth`, `scribbles` and `val_list`.
+    ids: {split: ids wanted}. Training images are never compared with their
+      own strokes.
+
+  Raises:
+    UserError: The folder of masks is missing, and val images are wanted.
+  """
+  if is_strokes(config):
+    path = storage.path(root, config.scribbles)
+    strokes = (annotations.scribbles_by_id(path, '', ids['val'])
+               if 'val' in ids and path.exists() else {})
+    return {split: strokes if split == 'val' else {} for split in ids}
+  folder = storage.path(root, config.ground_truth)
+  if 'val' not in ids and not folder.is_dir():
+    logging.warning(
+        '%s does not exist: nothing is compared with a ground truth.', folder)
+    return {split: {} for split in ids}
+  return dict.fromkeys(
+      ids, listings.files_by_id(folder, ('.png',), _REMEDY))
+
+
+def check_strokes(config, examples):
+  """Says what is compared with strokes.
+
+  Args:
+    config: The `data` part of a config.
+    examples: {split: [Example, ...]}.
+
+  Raises:
+    UserError: Training would validate on strokes, and no val image has any.
+  """
+  if not is_strokes(config):
+    return
+  if 'val' not in examples:
+    logging.warning("config.data.ground_truth is 'none': nothing is compared "
+                    'with a ground truth.')
+    return
+  val = examples['val']
+  lacking = sum(example.ground_truth is None for example in val)
+  if lacking == len(val) and 'train' in examples:
+    raise UserError(
+        f'{storage.path(config.root, config.scribbles)} has no strokes of a '
+        'val image, and --config.data.ground_truth is none. Scribble on val '
+        'images, or set --config.data.val_list=none to train without '
+        'validation.')
+  logging.warning(
+      "config.data.ground_truth is 'none': predictions are compared with the "
+      "val images' strokes, which tell nothing of borders.%s",
+      f' {lacking} of {len(val)} val images have no strokes and do not count.'
+      if lacking else '')
