@@ -1,15 +1,17 @@
 r"""Evaluates a network on the val images by the paper's protocol (METHOD 6).
 
-python -m scribble_jax.evaluate --config=configs/scribblesup.py \
-    --workdir=runs/scribblesup
-python -m scribble_jax.evaluate --config=configs/scribblesup.py \
-    --checkpoint=voc_deeplabv3plus.pth --config.data.root=VOC2012
+python -m scribble_jax.evaluate --workdir=runs/scribblesup
+python -m scribble_jax.evaluate --checkpoint=voc_deeplabv3plus.pth \
+    --config=configs/scribblesup.py --config.data.root=VOC2012
+
+A workdir's own config counts; flags may change single values of it.
 
 Writes metrics.json and the predictions as indexed PNGs.
 """
 
 import contextlib
 import io
+import itertools
 
 from absl import flags
 from PIL import Image
@@ -17,6 +19,7 @@ from tqdm import tqdm
 
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import metrics
@@ -56,6 +59,7 @@ def evaluate(config, checkpoint, step, output):
   _check_output(output)
   embedded.prepare(config.data)
   class_names = sources.read_class_names(config.data.classes, config.data.root)
+  _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
   examples = sources.list_examples(
@@ -88,6 +92,21 @@ def evaluate(config, checkpoint, step, output):
     raise UserError(f'Cannot write {output}: {error}. Name another folder with '
                     '--output.') from error
   return figures
+
+
+def _check_classes(checkpoint, class_names, data):
+  """Refuses class names that are not those that a run has learnt."""
+  if not storage.path(checkpoint).is_dir():
+    return
+  learnt = formats.read_json(  # Older runs have not written it.
+      storage.path(checkpoint, config_files.CLASSES)) or class_names
+  place = (storage.path(data.root, data.classes)
+           if isinstance(data.classes, str) else 'config.data.classes')
+  raise_problems(
+      [f'class {number} is {name!r} in {place} and {before!r} in the run '
+       f'{checkpoint}' for number, (before, name) in enumerate(
+           itertools.zip_longest(learnt, class_names)) if before != name],
+      'Evaluate with the classes that the run has learnt.')
 
 
 def _check_output(output):
@@ -181,7 +200,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  _CONFIG = command_line.define_config()
+  _CONFIG = command_line.define_config('workdir', 'checkpoint')
   command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder of a training run, instead of --checkpoint.')

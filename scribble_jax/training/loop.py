@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 
 from scribble_jax import config_check
+from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
@@ -142,7 +143,7 @@ def run(config, workdir, task, source, backbone):
   with (preemption.watch() as must_stop,
         write_errors.named(workdir), manager):
     state = checkpoint.restore_latest(manager, state)
-    _keep_config(workdir, config, resuming=state.step > 0)
+    _keep_config(workdir, config, source.class_names, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
@@ -193,17 +194,18 @@ def _compile_step(train_step, rng, state, batch):
   return lambda state, batch: compiled(state, batch, rng)
 
 
-def _keep_config(workdir, config, resuming):
-  """Leaves the config in the workdir; a resumed run must go on with its own.
+def _keep_config(workdir, config, class_names, resuming):
+  """Leaves config and classes in the workdir; resuming goes on with its own.
 
   Raises:
     UserError: The run in the workdir differs in what it learns.
   """
-  path = workdir / 'config.json'
+  path = workdir / config_files.OF_RUN
   if resuming and path.exists():
     config_check.compare(config, json.loads(path.read_text()), workdir)
   if hosts.is_first():
     formats.write_json(path, json.loads(config.to_json()))
+    formats.write_json(workdir / config_files.CLASSES, class_names)
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):
