@@ -118,12 +118,12 @@ def _with_tuples(value):
 
 
 def _add_missing(config, defaults, section=''):
-  """Adds the keys that only the defaults have; returns them with values."""
+  """Adds the keys that only the defaults have; returns their names."""
   added = []
   for key, default in defaults.items(preserve_field_references=True):
     if key not in config:
       config[key] = default
-      added.append(f'{section}{key} = {defaults[key]!r}')
+      added.append(f'{section}{key}')
     elif isinstance(default, ConfigDict) and isinstance(
         config[key], ConfigDict):
       added += _add_missing(config[key], default, f'{section}{key}.')

@@ -34,6 +34,7 @@ from scribble_jax.files import formats
 from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.files import write_errors
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -89,8 +90,11 @@ def evaluate(config, checkpoint, step, output):
       if folder:
         formats.write_json(folder / 'metrics.json', figures)
   except OSError as error:
-    raise UserError(f'Cannot write {output}: {error}. Name another folder with '
-                    '--output.') from error
+    reason = write_errors.reason(error, storage.path(output).parent)
+    if reason is None:
+      raise
+    raise UserError(f'Cannot write {output}: {reason}. Name another folder '
+                    'with --output.') from error
   return figures
 
 

@@ -5,10 +5,8 @@ import contextlib
 import dataclasses
 import functools
 import json
-import pathlib
 import time
 from typing import Any
-import uuid
 
 from absl import logging
 from clu import metric_writers
@@ -22,7 +20,6 @@ from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
@@ -89,10 +86,7 @@ def open_workdir(workdir):
   try:
     with storage.os_errors():
       path.mkdir(parents=True, exist_ok=True)
-      probe = path / f'.{uuid.uuid4().hex}'
-      with atomic.whole_file(probe) as partial:
-        pathlib.Path(partial).touch()
-      probe.unlink()
+    write_errors.probe(path)
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
                     '--workdir to a folder that can be written.') from error
@@ -140,8 +134,7 @@ def run(config, workdir, task, source, backbone):
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
                  if steps],
       last_step=config.num_steps)
-  with (preemption.watch() as must_stop,
-        write_errors.named(workdir), manager):
+  with preemption.watch() as must_stop, manager:
     state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, source.class_names, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
