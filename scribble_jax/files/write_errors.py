@@ -52,19 +52,25 @@ def reason(error, folder):
   Returns:
     'No space left on device', say; None if the error is of another kind.
   """
+  chain = []
   while error is not None:
-    number = getattr(error, 'errno', None)
-    if found := _TENSORSTORE_ERRNO.search(str(error)):
-      number = int(found[1])
-    is_below = _names(error, folder)
-    if is_below and number in _REFUSED:
-      return os.strerror(number)
-    # Files that are open already have no name in errors of writing.
-    if is_below or (isinstance(error, storage.errors())
-                    and getattr(error, 'filename', None) is None):
-      return _refusal(storage.path(folder))
+    chain.append(error)
     error = error.__cause__
+  for error in chain:
+    if _number(error) in _REFUSED and _names(error, folder):
+      return os.strerror(_number(error))
+  # Files that are open already have no name in errors of writing.
+  if any(_names(error, folder) or (
+      isinstance(error, storage.errors())
+      and getattr(error, 'filename', None) is None) for error in chain):
+    return _refusal(storage.path(folder))
   return None
+
+
+def _number(error):
+  """Returns the `errno` of an error, None if it has none."""
+  found = _TENSORSTORE_ERRNO.search(str(error))
+  return int(found[1]) if found else getattr(error, 'errno', None)
 
 
 def _names(error, folder):
