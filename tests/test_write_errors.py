@@ -70,9 +70,18 @@ def test_number_and_path_decide(tmp_path, number, reason):
     assert_passes(make(elsewhere), run)
 
 
+def test_so_do_the_codes_of_tensorflow(tmp_path):
+  for kind, reason in (
+      (tf.errors.ResourceExhaustedError, 'No space left on device'),
+      (tf.errors.PermissionDeniedError, 'Permission denied')):
+    assert_named(kind(None, None, f'{tmp_path}/a; words'), tmp_path, reason)
+    assert_passes(kind(None, None, 'words'), tmp_path)
+
+
 @pytest.mark.parametrize('make', [
     events_error,  # Names the path, but no number.
-    lambda run: OSError(errno.ENOSPC, 'words'),  # A number, but no path.
+    lambda run: OSError(errno.EIO, 'words'),  # A number, but no path.
+    lambda run: OSError('encoder error -2 when writing image file'),  # Neither.
     lambda run: ValueError(TENSORSTORE.format(run=run, number=2)),
 ])
 def test_where_they_do_not_the_disk_is_asked(full, make):
@@ -80,7 +89,7 @@ def test_where_they_do_not_the_disk_is_asked(full, make):
 
 
 @pytest.mark.parametrize('make', [
-    events_error, lambda run: OSError(errno.ENOSPC, 'words'),
+    events_error, lambda run: OSError(errno.EIO, 'words'),
     lambda run: ValueError(TENSORSTORE.format(run=run, number=2)),
     lambda run: FileNotFoundError(errno.ENOENT, 'words', f'{run}/6/d'),
     lambda run: TimeoutError('of a barrier'),
@@ -94,10 +103,18 @@ def test_errors_pass_where_the_disk_takes_files(tmp_path, make):
     ValueError('Error writing, Failed to flush, events writer'),
     FileNotFoundError(errno.ENOENT, 'words', '/data/JPEGImages/a.jpg'),
     PermissionError(errno.EACCES, 'words', '/data/records/index.npz'),
-    KeyError('mistake'),
+    KeyError('mistake'), tf.errors.OutOfRangeError(None, None, 'of a dataset'),
 ])
 def test_errors_of_other_things_pass_even_then(full, error):
   assert_passes(error, full)
+
+
+@pytest.mark.parametrize('number, reason', [
+    (errno.ENOSPC, 'No space left on device'), (errno.EFBIG, 'File too large'),
+    (errno.EDQUOT, 'Disk quota exceeded')])
+def test_a_full_disk_needs_no_path(tmp_path, number, reason):
+  # Files that are open have none; what was half-written may be gone by now.
+  assert_named(OSError(number, 'words'), tmp_path, reason)
 
 
 def test_relative_paths_are_those_of_the_folder(tmp_path, monkeypatch):

@@ -18,11 +18,14 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import storage
 
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
-            errno.EPERM, errno.EIO, errno.ESTALE}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # Of writing alone.
+_REFUSED = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+            errno.ESTALE}
 # Of tensorstore, which writes checkpoints and raises ValueError.
 _TENSORSTORE_ERRNO = re.compile(r"\[.*\bos_error_code='(\d+)'.*\]")
-_ROOM = 2**26  # Bytes. A disk with less is full: so checkpoints do not fit.
+# What became of them as `tf.errors.OpError.error_code`.
+_OF_TENSORFLOW = {7: errno.EACCES, 8: errno.ENOSPC}
+_ROOM = 2**26  # Bytes. A disk with less is full.
 
 
 def probe(folder, num_bytes=0):
@@ -56,21 +59,25 @@ def reason(error, folder):
   while error is not None:
     chain.append(error)
     error = error.__cause__
-  for error in chain:
-    if _number(error) in _REFUSED and _names(error, folder):
-      return os.strerror(_number(error))
-  # Files that are open already have no name in errors of writing.
-  if any(_names(error, folder) or (
-      isinstance(error, storage.errors())
-      and getattr(error, 'filename', None) is None) for error in chain):
-    return _refusal(storage.path(folder))
-  return None
+  # Errors in writing to a file that is open already do not name it.
+  unnamed = [error for error in chain if isinstance(error, storage.errors())
+             and getattr(error, 'filename', None) is None]
+  naming = [error for error in chain if _names(error, folder)]
+  for number in (*({*map(_number, naming)} & _REFUSED),
+                 *({*map(_errno, unnamed)} & _FULL)):
+    return os.strerror(number)
+  return _refusal(storage.path(folder)) if naming or unnamed else None
+
+
+def _errno(error):
+  return getattr(error, 'errno', None)
 
 
 def _number(error):
-  """Returns the `errno` of an error, None if it has none."""
-  found = _TENSORSTORE_ERRNO.search(str(error))
-  return int(found[1]) if found else getattr(error, 'errno', None)
+  """Returns the `errno` that an error has in one way or another, or None."""
+  if found := _TENSORSTORE_ERRNO.search(str(error)):
+    return int(found[1])
+  return _OF_TENSORFLOW.get(getattr(error, 'error_code', None), _errno(error))
 
 
 def _names(error, folder):
