@@ -154,11 +154,18 @@ def test_evaluate_never_replaces_a_folder_of_other_files(finished, tmp_path):
     assert (folder / name).exists()
 
 
-def test_evaluation_that_cannot_be_written(finished, tmp_path):
+def test_evaluation_that_cannot_be_written(finished, tmp_path, monkeypatch):
   config, workdir = finished
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match=r'Cannot write .*--output'):
     evaluate.evaluate(config, workdir, 'latest', tmp_path / 'file/out')
+
+  def fail(*args):
+    raise PermissionError(13, 'words', '/data/JPEGImages/a.jpg')
+
+  monkeypatch.setattr(results, 'summary', fail)  # Not of the output.
+  with pytest.raises(PermissionError):
+    evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
 
 
 def test_evaluate_needs_neither_scribbles_nor_records(finished, root, tmp_path):

@@ -8,6 +8,7 @@ from clu import asynclib
 import pytest
 import tensorflow as tf
 
+from scribble_jax import train
 from scribble_jax.data import records
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
@@ -202,6 +203,16 @@ def test_stage1(tmp_path, monkeypatch):
       errno.EDQUOT, 'words', f'{tmp_path}/run/pseudo_labels/a.png')))
   with pytest.raises(UnwritableError, match='Disk quota exceeded. Make room'):
     stage._generate_at(tmp_path / 'run', None, None)
+
+
+def test_training(tmp_path, config, monkeypatch):
+  run = tmp_path / 'run'
+  for error, expected in (
+      (ELSEWHERE, PermissionError), (KeyError('mistake'), KeyError),
+      (OSError(errno.ENOSPC, 'words', f'{run}/metrics.json'), UnwritableError)):
+    monkeypatch.setattr(train, '_train', raises(error))
+    with pytest.raises(expected):
+      train.train(config, str(run))
 
 
 def test_scribbles(tmp_path):

@@ -212,7 +212,7 @@ class Sweep:
       formats.write_json(self._failure(point, seed), {
           'message': message,
           'log': str(self._beside(point, seed, '.log'))})
-    except (OSError, ValueError) as error:  # The other runs go on.
+    except (OSError, json.JSONDecodeError) as error:  # The other runs go on.
       message = str(error)
     return f'failed: {message}'
 
