@@ -45,7 +45,9 @@ def define_config(*run_flags):
 
 
 class _ReadConfig(flags.ArgumentParser):
-  """Returns the config that `_parse_flags` has read, whatever --config is.
+  """Returns the config that `_read_config` has read, whatever --config is.
+
+  absl would turn some of the errors of a config file into its own.
 
   Attributes:
     run_flags: As of `define_config`.
@@ -211,44 +213,44 @@ def _parse_flags(argv):
   if 'config' not in flags.FLAGS:
     return _parse(flags.FLAGS, argv)
   parser = flags.FLAGS['config'].parser
+  workdir = _read_config(argv, parser)
+  if workdir is None:
+    return _parse(flags.FLAGS, argv)
+  before = flatten_dict(parser.config.to_dict(), sep='.')
+  rest = _parse(flags.FLAGS, [argv[0], f'--config={workdir}', *argv[1:]])
+  after = flatten_dict(parser.config.to_dict(), sep='.')
+  changes = [f'{key}: {before.get(key)!r} -> {value!r}'
+             for key, value in after.items() if value != before.get(key)]
+  if changes:
+    print(f"Of {workdir}'s config, changed by flags: {', '.join(changes)}.")
+  return rest
+
+
+def _read_config(argv, parser):
+  """Reads the config that the flags name; returns its workdir if it has one."""
   peeked = flags.FlagValues()
   peeked.set_gnu_getopt()  # Looks behind the values of unknown flags too.
   for name in ('config', *parser.run_flags):
     flags.DEFINE_string(name, None, '', flag_values=peeked)
   _parse(peeked, argv, known_only=True)
-  named = [peeked[name].value for name in parser.run_flags
-           if peeked[name].value]
-  if len(named) != 1:  # For the command to complain, if it wants one of them.
+  runs = [peeked[name].value for name in parser.run_flags if peeked[name].value]
+  if len(runs) == 1 and storage.path(runs[0]).is_dir():
     if peeked.config:
-      parser.config = config_files.load(peeked.config).lock()
-    return _parse(flags.FLAGS, argv)
-  if not storage.path(named[0]).is_dir():
-    parser.config = _config_of_file(named[0], peeked.config).lock()
-    return _parse(flags.FLAGS, argv)
+      raise UserError(
+          f'--config={peeked.config}: {runs[0]} holds the config of its run. '
+          'Leave --config out; change single values by flags such as '
+          '--config.evaluation.flip=True.')
+    parser.config = config_files.of_run(runs[0]).lock()
+    return runs[0]
   if peeked.config:
-    raise UserError(
-        f'--config={peeked.config}: {named[0]} holds the config of its run. '
-        'Leave --config out; change single values by flags such as '
-        '--config.evaluation.flip=True.')
-  parser.config = config_files.of_run(named[0]).lock()
-  before = flatten_dict(parser.config.to_dict(), sep='.')
-  rest = _parse(flags.FLAGS, [argv[0], f'--config={named[0]}', *argv[1:]])
-  after = flatten_dict(parser.config.to_dict(), sep='.')
-  changes = [f'{key}: {before.get(key)!r} -> {value!r}'
-             for key, value in after.items() if value != before.get(key)]
-  if changes:
-    print(f"Of {named[0]}'s config, changed by flags: {', '.join(changes)}.")
-  return rest
+    parser.config = config_files.load(peeked.config).lock()
+  elif len(runs) == 1:  # Others are for the command to refuse.
+    _refuse_weights_alone(runs[0])
+  return None
 
 
-def _config_of_file(checkpoint, config):
-  """Returns the config to read a file of weights with.
-
-  Raises:
-    UserError: There is no such file, or no --config.
-  """
-  if config:
-    return config_files.load(config)
+def _refuse_weights_alone(checkpoint):
+  """Raises UserError for a file of weights without --config."""
   if not storage.path(checkpoint).exists():
     raise UserError(f'{checkpoint} does not exist. Name a workdir or a file of '
                     'weights.')
