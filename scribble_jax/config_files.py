@@ -101,12 +101,14 @@ def _restore(stored, defaults):
   config = ConfigDict()
   for key, value in stored.items():
     default = defaults.get(key)
+    kind = defaults.get_type(key) if key in defaults else object
     if isinstance(value, dict):
       config[key] = _restore(
           value, default if isinstance(default, ConfigDict) else ConfigDict())
     elif value is None:
-      config[key] = config_dict.placeholder(
-          defaults.get_type(key) if key in defaults else object)
+      config[key] = config_dict.placeholder(kind)
+    elif kind is object and key in defaults:  # May be None, or a number.
+      config[key] = config_dict.FieldReference(value, field_type=object)
     else:
       config[key] = _with_tuples(value)
   return config

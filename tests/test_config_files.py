@@ -8,6 +8,7 @@ import traceback
 
 from absl import flags
 from ml_collections import ConfigDict
+from ml_collections import config_dict
 import pytest
 
 from configs import demo
@@ -94,8 +95,18 @@ def test_flags_replace_what_is_none(parse, tmp_path):
                  '--config.stage1.evaluation.long_side=200')
   assert config.evaluation.long_side == 300
   assert config.stage1.evaluation.long_side == 200
-  with pytest.raises(UserError, match='long_side=wide'):
-    parse(f'--workdir={run}', '--config.evaluation.long_side=wide')
+
+
+def test_flags_make_none_of_what_may_be_none(parse, tmp_path, monkeypatch):
+  defaults = scribblesup.get_config()
+  del defaults.evaluation.long_side
+  defaults.evaluation.long_side = config_dict.FieldReference(
+      512, field_type=object)
+  monkeypatch.setattr(scribblesup, 'get_config', lambda: defaults)
+  run = write_run(tmp_path / 'run', json.loads(defaults.to_json()))
+  assert parse(f'--workdir={run}').evaluation.long_side == 512
+  config = parse(f'--workdir={run}', '--config.evaluation.long_side=None')
+  assert config.evaluation.long_side is None
 
 
 def test_keys_that_an_older_version_lacked_get_the_defaults(workdir, caplog):
