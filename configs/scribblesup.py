@@ -13,6 +13,7 @@ import math
 from ml_collections import ConfigDict
 from ml_collections import config_dict
 
+from scribble_jax.errors import UserError
 from scribble_jax.published import VOC_CLASSES
 
 NETWORKS = (
@@ -87,8 +88,8 @@ def apply_variant(config, variant):
   elif variant in NETWORKS:
     config.model.head, config.model.backbone = variant.split('_')
   else:
-    raise ValueError(f'Unknown variant {variant!r}. Choose from: '
-                     f'{", ".join(NETWORKS)}, scribble_only.')
+    raise UserError(f'Unknown variant {variant!r}. Choose from: '
+                    f'{", ".join(NETWORKS)}, scribble_only.')
 
 
 def _data():

@@ -4,6 +4,7 @@ import importlib
 
 from ml_collections import ConfigDict
 
+from scribble_jax.errors import UserError
 from scribble_jax.sweep.points import Point
 
 DATA_SETS = ('scribblesup', 'own_data', 'demo')
@@ -45,12 +46,12 @@ def base_config(base):
     base: One of DATA_SETS, with variants behind a colon.
 
   Raises:
-    ValueError: There is no such data set.
+    UserError: There is no such data set.
   """
   data_set, _, variant = base.partition(':')
   if data_set not in DATA_SETS:
-    raise ValueError(f'Unknown data set {data_set!r}. Choose from: '
-                     f'{", ".join(DATA_SETS)}.')
+    raise UserError(f'Unknown data set {data_set!r}. Choose from: '
+                    f'{", ".join(DATA_SETS)}.')
   module = importlib.import_module(f'configs.{data_set}')
   return module.get_config(*[variant] if variant else [])
 

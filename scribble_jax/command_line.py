@@ -3,32 +3,65 @@
 import argparse
 import os
 import pathlib
-import re
 import signal
 import sys
 
 from absl import app
 from absl import flags
 from absl import logging
+from flax.traverse_util import flatten_dict
 import jax
 from ml_collections import config_flags
 
+from scribble_jax import config_files
 from scribble_jax.errors import TRY_AGAIN
 from scribble_jax.errors import PassingError
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
+from scribble_jax.files import storage
 
 flags.disclaim_key_flags()  # They are those of the command: --help shows them.
 
 
-def define_config():
-  """Adds --config and --config.KEY=VALUE to the command."""
-  flag = config_flags.DEFINE_config_file(
-      'config', help_string='Config file, such as configs/scribblesup.py.',
-      lock_config=True)
-  flags.mark_flag_as_required('config')
+def define_config(*run_flags):
+  """Adds --config and --config.KEY=VALUE to the command.
+
+  Args:
+    *run_flags: Names of flags that may name the workdir of a training run. The
+      config is then the one that the workdir holds, and --config is refused:
+      so nothing is evaluated otherwise than it was trained unless a flag says
+      it. Without names, --config is required.
+  """
+  flag = config_flags.DEFINE_config_file('config', help_string=(
+      'Config file, for a --checkpoint that is a file of weights. A workdir '
+      'has the config of its run; flags such as --config.evaluation.flip=True '
+      'change single values of it, and --config=FILE is refused.'
+      if run_flags else 'Config file, such as configs/scribblesup.py.'))
+  flags.FLAGS['config'].parser = _ReadConfig(run_flags)
+  if not run_flags:
+    flags.mark_flag_as_required('config')
   return flag
+
+
+class _ReadConfig(flags.ArgumentParser):
+  """Returns the config that `_read_config` has read, whatever --config is.
+
+  absl would turn some of the errors of a config file into its own.
+
+  Attributes:
+    run_flags: As of `define_config`.
+    config: ConfigDict, None before it is read.
+  """
+
+  def __init__(self, run_flags):
+    self.run_flags = run_flags
+    self.config = None
+
+  def parse(self, argument):
+    """Returns the config."""
+    del argument
+    return self.config
 
 
 def define_job():
@@ -168,21 +201,71 @@ def _leave_at_once(message, code):
   os._exit(code)
 
 
+# What flags of no meaning raise: absl, and config_flags for unknown keys.
+_MISTAKES = (flags.Error, LookupError, AttributeError, TypeError, ValueError)
+
+
 def _parse_flags(argv):
-  """Parses the flags; a typo becomes a UserError."""
+  """Parses the flags; a mistake in them becomes a UserError.
+
+  What the code of a config file raises passes, with its traceback.
+  """
+  if 'config' not in flags.FLAGS:
+    return _parse(flags.FLAGS, argv)
+  parser = flags.FLAGS['config'].parser
+  workdir = _read_config(argv, parser)
+  if workdir is None:
+    return _parse(flags.FLAGS, argv)
+  before = flatten_dict(parser.config.to_dict(), sep='.')
+  rest = _parse(flags.FLAGS, [argv[0], f'--config={workdir}', *argv[1:]])
+  after = flatten_dict(parser.config.to_dict(), sep='.')
+  changes = [f'{key}: {before.get(key)!r} -> {value!r}'
+             for key, value in after.items() if value != before.get(key)]
+  if changes:
+    print(f"Of {workdir}'s config, changed by flags: {', '.join(changes)}.")
+  return rest
+
+
+def _read_config(argv, parser):
+  """Reads the config that the flags name; returns its workdir if it has one."""
+  peeked = flags.FlagValues()
+  peeked.set_gnu_getopt()  # Looks behind the values of unknown flags too.
+  for name in ('config', *parser.run_flags):
+    flags.DEFINE_string(name, None, '', flag_values=peeked)
+  _parse(peeked, argv, known_only=True)
+  runs = [peeked[name].value for name in parser.run_flags if peeked[name].value]
+  if len(runs) == 1 and storage.path(runs[0]).is_dir():
+    if peeked.config:
+      raise UserError(
+          f'--config={peeked.config}: {runs[0]} holds the config of its run. '
+          'Leave --config out; change single values by flags such as '
+          '--config.evaluation.flip=True.')
+    parser.config = config_files.of_run(runs[0]).lock()
+    return runs[0]
+  if peeked.config:
+    parser.config = config_files.load(peeked.config).lock()
+  elif len(runs) == 1:  # Others are for the command to refuse.
+    _refuse_weights_alone(runs[0])
+  return None
+
+
+def _refuse_weights_alone(checkpoint):
+  """Raises UserError for a file of weights without --config."""
+  if not storage.path(checkpoint).exists():
+    raise UserError(f'{checkpoint} does not exist. Name a workdir or a file of '
+                    'weights.')
+  raise UserError(
+      f'{checkpoint} holds weights alone. Name the config of its network, such '
+      'as --config=configs/scribblesup.py:deeplabv2_resnet50.')
+
+
+def _parse(values, argv, **options):
+  """Returns what `flags.FlagValues` leave; a mistake becomes a UserError."""
   try:
-    rest = flags.FLAGS(argv)
-    if 'config' in flags.FLAGS:
-      flags.FLAGS.config.keys()  # Only now is a file that is missing missed.
-    return rest
-  except SyntaxError as error:
-    raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
-                    'Mend the config file.') from error
-  except Exception as error:  # Whatever a config file may raise.
-    # config_flags wraps it in the text of a whole traceback.
+    return values(argv, **options)
+  except _MISTAKES as error:
     text = ' '.join(str(error.args[0] if error.args else error).split())
-    raise UserError(f'{re.split("[A-Za-z]+Error: ", text)[-1]} '
-                    '(try --help)') from error
+    raise UserError(f'{text} (try --help)') from error
 
 
 def _keep_compiled_programs():

@@ -1,9 +1,10 @@
 r"""Evaluates a network on the val images by the paper's protocol (METHOD 6).
 
-python -m scribble_jax.evaluate --config=configs/scribblesup.py \
-    --workdir=runs/scribblesup
-python -m scribble_jax.evaluate --config=configs/scribblesup.py \
-    --checkpoint=voc_deeplabv3plus.pth --config.data.root=VOC2012
+python -m scribble_jax.evaluate --workdir=runs/scribblesup
+python -m scribble_jax.evaluate --checkpoint=voc_deeplabv3plus.pth \
+    --config=configs/scribblesup.py --config.data.root=VOC2012
+
+A workdir's own config counts; flags may change single values of it.
 
 Writes metrics.json and the predictions as indexed PNGs. Without a dense ground
 truth, --config.data.ground_truth=none compares with the val images' strokes,
@@ -12,6 +13,7 @@ as far as they have any.
 
 import contextlib
 import io
+import itertools
 
 from absl import flags
 import numpy as np
@@ -20,6 +22,7 @@ from tqdm import tqdm
 
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import metrics
@@ -36,6 +39,7 @@ from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.files import write_errors
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.weights import trained
 
@@ -66,6 +70,7 @@ def evaluate(config, checkpoint, step, output):
   _check_output(output)
   embedded.prepare(config.data)
   class_names = sources.read_class_names(config.data.classes, config.data.root)
+  _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
   examples = sources.list_examples(
@@ -95,8 +100,11 @@ def evaluate(config, checkpoint, step, output):
       if folder:
         formats.write_json(folder / 'metrics.json', figures)
   except OSError as error:
-    raise UserError(f'Cannot write {output}: {error}. Name another folder with '
-                    '--output.') from error
+    reason = write_errors.reason(error, storage.path(output).parent)
+    if reason is None:
+      raise
+    raise UserError(f'Cannot write {output}: {reason}. Name another folder '
+                    'with --output.') from error
   return figures
 
 
@@ -106,6 +114,21 @@ def _summary(data, class_names, confusion):
     return results.summary(class_names, confusion)
   return (results.stroke_summary(class_names, confusion) if confusion.any()
           else {})
+
+
+def _check_classes(checkpoint, class_names, data):
+  """Refuses class names that are not those that a run has learnt."""
+  if not storage.path(checkpoint).is_dir():
+    return
+  learnt = formats.read_json(  # Older runs have not written it.
+      storage.path(checkpoint, config_files.CLASSES)) or class_names
+  place = (storage.path(data.root, data.classes)
+           if isinstance(data.classes, str) else 'config.data.classes')
+  raise_problems(
+      [f'class {number} is {name!r} in {place} and {before!r} in the run '
+       f'{checkpoint}' for number, (before, name) in enumerate(
+           itertools.zip_longest(learnt, class_names)) if before != name],
+      'Evaluate with the classes that the run has learnt.')
 
 
 def _check_output(output):
@@ -205,7 +228,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  _CONFIG = command_line.define_config()
+  _CONFIG = command_line.define_config('workdir', 'checkpoint')
   command_line.define_job()
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder of a training run, instead of --checkpoint.')

@@ -1,7 +1,7 @@
 r"""Writes a run's network as a file that PyTorch and this program read.
 
-python -m scribble_jax.export --config=configs/scribblesup.py \
-    --checkpoint=runs/scribblesup --output=scribblesup.safetensors
+python -m scribble_jax.export --checkpoint=runs/scribblesup \
+    --output=scribblesup.safetensors
 
 Names and shapes are those of the authors' checkpoints (METHOD 4).
 """
@@ -30,7 +30,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  _CONFIG = command_line.define_config()
+  _CONFIG = command_line.define_config('checkpoint')
   command_line.define_job()
   _CHECKPOINT = command_line.define_checkpoint()
   _STEP = command_line.define_step()

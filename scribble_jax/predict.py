@@ -1,9 +1,9 @@
 r"""Predicts images: a mask, a picture and, if wanted, probabilities of each.
 
-python -m scribble_jax.predict --config=configs/scribblesup.py \
-    --checkpoint=runs/scribblesup --output=predictions photo.jpg folder/
-python -m scribble_jax.predict --config=configs/scribblesup.py \
-    --checkpoint=voc_deeplabv3plus.pth --output=predictions photo.jpg
+python -m scribble_jax.predict --checkpoint=runs/scribblesup \
+    --output=predictions photo.jpg folder/
+python -m scribble_jax.predict --checkpoint=voc_deeplabv3plus.pth \
+    --config=configs/scribblesup.py --output=predictions photo.jpg
 
 Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
 """
@@ -177,7 +177,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  _CONFIG = command_line.define_config()
+  _CONFIG = command_line.define_config('checkpoint')
   command_line.define_job()
   _CHECKPOINT = command_line.define_checkpoint()
   _STEP = command_line.define_step()

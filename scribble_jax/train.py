@@ -16,6 +16,7 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import formats
+from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
 from scribble_jax.training import occupancy
@@ -38,7 +39,7 @@ def train(config, workdir):
   """
   config_check.check_training(config, jax.device_count())
   workdir = loop.open_workdir(workdir)
-  with contextlib.ExitStack() as stack:
+  with write_errors.named(workdir), contextlib.ExitStack() as stack:
     with hosts.together():
       heartbeat = (stack.enter_context(occupancy.only_run(workdir))
                    if hosts.is_first() else None)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -36,6 +37,7 @@ def finished(drawn_root, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('finished') / 'run'
   config = tiny_config(drawn_root)
   config.data.records = str(workdir.parent / 'records')
+  config.evaluation.scales = (1.0,)
   train.train(config, str(workdir))
   return config, workdir
 
@@ -152,11 +154,18 @@ def test_evaluate_never_replaces_a_folder_of_other_files(finished, tmp_path):
     assert (folder / name).exists()
 
 
-def test_evaluation_that_cannot_be_written(finished, tmp_path):
+def test_evaluation_that_cannot_be_written(finished, tmp_path, monkeypatch):
   config, workdir = finished
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match=r'Cannot write .*--output'):
     evaluate.evaluate(config, workdir, 'latest', tmp_path / 'file/out')
+
+  def fail(*args):
+    raise PermissionError(13, 'words', '/data/JPEGImages/a.jpg')
+
+  monkeypatch.setattr(results, 'summary', fail)  # Not of the output.
+  with pytest.raises(PermissionError):
+    evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
 
 
 def test_evaluate_needs_neither_scribbles_nor_records(finished, root, tmp_path):
@@ -167,6 +176,38 @@ def test_evaluate_needs_neither_scribbles_nor_records(finished, root, tmp_path):
     (root / name).rename(root / f'no_{name}')
   assert evaluate.evaluate(
       config, workdir, 'best', tmp_path / 'out')['num_images'] == 3
+
+
+def test_classes_that_changed_since_the_training_are_named(
+    finished, root, tmp_path):
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.data.root = str(root)
+  background, circle, *others = (root / 'classes.txt').read_text().split()
+  for names, count in (([background, *others, circle], 3),
+                       ([background, circle, *others, 'more'], 1)):
+    (root / 'classes.txt').write_text('\n'.join(names))
+    with pytest.raises(UserError) as error:
+      evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+    message = str(error.value)
+    assert message.count(f'in {root}/classes.txt and') == count
+  assert (f"class 4 is 'more' in {root}/classes.txt and None in the run "
+          f'{workdir}. Evaluate with the classes') in message
+  del config.data.classes  # A text.
+  config.data.classes = ('a', circle, *others)
+  with pytest.raises(UserError, match=(
+      f"class 0 is 'a' in config.data.classes and '{background}' in the run")):
+    evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_run_of_an_older_version_has_no_classes_to_compare(
+    finished, tmp_path):
+  config, workdir = finished
+  old = shutil.copytree(workdir, tmp_path / 'old')
+  (old / 'classes.json').unlink()
+  assert evaluate.evaluate(
+      config, old, 'latest', tmp_path / 'out')['num_images'] == 3
 
 
 def test_bad_val_files_are_listed_together(finished, root, tmp_path):
@@ -348,10 +389,22 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   config, workdir = finished
   flags = tiny_flags(config.data.root)
   file = tmp_path / 'exported.safetensors'
-  done = command('export', *flags, f'--checkpoint={workdir}',
-                 f'--output={file}')
+  done = command('export', f'--checkpoint={workdir}', f'--output={file}')
   assert done.returncode == 0, done.stderr
   assert 'after 6 updates' in done.stdout
+
+  done = command('evaluate', f'--workdir={workdir}',
+                 f'--output={tmp_path}/evaluation')
+  assert done.returncode == 0, done.stderr
+  assert 'changed by flags' not in done.stdout
+  figures = json.loads((tmp_path / 'evaluation/metrics.json').read_text())
+  validated = json.loads((workdir / 'metrics.json').read_text())
+  assert figures['protocol'] == {
+      'window': 33, 'scales': [1.0], 'long_side': None, 'flip': False,
+      'batch_size': config.evaluation.batch_size}
+  assert figures['confusion'] == validated['confusion']
+  assert [*figures['iou']] == json.loads(
+      (workdir / 'classes.json').read_text()) == [*validated['iou']]
 
   done = command('evaluate', *flags, f'--checkpoint={file}')
   assert done.returncode == 0, done.stderr
@@ -359,9 +412,11 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   assert (tmp_path / 'exported.safetensors.evaluation/metrics.json').exists()
 
   picture = f'{config.data.root}/JPEGImages/{val_ids(config)[0]}.jpg'
-  done = command('predict', *flags, f'--checkpoint={file}',
+  done = command('predict', f'--checkpoint={workdir}',
+                 '--config.data.root=/nowhere',
                  f'--output={tmp_path}/out', picture, '/dev/null')
   assert done.returncode == 1, done.stderr
+  assert f"data.root: {config.data.root!r} -> '/nowhere'.\n" in done.stdout
   assert '1 of 2 images predicted' in done.stdout
   assert 'skipped /dev/null' in done.stderr
   assert len(list((tmp_path / 'out').iterdir())) == 2

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import jax
@@ -35,7 +36,7 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('hosts')
 
 
-def start(folder, run, num_processes, *flags, **options):
+def start(folder, run, num_processes, *flags, command=None):
   """Starts a job of 4 devices in all; its output goes to RUN.PROCESS.log."""
   with socket.socket() as listener:
     listener.bind(('127.0.0.1', 0))
@@ -46,8 +47,8 @@ def start(folder, run, num_processes, *flags, **options):
            f'--num_processes={num_processes}') if num_processes > 1 else ()
     with open(folder / f'{run}.{index}.log', 'a') as log:
       processes.append(subprocess.Popen(
-          test_main.command(
-              folder / run, folder / 'data', *FLAGS, *job, *flags, **options),
+          [*(command or test_main.command(
+              folder / run, folder / 'data', *FLAGS)), *job, *flags],
           cwd=test_main.REPOSITORY, stdout=log, stderr=log, env=os.environ | {
               'JAX_NUM_CPU_DEVICES': str(4 // num_processes)}))
   return processes
@@ -137,7 +138,9 @@ def test_several_processes_evaluate_as_one(folder, straight):
   for number in (1, 2):
     output = folder / f'evaluation_{number}'
     run(folder, straight, number, f'--output={output}',
-        '--config.evaluation.scales=(1.0,)', module='evaluate')
+        '--config.evaluation.scales=(1.0,)', command=[
+            sys.executable, '-m', 'scribble_jax.evaluate',
+            f'--workdir={folder / straight}'])
     written[number] = {path.relative_to(output): path.read_bytes()
                        for path in output.rglob('*.*')}
   assert len(written[1]) == 4 and written[1] == written[2]

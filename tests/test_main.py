@@ -28,8 +28,8 @@ TINY_FLAGS = (
     '--config.stage1.refinement.dilations=(1,)')
 
 
-def command(workdir, root, *flags, module='main'):
-  return [sys.executable, '-m', f'scribble_jax.{module}',
+def command(workdir, root, *flags):
+  return [sys.executable, '-m', 'scribble_jax.main',
           '--config=configs/demo.py', f'--workdir={workdir}',
           f'--config.data.root={root}', *TINY_FLAGS, *flags]
 

@@ -326,7 +326,7 @@ def test_configs_of_the_data_sets():
   own = pseudo_labels.get_config('own_data')
   assert own.data.classes == 'classes.txt' and own.model.num_classes is None
   assert pseudo_labels.get_config('demo').data.embedded.num_train == 1000
-  with pytest.raises(ValueError, match='Choose from: scribblesup'):
+  with pytest.raises(UserError, match='Choose from: scribblesup'):
     pseudo_labels.get_config('voc')
 
 

@@ -20,7 +20,7 @@ FLOORS = (
     ('models', 'strokes', 'tiles'),
     ('data', 'inference', 'loss_terms', 'weights'),
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',
-     'command_line', 'validation', 'sweep', 'train'),
+     'config_files', 'command_line', 'validation', 'sweep', 'train'),
     ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles'),
 )
 

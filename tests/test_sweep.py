@@ -32,10 +32,14 @@ values = dict(flag.lstrip('-').split('=', 1) for flag in flags)
 workdir = pathlib.Path(values['workdir'])
 workdir.mkdir(parents=True, exist_ok=True)
 with open(workdir.parent.parent / 'started.txt', 'a') as f:
-  f.write(f'{workdir.parent.name} {values["config.seed"]}'
+  f.write(f'{workdir.parent.name} {workdir.name.removeprefix("seed_")}'
           + ' evaluated' * (module == 'scribble_jax.evaluate') + '\\n')
-records = pathlib.Path(values['config.data.records'])
-records.mkdir(parents=True, exist_ok=True)
+if module == 'scribble_jax.main':
+  assert values['config.seed'] == workdir.name.removeprefix('seed_')
+  records = pathlib.Path(values['config.data.records'])
+  records.mkdir(parents=True, exist_ok=True)
+else:  # Knows its config by the folder.
+  assert [*values] == ['workdir']
 if values.get('config.mode') == 'fail':
   print('Training: 1%\\rTraining: 2%', file=sys.stderr)
   sys.exit('error: no such file. Add it.')

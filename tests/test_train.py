@@ -231,5 +231,5 @@ def test_published_variants():
     assert (model.head, model.backbone) == (head, backbone)
   weights = demo.get_config('scribble_only').loss_weights
   assert {name for name, value in weights.items() if value} == {'scribble'}
-  with pytest.raises(ValueError, match='Choose from'):
+  with pytest.raises(UserError, match='Choose from'):
     scribblesup.get_config('deeplabv3')

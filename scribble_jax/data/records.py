@@ -24,6 +24,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import storage
+from scribble_jax.files import write_errors
 
 _INDEX = 'index.npz'  # Where each record ends.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
@@ -108,7 +109,10 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
         logging.warning('Preparing %s: %s.', directory, reason)
         _build(directory, examples, spec, pipeline_options)
   except (tf.errors.OpError, *storage.errors()) as error:
-    raise UserError(f'Cannot write {directory}: {error}. Set '
+    reason = write_errors.reason(error, directory.parent)
+    if reason is None:
+      raise
+    raise UserError(f'Cannot write {directory}: {reason}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
   return _open(directory, class_names, config.skip_corrupt)

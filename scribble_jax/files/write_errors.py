@@ -1,25 +1,111 @@
-"""What a full or unwritable disk raises in any library, as one line."""
+"""What a full or unwritable disk raises in any library, as one line.
+
+Whether an error is of that kind is decided by its error number and the path
+that it names, and where it has none, by writing a file: not by its words.
+"""
 
 import contextlib
+import errno
+import os
+import pathlib
 import re
+import uuid
 
 from absl import logging
-from clu import asynclib
 
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
 from scribble_jax.files import storage
 
-# Of tensorstore, which orbax hands on as ValueError, and of TensorBoard files.
-_COMPLAINTS = re.compile('Error writing|Failed to flush|events (file|writer)')
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # Of writing alone.
+_REFUSED = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+            errno.ESTALE}
+# Of tensorstore, which writes checkpoints and raises ValueError.
+_TENSORSTORE_ERRNO = re.compile(r"\[.*\bos_error_code='(\d+)'.*\]")
+# What became of them as `tf.errors.OpError.error_code`.
+_OF_TENSORFLOW = {7: errno.EACCES, 8: errno.ENOSPC}
+_ROOM = 2**26  # Bytes. A disk with less is full.
+
+
+def probe(folder, num_bytes=0):
+  """Writes a file into a folder and deletes it again.
+
+  Args:
+    folder: From `storage.path`.
+    num_bytes: Size of the file.
+
+  Raises:
+    OSError: The folder can't be written.
+  """
+  file = folder / f'.{uuid.uuid4().hex}'
+  with storage.os_errors():
+    with atomic.whole_file(file) as partial:
+      pathlib.Path(partial).write_bytes(bytes(num_bytes))
+    file.unlink()
+
+
+def reason(error, folder):
+  """Returns why a folder can't be written, if an error comes of that.
+
+  Args:
+    error: Exception.
+    folder: Text or path.
+
+  Returns:
+    'No space left on device', say; None if the error is of another kind.
+  """
+  chain = []
+  while error is not None:
+    chain.append(error)
+    error = error.__cause__
+  # Errors in writing to a file that is open already do not name it.
+  unnamed = [error for error in chain if isinstance(error, storage.errors())
+             and getattr(error, 'filename', None) is None]
+  naming = [error for error in chain if _names(error, folder)]
+  for number in (*({*map(_number, naming)} & _REFUSED),
+                 *({*map(_errno, unnamed)} & _FULL)):
+    return os.strerror(number)
+  return _refusal(storage.path(folder)) if naming or unnamed else None
+
+
+def _errno(error):
+  return getattr(error, 'errno', None)
+
+
+def _number(error):
+  """Returns the `errno` that an error has in one way or another, or None."""
+  if found := _TENSORSTORE_ERRNO.search(str(error)):
+    return int(found[1])
+  return _OF_TENSORFLOW.get(getattr(error, 'error_code', None), _errno(error))
+
+
+def _names(error, folder):
+  """Whether an error names a path in a folder, as its file or in its text."""
+  folders = {f'{os.fspath(folder)}/', f'{os.path.realpath(folder)}/'}
+  filename = getattr(error, 'filename', None)
+  if isinstance(filename, str | bytes):
+    path = f'{os.path.realpath(os.fsdecode(filename))}/'
+    return path.startswith(tuple(folders))
+  return any(place in str(error) for place in folders)
+
+
+def _refusal(folder):
+  """Returns why a folder can't be written now, None if it can."""
+  try:
+    probe(folder, 0 if storage.is_remote(folder) else _ROOM)
+  except OSError as error:
+    return error.strerror or str(error)
+  return None
 
 
 @contextlib.contextmanager
 def named(workdir):
   """Turns what can't be written, now or behind the scenes, into one line.
 
-  Meanwhile, what libraries log of errors that they also raise is left out: one
-  full disk leaves dozens of tracebacks.
+  Libraries log the error that they also raise, at length and in each of their
+  threads. Such records wait until the block ends, and are dropped if it ends
+  with that line.
 
   Args:
     workdir: What to name.
@@ -27,41 +113,33 @@ def named(workdir):
   Raises:
     UnwritableError: Something could not be written.
   """
-  handler = logging.get_absl_handler()
-  handler.addFilter(_is_no_echo)
+  handler, waiting = logging.get_absl_handler(), []
+
+  def passes(record):
+    """Keeps back what is logged of errors of this kind."""
+    is_echo = bool(record.exc_info) and bool(
+        reason(record.exc_info[1], workdir))
+    if is_echo:
+      waiting.append(record)
+    return not is_echo
+
+  handler.addFilter(passes)
   try:
     yield
+  except UnwritableError:
+    waiting.clear()
+    raise
   except UserError:
     raise
   except Exception as error:  # Whatever class a library has for it.
-    cause = error.__cause__ if isinstance(
-        error, asynclib.AsyncError) else error
-    if not _is_of_a_disk(cause):
+    why = reason(error, workdir)
+    if why is None:
       raise
+    waiting.clear()
     raise UnwritableError(
-        f'Cannot write to {workdir}: {_reason(cause)}. Make room, or see who '
-        'may write there; the same command goes on from the last complete '
-        'checkpoint.') from error
+        f'Cannot write to {workdir}: {why}. Make room, or see who may write '
+        'there; the same command goes on from what is complete.') from error
   finally:
-    handler.removeFilter(_is_no_echo)
-
-
-def _is_of_a_disk(error):
-  """Whether an error says that something could not be written."""
-  if isinstance(error, TimeoutError) and error.errno is None:
-    return False  # Orbax waits for the other processes, in vain.
-  return isinstance(error, storage.errors()) or bool(
-      _COMPLAINTS.search(str(error)))
-
-
-def _is_no_echo(record):
-  """Whether a log record is more than an exception on its way to us."""
-  return not record.exc_info
-
-
-def _reason(error):
-  """Returns the last words of what a library says: 'File too large'."""
-  if getattr(error, 'strerror', None):
-    return error.strerror
-  first_line = str(error).strip().partition('\n')[0]
-  return re.split('[:;] ', first_line.partition(' [')[0])[-1].rstrip('.')
+    handler.removeFilter(passes)
+    for record in waiting:
+      handler.handle(record)

@@ -20,6 +20,7 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import storage
+from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
@@ -107,21 +108,17 @@ def _prepare(config, section):
 def _generate_at(workdir, config, source):
   """`generate` from records."""
   workdir = loop.open_workdir(workdir)
-  try:
-    with (atomic.only_one_process(workdir / FOLDER) if hosts.is_first()
-          else contextlib.nullcontext()):
-      settings = _settings(config, source)
-      if not hosts.gather(_is_finished(workdir, settings))[0]:
-        with hosts.together():
-          if hosts.is_first():
-            _start_folder(workdir, settings)
-        judge = network.make_judge(config, workdir, source)
-        _make(config, workdir, source, judge)
-      return formats.read_json(workdir / _SUMMARY)
-  except storage.errors() as error:
-    raise UserError(f'Stage 1 failed in {workdir}: {error}. Mend that, or name '
-                    'another folder with --workdir or --config.data.stage1; '
-                    'what is finished is kept.') from error
+  with (write_errors.named(workdir),
+        atomic.only_one_process(workdir / FOLDER) if hosts.is_first()
+        else contextlib.nullcontext()):
+    settings = _settings(config, source)
+    if not hosts.gather(_is_finished(workdir, settings))[0]:
+      with hosts.together():
+        if hosts.is_first():
+          _start_folder(workdir, settings)
+      judge = network.make_judge(config, workdir, source)
+      _make(config, workdir, source, judge)
+    return formats.read_json(workdir / _SUMMARY)
 
 
 def _make(config, workdir, source, judge):

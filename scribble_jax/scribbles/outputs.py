@@ -7,6 +7,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import listings
 from scribble_jax.files import storage
+from scribble_jax.files import write_errors
 
 DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
 # Counts the changes of what the commands draw from the same input.
@@ -39,7 +40,10 @@ def whole_output(path, overwrite, description):
                    'files': len(_files(folder))}
         (folder / DESCRIPTION).write_text(json.dumps(written, indent=2) + '\n')
   except OSError as error:
-    raise UserError(f'Cannot write {path}: {error}. Name another folder.'
+    reason = write_errors.reason(error, path.parent)
+    if reason is None:
+      raise
+    raise UserError(f'Cannot write {path}: {reason}. Name another folder.'
                     ) from error
 
 

@@ -1,12 +1,12 @@
 """sweep.json: what a sweep's folder holds, to compare with and to report."""
 
-import importlib.util
 import json
 import pathlib
 import sys
 
 from flax.traverse_util import flatten_dict
 
+from scribble_jax import config_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.sweep import points
@@ -48,15 +48,11 @@ def describe(config, changes):
 
 def _read_base(base):
   """Returns the base config as nested dicts."""
-  path, _, variant = base.partition(':')
-  spec = importlib.util.spec_from_file_location('sweep_base', path)
   try:
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(*[variant] if variant else [])
-  except (OSError, AttributeError, ValueError) as error:
-    raise UserError(f'config.base is {base!r}, which is no config file '
-                    f'({error}). Name one, such as configs/demo.py.') from error
+    config = config_files.load(base)
+  except UserError as error:
+    raise UserError(f'config.base is {base!r}, which is no config file: '
+                    f'{error}') from error
   return json.loads(config.to_json())
 
 

@@ -178,7 +178,7 @@ class Sweep:
     return self.workdir / _RECORDS / (name or 'base')
 
   def _run_flags(self, point, seed):
-    """Returns the flags of a run's training, and of its evaluation."""
+    """Returns the flags of a run's training."""
     return [
         points.config_flag(self._config.base, point.variant),
         f'--workdir={self._folder(point, seed)}',
@@ -215,16 +215,16 @@ class Sweep:
       formats.write_json(self._failure(point, seed), {
           'message': message,
           'log': str(self._beside(point, seed, '.log'))})
-    except (OSError, ValueError) as error:  # The other runs go on.
+    except (OSError, json.JSONDecodeError) as error:  # The other runs go on.
       message = str(error)
     return f'failed: {message}'
 
   def _train(self, point, seed, lock, cores):
     """Trains and evaluates, as far as needed; returns what failed, or None."""
-    folder = self._folder(point, seed)
-    log, flags = self._beside(point, seed, '.log'), self._run_flags(point, seed)
-    for module, result in (('scribble_jax.main', _TRAINED),
-                           ('scribble_jax.evaluate', _EVALUATED)):
+    folder, log = self._folder(point, seed), self._beside(point, seed, '.log')
+    for module, result, flags in (
+        ('scribble_jax.main', _TRAINED, self._run_flags(point, seed)),
+        ('scribble_jax.evaluate', _EVALUATED, [f'--workdir={folder}'])):
       if result in self._needed and not (folder / result).exists():
         message = process.run(module, flags, log, lock, cores, self._stopping)
         if message or not (folder / result).exists():

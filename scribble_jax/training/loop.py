@@ -5,10 +5,8 @@ import contextlib
 import dataclasses
 import functools
 import json
-import pathlib
 import time
 from typing import Any
-import uuid
 
 from absl import logging
 from clu import metric_writers
@@ -16,13 +14,13 @@ import flax.linen as nn
 import jax
 
 from scribble_jax import config_check
+from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import memory
 from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
@@ -93,10 +91,7 @@ def open_workdir(workdir):
   try:
     with storage.os_errors():
       path.mkdir(parents=True, exist_ok=True)
-      probe = path / f'.{uuid.uuid4().hex}'
-      with atomic.whole_file(probe) as partial:
-        pathlib.Path(partial).touch()
-      probe.unlink()
+    write_errors.probe(path)
   except OSError as error:
     raise UserError(f'Cannot write to the workdir {path}: {error}. Set '
                     '--workdir to a folder that can be written.') from error
@@ -144,10 +139,9 @@ def run(config, workdir, task, source, backbone):
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
                  if steps],
       last_step=config.num_steps)
-  with (preemption.watch() as must_stop,
-        write_errors.named(workdir), manager):
+  with preemption.watch() as must_stop, manager:
     state = checkpoint.restore_latest(manager, state)
-    _keep_config(workdir, config, resuming=state.step > 0)
+    _keep_config(workdir, config, source.class_names, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
@@ -200,17 +194,18 @@ def _compile_step(train_step, rng, state, batch):
   return lambda state, batch: compiled(state, batch, rng)
 
 
-def _keep_config(workdir, config, resuming):
-  """Leaves the config in the workdir; a resumed run must go on with its own.
+def _keep_config(workdir, config, class_names, resuming):
+  """Leaves config and classes in the workdir; resuming goes on with its own.
 
   Raises:
     UserError: The run in the workdir differs in what it learns.
   """
-  path = workdir / 'config.json'
+  path = workdir / config_files.OF_RUN
   if resuming and path.exists():
     config_check.compare(config, json.loads(path.read_text()), workdir)
   if hosts.is_first():
     formats.write_json(path, json.loads(config.to_json()))
+    formats.write_json(workdir / config_files.CLASSES, class_names)
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):

@@ -1,0 +1,145 @@
+"""Where configs come from: a Python file, or the workdir of a training run."""
+
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import pathlib
+import sys
+
+from absl import logging
+from ml_collections import ConfigDict
+from ml_collections import config_dict
+
+from configs import scribblesup
+from scribble_jax.errors import UserError
+from scribble_jax.files import storage
+
+OF_RUN = 'config.json'  # In a workdir, like the next one.
+CLASSES = 'classes.json'  # Names of the classes that the run learns, in order.
+_MODULE = 'scribble_jax_config_file'
+_ROOT = pathlib.Path(scribblesup.__file__).parents[1]  # Of this program.
+
+
+def find(path):
+  """Returns where a config file is: here, or in this program's own folder.
+
+  Args:
+    path: Such as 'configs/scribblesup.py', which is found from anywhere.
+  """
+  own = _ROOT / path
+  return str(own) if own.exists() and not pathlib.Path(path).exists() else path
+
+
+def load(argument):
+  """Returns the ConfigDict of a Python file.
+
+  Args:
+    argument: FILE or FILE:VARIANT, as it stands behind --config.
+
+  Raises:
+    UserError: There is no such file, or it is no config file. What the code of
+      the file raises is not caught: its traceback tells the author the line.
+  """
+  path, *variant = argument.split(':', 1)
+  path = find(path)
+  loader = importlib.machinery.SourceFileLoader(_MODULE, path)
+  module = importlib.util.module_from_spec(
+      importlib.util.spec_from_file_location(_MODULE, path, loader=loader))
+  try:
+    loader.get_code(_MODULE)  # Reads and compiles; nothing is run yet.
+  except OSError as error:
+    raise UserError(f'--config={argument}: {path}: {error.strerror}. Name a '
+                    'config file, such as configs/scribblesup.py.') from error
+  except SyntaxError as error:
+    raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
+                    'Mend the config file.') from error
+  sys.modules[_MODULE] = module
+  loader.exec_module(module)
+  get_config = getattr(module, 'get_config', None)
+  try:
+    inspect.signature(get_config).bind(*variant)
+  except TypeError as error:
+    raise UserError(
+        f'--config={argument}: {path} has no function get_config that can be '
+        f'called with {variant or "no argument"} ({error}). Name another '
+        'config file or variant.') from error
+  config = get_config(*variant)
+  if not isinstance(config, ConfigDict):
+    raise UserError(f'{path}: get_config returns {config!r}, which is no '
+                    'ConfigDict. Mend the config file.')
+  return config
+
+
+def of_run(workdir):
+  """Returns the ConfigDict that a training run has left in its workdir.
+
+  Keys that the run's version of this program did not have yet get the values
+  of configs/scribblesup.py, with a warning.
+
+  Args:
+    workdir: Folder.
+
+  Raises:
+    UserError: It holds no config of a segmentation network.
+  """
+  path = storage.absolute(workdir) / OF_RUN
+  try:
+    with storage.os_errors():
+      stored = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{workdir} is no workdir of a training run: it holds no '
+                    f'readable {OF_RUN}. Name a workdir or a file of '
+                    'weights.') from error
+  if not isinstance(stored, dict) or 'supervision' in stored:
+    raise UserError(
+        f'{workdir} is of stage 1, which makes pseudo-labels, not of a '
+        'segmentation network. Name a workdir of scribble_jax.main.')
+  defaults = scribblesup.get_config()
+  config = _restore(stored, defaults)
+  added = _add_missing(config, defaults)
+  if added:
+    logging.warning(
+        '%s is of an older version. What it lacks is as in '
+        'configs/scribblesup.py: %s.', path, ', '.join(added))
+  return config
+
+
+def _restore(stored, defaults):
+  """Returns a ConfigDict of nested dicts that were read from JSON.
+
+  JSON has lists alone for tuples, and no type for None. A flag that replaces
+  None needs one: that of the default.
+  """
+  config = ConfigDict()
+  for key, value in stored.items():
+    default = defaults.get(key)
+    kind = defaults.get_type(key) if key in defaults else object
+    if isinstance(value, dict):
+      config[key] = _restore(
+          value, default if isinstance(default, ConfigDict) else ConfigDict())
+    elif value is None:
+      config[key] = config_dict.placeholder(kind)
+    elif kind is object and key in defaults:  # May be None, or a number.
+      config[key] = config_dict.FieldReference(value, field_type=object)
+    else:
+      config[key] = _with_tuples(value)
+  return config
+
+
+def _with_tuples(value):
+  return (tuple(map(_with_tuples, value)) if isinstance(value, list)
+          else value)
+
+
+def _add_missing(config, defaults, section=''):
+  """Adds the keys that only the defaults have; returns their names."""
+  added = []
+  for key, default in defaults.items(preserve_field_references=True):
+    if key not in config:
+      config[key] = default
+      added.append(f'{section}{key}')
+    elif isinstance(default, ConfigDict) and isinstance(
+        config[key], ConfigDict):
+      added += _add_missing(config[key], default, f'{section}{key}.')
+  return added
