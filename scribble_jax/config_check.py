@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from scribble_jax import config_keys
 from scribble_jax import models
+from scribble_jax import switches
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -31,7 +32,7 @@ def check_training(config, num_devices):
   rules.require(config.eval_every >= 1, 'eval_every', config.eval_every,
                 'at least 1')
   for key, value in config.method.items():
-    rules.require(value in ('official', 'corrected'), f'method.{key}', value,
+    rules.require(value in switches.VALUES, f'method.{key}', value,
                   "'official' or 'corrected'")
   rules.require(0 <= config.label_smoothing < 1, 'label_smoothing',
                 config.label_smoothing, 'from 0 to below 1')
