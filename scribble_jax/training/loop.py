@@ -223,7 +223,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
   with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
         contextlib.closing(profiling.Trace(profiled, workdir)) as trace):
     for step in steps:
-      trace.at(step)
+      trace.before(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):
         start = time.monotonic()
         batch = next(batches)
@@ -231,6 +231,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
         batch = sharding.shard_batch(batch, mesh)
         train_step = train_step or compile_step(state, batch)
         state, scalars = train_step(state, batch)
+      trace.after(step, scalars)
       yield step, state, scalars | {'input_wait_seconds': waited}
 
 
