@@ -134,6 +134,7 @@ def run(config, workdir, task, source, backbone):
   """
   mesh = sharding.make_mesh(config.mesh)
   state, compile_step = _make_state_and_step(config, task, mesh, backbone)
+  state = checkpoint.restore_latest(workdir / 'checkpoints', state)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
@@ -141,7 +142,6 @@ def run(config, workdir, task, source, backbone):
       last_step=config.num_steps)
   with (preemption.watch() as must_stop,
         write_errors.named(workdir), manager):
-    state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
