@@ -131,12 +131,12 @@ class Rules:
 
 # What may differ when a run goes on: how long, how fast, and where things are.
 _MAY_DIFFER = (
-    'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'log_every',
-    'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
-    'data.root', 'data.records', 'data.skip_corrupt', 'data.stage1',
-    'data.images', 'data.scribbles', 'data.pseudo_labels', 'data.ground_truth',
-    'data.train_list', 'data.val_list', 'labels.', 'refinement.', 'stage1.',
-    'model.remat', 'mesh.', 'profile')
+    'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'init_from',
+    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints',
+    'num_panels', 'data.root', 'data.records', 'data.skip_corrupt',
+    'data.stage1', 'data.images', 'data.scribbles', 'data.pseudo_labels',
+    'data.ground_truth', 'data.train_list', 'data.val_list', 'labels.',
+    'refinement.', 'stage1.', 'model.remat', 'mesh.', 'profile')
 
 
 def compare(config, stored, workdir):
