@@ -135,7 +135,7 @@ def restore_variables(directory, step):
                     f'--step from: {", ".join(reversed(found))}.')
   chosen, arrays, damaged = _read_first_whole(
       directory, found[str(step)], ('params', 'batch_stats'))
-  for number, reason in damaged.items():
+  for number, reason in damaged.items() if hosts.is_first() else ():
     logging.warning('%s is damaged: %s. Taking %s instead.',
                     directory / str(number), reason, directory / str(chosen))
   return traverse_util.unflatten_dict(arrays, sep='.'), chosen

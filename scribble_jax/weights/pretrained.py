@@ -78,8 +78,8 @@ def from_pytorch(state_dict):
   """Returns the variables of a state dict, of either head and any depth.
 
   Args:
-    state_dict: {name: array}; prefixes as of `_without_prefix`
-      are left out.
+    state_dict: {name: array}; what other programs put before
+      the names is left out.
 
   Returns:
     'params' and 'batch_stats' as nested dicts of float32 NumPy arrays.
@@ -100,8 +100,8 @@ def network_of(state_dict):
   """Returns which network a state dict belongs to.
 
   Args:
-    state_dict: {name: array}; prefixes as of `_without_prefix`
-      are left out.
+    state_dict: {name: array}; what other programs put before
+      the names is left out.
 
   Returns:
     'backbone', 'head', 'num_classes', 'width' and 'head_width' as in
@@ -165,7 +165,11 @@ def read_backbone(source, backbone):
     raise UserError(f'{path} is a folder; --config.backbone_weights takes a '
                     'file. Start from the network of a workdir with '
                     f'--config.init_from={path}.')
-  state_dict = _without_prefix(weight_files.read_state_dict(path))
+  state_dict = weight_files.read_state_dict(path)
+  try:
+    state_dict = _without_prefix(state_dict)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
   if any(name.startswith(_HEAD) for name in state_dict):
     raise UserError(f'{path} holds more than a backbone. Start from the whole '
                     f'network with --config.init_from={path}.')
