@@ -32,6 +32,8 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.batch_size = 16  # Over all devices.
   # 'imagenet', a file in torchvision's naming, or 'none': random weights.
   config.backbone_weights = 'imagenet'
+  # A workdir or a file of a whole network, to start from that instead.
+  config.init_from = 'none'
   # Devices along each axis; -1: what is left. Along 'model' parameters and the
   # optimizer's state are split (FSDP); the batch is split over all devices.
   config.mesh = ConfigDict({'data': -1, 'model': 1})

@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict
 
 from scribble_jax import config_keys
 from scribble_jax import models
+from scribble_jax import switches
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -32,7 +33,7 @@ def check_training(config, num_devices):
   rules.require(config.eval_every >= 1, 'eval_every', config.eval_every,
                 'at least 1')
   for key, value in config.method.items():
-    rules.require(value in ('official', 'corrected'), f'method.{key}', value,
+    rules.require(value in switches.VALUES, f'method.{key}', value,
                   "'official' or 'corrected'")
   rules.require(0 <= config.label_smoothing < 1, 'label_smoothing',
                 config.label_smoothing, 'from 0 to below 1')
@@ -134,12 +135,12 @@ class Rules:
 
 # What may differ when a run goes on: how long, how fast, and where things are.
 _MAY_DIFFER = (
-    'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'log_every',
-    'eval_every', 'checkpoint_every', 'keep_checkpoints', 'num_panels',
-    'data.root', 'data.records', 'data.skip_corrupt', 'data.stage1',
-    'data.images', 'data.scribbles', 'data.pseudo_labels', 'data.ground_truth',
-    'data.train_list', 'data.val_list', 'labels.', 'refinement.', 'stage1.',
-    'model.remat', 'mesh.', 'profile')
+    'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'init_from',
+    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints',
+    'num_panels', 'data.root', 'data.records', 'data.skip_corrupt',
+    'data.stage1', 'data.images', 'data.scribbles', 'data.pseudo_labels',
+    'data.ground_truth', 'data.train_list', 'data.val_list', 'labels.',
+    'refinement.', 'stage1.', 'model.remat', 'mesh.', 'profile')
 
 
 def compare(config, stored, workdir):

@@ -35,7 +35,8 @@ STAGE1 = _SHARED | {
     'refinement': {'strides', 'dilations', 'iterations', 'contrast', 'restart'},
 }
 STAGE2 = _SHARED | {
-    '': _RUN | {'method', 'label_smoothing', 'eval_every', 'stage1'},
+    '': _RUN | {'init_from', 'method', 'label_smoothing', 'eval_every',
+                'stage1'},
     'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
                'lorm_foreground', 'normaliser'},
     'model': _MODEL,

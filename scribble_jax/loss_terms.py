@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from scribble_jax import losses
 from scribble_jax import models
+from scribble_jax import switches
 from scribble_jax.models import lorm
 
 
@@ -31,7 +32,7 @@ def _scribble(log_probs, maps, settings):
 
 def _pseudo_label(log_probs, maps, settings):
   labels = maps['pseudo_label']
-  if settings['pseudo_ignore'] == 'official':  # Ignored becomes background.
+  if switches.is_official(settings['pseudo_ignore']):  # As background.
     labels = jnp.where(labels == losses.IGNORE_LABEL, 0, labels)
   return losses.smoothed_cross_entropy(
       log_probs, labels, settings['label_smoothing'])

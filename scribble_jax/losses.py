@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from scribble_jax import resize
+from scribble_jax import switches
 from scribble_jax.labels import IGNORE_LABEL
 
 _STRIP_ROWS = 32  # Pixels; more take more memory and save no time.
@@ -149,5 +150,5 @@ def distance_entropy(log_probs, distance_map, normaliser):
   """
   entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
   weighted = distance_map * entropy
-  counted = {'official': weighted, 'corrected': distance_map}[normaliser]
+  counted = weighted if switches.is_official(normaliser) else distance_map
   return weighted, counted != 0

@@ -48,20 +48,22 @@ def train(config, workdir):
 
 def _train(config, workdir, heartbeat):
   """`train` in a workdir of one's own."""
-  backbone = loop.read_backbone(  # Before the longer work.
-      config, workdir, models.build(config.model))
   embedded.prepare(config.data)
+  with hosts.together():
+    class_names = sources.check_root(config.data)
+  config = config_check.with_classes(config, class_names)
+  model = models.build(config.model)
+  # Before the longer work.
+  initial = loop.read_initial(config, workdir, model)
   needed = config_check.needs_pseudo_labels(config)
   if config.data.pseudo_labels == sources.GENERATE:
     config = (stage.with_pseudo_labels(config) if needed
               else _without_pseudo_labels(config))
   source = records.prepare(
       config.data, needed, ground_truth.listed_splits(config.data))
-  config = config_check.with_classes(config, source.class_names)
-  model = models.build(config.model)
   validation = Validation(config, model, source)
   task = _make_task(config, model, validation, heartbeat)
-  outcome = loop.run(config, workdir, task, source, backbone)
+  outcome = loop.run(config, workdir, task, source, initial)
   _report(workdir, outcome, validation)
   return outcome.state
 

@@ -10,6 +10,7 @@ import torch
 
 from scribble_jax import errors
 from scribble_jax import models
+from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
 from scribble_jax.weights import pretrained
 from tests.twins import FULL
@@ -101,3 +102,48 @@ def test_convolutions_start_from_fan_out():
 def test_unknown_name_is_an_error_that_lists_the_choices(key):
   with pytest.raises(errors.UserError, match=rf'model\.{key}.*Choose one of'):
     models.build(model_config(**{key: 'vgg'}))
+
+
+HEADS = {
+    'deeplabv2': lambda: deeplab.DeepLabV2(5, jnp.bfloat16),
+    'deeplabv3plus': lambda: deeplab.DeepLabV3Plus(5, 8, 0.0, jnp.bfloat16)}
+
+
+@pytest.mark.parametrize('head', HEADS)
+def test_bfloat16_features_become_float32_logits(head):
+  """The last layer multiplies in float32 what bfloat16 layers hand it."""
+  rng = np.random.default_rng(0)
+  low_level = rng.normal(size=(2, 17, 17, 16)).astype(jnp.bfloat16)
+  features = rng.normal(size=(2, 9, 9, 64)).astype(jnp.bfloat16)
+  module = HEADS[head]()
+  variables = module.init(jax.random.key(0), low_level, features, False)
+  logits, layers = module.apply(
+      variables, low_level, features, False, capture_intermediates=True,
+      mutable=['intermediates'])
+  layers, last = layers['intermediates'], {
+      'deeplabv2': 'conv1', 'deeplabv3plus': 'classifier'}[head]
+  before = layers['aspp' if head == 'deeplabv2' else 'fuse2']['__call__'][0]
+  assert before.dtype == jnp.bfloat16
+  params = variables['params'][last]
+  expected = np.asarray(before, np.float64) @ np.asarray(
+      params['kernel'][0, 0], np.float64) + np.asarray(params.get('bias', 0))
+  actual = layers[last]['__call__'][0]
+  assert relative_error(actual, expected) < 1e-6
+  assert logits.dtype == jnp.float32
+  # Few float32 numbers are bfloat16 numbers too.
+  assert np.mean(logits == logits.astype(jnp.bfloat16)) < 0.01
+
+
+def test_stage_1_classifies_bfloat16_features_in_float32():
+  model = models.build_classifier(model_config(
+      backbone='resnet18', width=4, head_width=8, dtype='bfloat16',
+      output_stride=16), with_segmentation=False)
+  images = smooth_images(1, 33, 33)
+  variables = model.init(jax.random.key(0), images)
+  (activations, _), layers = model.apply(
+      variables, images, capture_intermediates=True, mutable='intermediates')
+  _, features = layers['intermediates']['backbone']['__call__'][0]
+  assert features.dtype == jnp.bfloat16
+  expected = np.asarray(features, np.float64) @ np.asarray(
+      variables['params']['classifier']['kernel'][0, 0], np.float64)
+  assert relative_error(activations, expected) < 1e-6

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,13 @@ def test_resumed_run_equals_uninterrupted_run(config, tmp_path, monkeypatch):
     train.train(config, str(tmp_path / 'resumed'))
   monkeypatch.undo()
   assert_same_state(train.train(config, str(tmp_path / 'resumed')), expected)
+
+  # The last one is half copied: from the one before it comes out the same.
+  checkpoints = tmp_path / 'resumed/checkpoints'
+  shutil.rmtree(checkpoints / '6/default/ocdbt.process_0')
+  assert_same_state(train.train(config, str(tmp_path / 'resumed')), expected)
+  assert (checkpoints / '6.DAMAGED/default').is_dir()
+  assert (checkpoints / '6/default/ocdbt.process_0').is_dir()
 
 
 def test_another_network_in_the_workdir_is_refused(config, tmp_path):

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from scribble_jax import switches
 from scribble_jax.normalization import MEAN_PIXEL
 
 BLUR_SIGMA = 1.1  # Pixels: OpenCV's rule for a kernel of 5.
@@ -202,9 +203,8 @@ def augment(example, key, *, distance_fill, **settings):
   """
   names = [name for name in example if name != 'image']
   data = _joined([example[name] for name in ('image', *names)])
-  fills = tuple(
-      0 if 'distance' in name and distance_fill == 'corrected' else 255
-      for name in names)
+  of_distances = 255 if switches.is_official(distance_fill) else 0
+  fills = tuple(of_distances if 'distance' in name else 255 for name in names)
   # Not compiled, as XLA would draw other numbers.
   draws = tf.random.stateless_uniform([NUM_DRAWS + 1], key)
   image, maps = _warp(data, tf.shape(example['image'])[:2], draws, fills=fills,

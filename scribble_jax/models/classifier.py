@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scribble_jax.models import deeplab
-from scribble_jax.models.resnet import conv
+from scribble_jax.models.resnet import classifier
 
 
 class ClassificationNetwork(nn.Module):
@@ -28,8 +28,8 @@ class ClassificationNetwork(nn.Module):
 
   def setup(self):
     """Names the parts as in `deeplab.SegmentationNetwork`."""
-    self.classifier = conv(
-        self.num_classes - 1, 1, dtype=jnp.float32, name='classifier')
+    self.classifier = classifier(
+        self.num_classes - 1, use_bias=False, name='classifier')
     if self.head is not None:
       self.decoder = deeplab.make_head(
           self.head, self.num_classes, self.head_width, self.dropout,
@@ -50,7 +50,7 @@ class ClassificationNetwork(nn.Module):
     """
     low_level, features = self.backbone(images, train)
     # Linear, so pooling may come after it: GAP(W_k . F) = W_k . GAP(F).
-    activations = self.classifier(features.astype(jnp.float32))
+    activations = self.classifier(features)
     if self.head is None:
       return activations, None
     return activations, self.decoder(low_level, features, train)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from scribble_jax import resize
 from scribble_jax.models.batch_norm import BatchNorm
 from scribble_jax.models.lorm import LoRM
+from scribble_jax.models.resnet import classifier
 from scribble_jax.models.resnet import conv
 
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
@@ -59,7 +60,7 @@ class DeepLabV2(nn.Module):
     del low_level
     x = ASPP(self.num_classes, DILATIONS['deeplabv2'], self.dtype,
              name='aspp')(x, train)
-    x = conv(self.num_classes, 1, dtype=self.dtype, name='conv1')(x)
+    x = classifier(self.num_classes, use_bias=False, name='conv1')(x)
     return BatchNorm(jnp.float32, name='bn1')(x, train)
 
 
@@ -84,8 +85,7 @@ class DeepLabV3Plus(nn.Module):
     x = jnp.concatenate([low_level, x.astype(self.dtype)], axis=-1)
     x = block(self.width, 3, 'fuse1')(x, train)
     x = block(self.width, 3, 'fuse2')(x, train)
-    return conv(self.num_classes, 1, dtype=self.dtype, use_bias=True,
-                name='classifier')(x).astype(jnp.float32)
+    return classifier(self.num_classes, use_bias=True, name='classifier')(x)
 
 
 def make_head(head, num_classes, width, dropout, dtype):

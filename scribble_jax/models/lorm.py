@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from scribble_jax import losses
 from scribble_jax import resize
+from scribble_jax import switches
 from scribble_jax.models.resnet import kaiming_fan_out
 
 _EPSILON = 1e-8  # Smallest norm of a cosine, as in PyTorch.
@@ -79,7 +80,7 @@ def _squares(tokens, rectified, counted, normaliser):
   """Returns the sum over the counted rows, and how much it is divided by."""
   squares = jnp.square(tokens - rectified)
   counted = jnp.broadcast_to(counted[:, None], squares.shape)
-  if normaliser == 'official':  # METHOD 8e.
+  if switches.is_official(normaliser):  # METHOD 8e.
     counted &= squares != 0
   return losses.masked_sum(squares, counted)
 
@@ -132,7 +133,8 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
     return (start + size, _add(sums, (square_sum, count)),
             _add(gradients, (d_params, d_keys)), d_tokens)
 
-  pulled_to_zero = ~foreground & (background == 'official')  # METHOD 8c.
+  # METHOD 8c.
+  pulled_to_zero = ~foreground & switches.is_official(background)
   sums = _squares(tokens, 0.0, pulled_to_zero, normaliser)
   gradients = jax.tree.map(jnp.zeros_like, (row_params, keys))
   carry = jnp.int32(0), sums, gradients, jnp.where(
@@ -277,7 +279,7 @@ def foreground_mask(pseudo_label, size, mode='official'):
     [B, h, w] bool.
   """
   classes = jnp.where(pseudo_label == losses.IGNORE_LABEL, 0, pseudo_label)
-  if mode == 'corrected':
+  if not switches.is_official(mode):
     rows, columns = resize.nearest_corners_aligned(classes.shape[1:], size)
     return classes[:, rows][:, :, columns] > 0
   classes = classes[..., None].astype(jnp.float32)

@@ -31,15 +31,14 @@ def kaiming_fan_out(key, shape, dtype=jnp.float32):
   return math.sqrt(2 / fan_out) * jax.random.normal(key, shape, dtype)
 
 
-def conv(features, kernel, *, stride=1, dilation=1, dtype, name,
-         use_bias=False):
-  """Returns a convolution that pads like PyTorch's `padding=dilation`."""
+def conv(features, kernel, *, stride=1, dilation=1, dtype, name):
+  """Returns a convolution without bias that pads by its dilation."""
   if kernel == 1:
-    return Pointwise(features, stride, use_bias, dtype, name=name)
+    return Pointwise(features, stride, False, dtype, name=name)
   pad = dilation * (kernel // 2)
   return nn.Conv(
       features, (kernel, kernel), strides=stride, padding=((pad, pad),) * 2,
-      kernel_dilation=dilation, use_bias=use_bias, dtype=dtype,
+      kernel_dilation=dilation, use_bias=False, dtype=dtype,
       kernel_init=kaiming_fan_out, name=name)
 
 
@@ -53,11 +52,14 @@ class Pointwise(nn.Module):
     stride: Of the pixels that are taken.
     use_bias: Whether it adds a bias.
     dtype: Compute type.
+    precision: Of the product; None for the backend's own, which rounds float32
+      factors on accelerators.
   """
   features: int
   stride: int
   use_bias: bool
   dtype: jnp.dtype
+  precision: str | None = None
 
   @nn.compact
   def __call__(self, x):
@@ -66,7 +68,7 @@ class Pointwise(nn.Module):
                         (1, 1, x.shape[-1], self.features))
     y = jnp.einsum('bhwi,io->bhwo',
                    x[:, ::self.stride, ::self.stride].astype(self.dtype),
-                   kernel[0, 0].astype(self.dtype))
+                   kernel[0, 0].astype(self.dtype), precision=self.precision)
     if self.use_bias:
       bias = self.param('bias', nn.initializers.zeros, (self.features,))
       y += bias.astype(self.dtype)[None, None, None]
@@ -84,6 +86,14 @@ def max_pool_ceil(x):
   """
   padding = [(1, 2 - size % 2) for size in x.shape[1:3]]
   return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
+
+
+def classifier(num_classes, *, use_bias, name):
+  """Returns a 1x1 convolution to logits, float32 whatever it is given.
+
+  Logits that bfloat16 rounds have the wrong maximum at some pixels.
+  """
+  return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest', name=name)
 
 
 class Block(nn.Module):

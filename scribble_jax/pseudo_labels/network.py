@@ -67,7 +67,7 @@ def make_judge(config, workdir, source):
           'distance_fill': 'official'},  # There are no distance maps here.
       title='Training the classifier')
   outcome = loop.run(config, workdir, task, source,
-                     loop.read_backbone(config, workdir, model))
+                     loop.read_initial(config, workdir, model))
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size, maps=classification.class_maps)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from scribble_jax import config_check
 from scribble_jax import hosts
 from scribble_jax import panels
+from scribble_jax import switches
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
@@ -72,7 +73,7 @@ def with_pseudo_labels(config):
 
 
 def _warn_of_open_pixels(labels, pseudo_ignore):
-  if pseudo_ignore == 'official' and (
+  if switches.is_official(pseudo_ignore) and (
       labels.undecided or labels.unnamed != 'background'):
     logging.warning(
         'What config.stage1.labels leaves undecided will be trained as '

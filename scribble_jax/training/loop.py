@@ -33,6 +33,7 @@ from scribble_jax.training.step_log import StepLog
 from scribble_jax.training.train_step import make_train_step
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
+from scribble_jax.weights import trained
 
 _MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
                   'or set model.remat=blocks.')
@@ -98,24 +99,30 @@ def open_workdir(workdir):
   return path
 
 
-def read_backbone(config, workdir, model):
-  """Returns the variables that a new run's backbone starts from.
+def read_initial(config, workdir, model):
+  """Returns the variables that a new run starts from.
 
   Args:
-    config: `backbone_weights` is used.
+    config: `backbone_weights` is used, and `init_from` if it is there, before
+      it.
     workdir: A run that is there already needs none.
     model: Network with a `backbone`.
 
   Returns:
-    'params' and 'batch_stats', or None for random or restored ones.
+    Of 'params' and 'batch_stats', those that are neither random nor restored;
+    None for none.
   """
-  if (config.backbone_weights == pretrained.NO_WEIGHTS
-      or checkpoint.has_checkpoint(workdir / 'checkpoints')):
+  if checkpoint.has_checkpoint(workdir / 'checkpoints'):
     return None
-  return pretrained.read_backbone(config.backbone_weights, model.backbone)
+  if config.get('init_from', pretrained.NO_WEIGHTS) != pretrained.NO_WEIGHTS:
+    return trained.initial_variables(config.model, config.init_from)
+  if config.backbone_weights == pretrained.NO_WEIGHTS:
+    return None
+  backbone = pretrained.read_backbone(config.backbone_weights, model.backbone)
+  return {name: {'backbone': tree} for name, tree in backbone.items()}
 
 
-def run(config, workdir, task, source, backbone):
+def run(config, workdir, task, source, initial):
   """Trains until `config.num_steps`, resuming from `workdir` if it can.
 
   Args:
@@ -123,7 +130,7 @@ def run(config, workdir, task, source, backbone):
     workdir: Absolute path, from `open_workdir`.
     task: A Task.
     source: `records.Records` to learn from.
-    backbone: From `read_backbone`.
+    initial: From `read_initial`.
 
   Returns:
     An Outcome.
@@ -133,14 +140,14 @@ def run(config, workdir, task, source, backbone):
     Stopped: By a signal; the last state is saved.
   """
   mesh = sharding.make_mesh(config.mesh)
-  state, compile_step = _make_state_and_step(config, task, mesh, backbone)
+  state, compile_step = _make_state_and_step(config, task, mesh, initial)
+  state = checkpoint.restore_latest(workdir / 'checkpoints', state)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
                  if steps],
       last_step=config.num_steps)
   with preemption.watch() as must_stop, manager:
-    state = checkpoint.restore_latest(manager, state)
     _keep_config(workdir, config, source.class_names, resuming=state.step > 0)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
@@ -159,7 +166,7 @@ def run(config, workdir, task, source, backbone):
       return _outcome(config, task, state, manager, writer)
 
 
-def _make_state_and_step(config, task, mesh, backbone):
+def _make_state_and_step(config, task, mesh, initial):
   """Returns the first state, laid out over the mesh, and the step."""
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
@@ -171,8 +178,8 @@ def _make_state_and_step(config, task, mesh, backbone):
   create = functools.partial(
       train_state.create, task.model, tx,
       image_shape=(config.data.crop_size, config.data.crop_size, 3))
-  layout = sharding.of_state(mesh, jax.eval_shape(create, init_rng, backbone))
-  state = jax.jit(create, out_shardings=layout)(init_rng, backbone)
+  layout = sharding.of_state(mesh, jax.eval_shape(create, init_rng, initial))
+  state = jax.jit(create, out_shardings=layout)(init_rng, initial)
   train_step = make_train_step(
       task.loss_terms, tx, schedule, task.loss_weights, mesh, layout)
   return state, functools.partial(_compile_step, train_step, step_rng)
@@ -225,7 +232,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
   with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
         contextlib.closing(profiling.Trace(profiled, workdir)) as trace):
     for step in steps:
-      trace.at(step)
+      trace.before(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):
         start = time.monotonic()
         batch = next(batches)
@@ -233,6 +240,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
         batch = sharding.shard_batch(batch, mesh)
         train_step = train_step or compile_step(state, batch)
         state, scalars = train_step(state, batch)
+      trace.after(step, scalars)
       yield step, state, scalars | {'input_wait_seconds': waited}
 
 

@@ -11,24 +11,39 @@ class Trace:
     """Args: A range, and the folder below which the trace is written."""
     self._range = steps
     self._folder = workdir / 'profile'
-    self._running = False
+    self._recorded = None  # Steps; None while no trace is running.
+    self._outputs = None  # Of the last one.
 
-  def at(self, step):
-    """Starts or stops before the step, if it is time to."""
-    if not self._running and step in self._range:
+  def before(self, step):
+    """Starts the trace before its first step."""
+    if self._recorded is None and step in self._range:
       jax.profiler.start_trace(str(self._folder))
-    elif self._running and step not in self._range:
-      self.close()
-    self._running = step in self._range
+      self._recorded = []
+
+  def after(self, step, outputs):
+    """Stops the trace after its last step.
+
+    Args:
+      step: Just started on the devices.
+      outputs: Arrays of it that no later step is given.
+    """
+    if self._recorded is not None:
+      self._recorded.append(step)
+      self._outputs = outputs
+      if step + 1 not in self._range:
+        self.close()
 
   def close(self):
-    """Writes what was recorded, if anything."""
-    if self._running:
-      jax.profiler.stop_trace()
+    """Writes what was recorded, if anything, once the devices are done."""
+    if self._recorded is None:
+      return
+    jax.block_until_ready(self._outputs)
+    jax.profiler.stop_trace()
+    if self._recorded:
       logging.warning('The trace of steps %d to %d is in %s: tensorboard '
-                      '--logdir shows it.', self._range[0], self._range[-1],
-                      self._folder)
-    self._running = False
+                      '--logdir shows it.', self._recorded[0],
+                      self._recorded[-1], self._folder)
+    self._recorded = None
 
 
 def say_price(compiled, mesh, batch_size):

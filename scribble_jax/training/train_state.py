@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flax import traverse_util
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -28,21 +29,22 @@ class TrainState:
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
 
-def create(model, tx, rng, backbone=None, *, image_shape):
+def create(model, tx, rng, initial=None, *, image_shape):
   """Returns the state before the first update. Meant to be jitted.
 
   Args:
     model: Linen module called with normalised images.
     tx: Optax transformation.
     rng: Key of the initial parameters.
-    backbone: 'params' and 'batch_stats' that replace the backbone's own; None
-      leaves it random.
+    initial: Of 'params' and 'batch_stats', what replaces the network's own
+      initial values; None leaves them random.
     image_shape: (height, width, 3) in pixels.
   """
   variables = model.init(rng, jnp.zeros([1, *image_shape]))
-  if backbone is not None:
-    variables = {name: tree | {'backbone': backbone[name]}
-                 for name, tree in variables.items()}
+  if initial is not None:
+    variables = traverse_util.unflatten_dict(
+        traverse_util.flatten_dict(variables)
+        | traverse_util.flatten_dict(initial))
   return TrainState(
       step=jnp.zeros([], jnp.int32),
       params=variables['params'],

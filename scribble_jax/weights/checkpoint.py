@@ -1,8 +1,8 @@
-"""Orbax, reduced to the calls the train loop makes."""
+"""Checkpoints of a run: saved by Orbax, restored as far as they are whole."""
 
 from absl import logging
+from flax import traverse_util
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -10,6 +10,7 @@ from scribble_jax import hosts
 from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
+from scribble_jax.weights import stored
 
 
 def rank(figures):
@@ -30,11 +31,13 @@ def rank(figures):
 
 def has_checkpoint(directory):
   """Whether a folder, which need not exist, holds a complete checkpoint."""
-  return directory.is_dir() and bool(ocp.utils.checkpoint_steps(directory))
+  return bool(stored.steps(directory))
 
 
 def open_manager(directory, *, intervals, keep, last_step):
   """Returns a manager that saves periodically and at the end.
+
+  Whoever resumes calls `restore_latest` before: Orbax trips over damage.
 
   Args:
     directory: Absolute path.
@@ -80,22 +83,38 @@ def save(manager, step, state, figures):
     state: A TrainState.
     figures: JSON-ready results, as of `rank`; {} if not validated.
   """
-  return manager.save(step, args=ocp.args.StandardSave(state), metrics=figures,
-                      force=True)
+  return manager.save(
+      step, args=ocp.args.StandardSave(state), metrics=figures,
+      custom_metadata={stored.SUMS: stored.sums(state)}, force=True)
 
 
-def restore_latest(manager, state):
-  """Returns the newest checkpoint, laid out like `state`, or `state` itself.
+def restore_latest(directory, state):
+  """Returns the newest whole checkpoint, laid out like `state`, or `state`.
+
+  Damaged ones are renamed, with a warning, to let Orbax save their steps again.
+
+  Args:
+    directory: Absolute path that `open_manager` will be given.
+    state: A TrainState.
 
   Raises:
-    UserError: The checkpoint belongs to another network.
+    UserError: No checkpoint is whole, or they belong to another network.
   """
-  step = manager.latest_step()
-  if step is None:
+  steps = stored.steps(directory)[::-1]
+  if not steps:
     return state
-  _check_same_network(manager, step, state)
-  target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
-  return manager.restore(step, args=ocp.args.StandardRestore(target))
+  step, arrays, damaged = _read_first_whole(directory, steps)
+  _check_same_network(directory, arrays, state)
+  with hosts.together():
+    if hosts.is_first():
+      _set_aside(directory, damaged | _damaged_figures(directory, steps), step)
+
+  def restored(path, leaf):
+    array = arrays[stored.name_of(path)]
+    return jax.make_array_from_callback(
+        leaf.shape, leaf.sharding, lambda index: array[index])
+
+  return jax.tree_util.tree_map_with_path(restored, state)
 
 
 def restore_variables(directory, step):
@@ -103,39 +122,131 @@ def restore_variables(directory, step):
 
   Args:
     directory: Absolute path that `open_manager` was given.
-    step: 'latest', 'best' or a number of completed updates.
+    step: 'latest', 'best' or a number of completed updates. A damaged one is
+      passed over with a warning, unless its number was named.
 
   Returns:
     variables: 'params' and 'batch_stats', nested dicts of NumPy arrays.
     step: Completed updates.
 
   Raises:
-    UserError: There is no such checkpoint.
+    UserError: There is no such checkpoint, or none that is whole.
   """
-  if not has_checkpoint(directory):
+  numbers = stored.steps(directory)[::-1]
+  if not numbers:
     raise UserError(f'{directory} holds no checkpoint yet. Train first, or '
                     'name another workdir.')
-  options = ocp.CheckpointManagerOptions(best_fn=rank, create=False)
-  with ocp.CheckpointManager(
-      directory, item_handlers=ocp.PyTreeCheckpointHandler(),
-      options=options) as manager:
-    found = {'latest': manager.latest_step(), 'best': manager.best_step()}
-    found |= {str(number): number for number in manager.all_steps()}
-    if str(step) not in found:
-      raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
-                      f'--step from: {", ".join(found)}.')
-    if step == 'best' and rank(figures(manager, found[step])) == rank({}):
-      logging.warning('No checkpoint in %s was validated: the best is the '
-                      'newest, step %d.', directory, found[step])
-    step = found[str(step)]
-    stored = manager.item_metadata(step).tree
-    wanted = {name: jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored[name])
-              for name in ('params', 'batch_stats')}
-    as_numpy = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    return manager.restore(step, args=ocp.args.PyTreeRestore(
-        item=wanted, restore_args=as_numpy, partial_restore=True)), step
+  found = {str(number): [number] for number in numbers} | {
+      'latest': numbers, 'best': sorted(
+          numbers, key=lambda number: _rank_of(directory, number),
+          reverse=True)}
+  if str(step) not in found:
+    raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
+                    f'--step from: {", ".join(reversed(found))}.')
+  chosen, arrays, damaged = _read_first_whole(
+      directory, found[str(step)], ('params', 'batch_stats'))
+  for number, reason in damaged.items() if hosts.is_first() else ():
+    logging.warning('%s is damaged: %s. Taking %s instead.',
+                    directory / str(number), reason, directory / str(chosen))
+  if step == 'best' and _rank_of(directory, chosen) == rank({}):
+    logging.warning('No checkpoint in %s was validated: the best is the '
+                    'newest, step %d.', directory, chosen)
+  return traverse_util.unflatten_dict(arrays, sep='.'), chosen
+
+
+def _rank_of(directory, step):
+  """Returns what `rank` says of a checkpoint on disk."""
+  try:
+    return rank(stored.figures(directory / str(step)))
+  except stored.DamagedError:
+    return rank({})
+
+
+def _read_first_whole(directory, steps, parts=None):
+  """Reads the first of several checkpoints that is whole.
+
+  The first process decides which that is.
+
+  Args:
+    directory: Of all checkpoints.
+    steps: Which to try, in this order.
+    parts: As of `stored.read`.
+
+  Returns:
+    step: The first whole one.
+    arrays: From `stored.read`.
+    damaged: {step: reason} of those before.
+
+  Raises:
+    UserError: None is whole.
+  """
+  arrays, damaged, chosen = None, {}, None
+  with hosts.together():
+    for step in steps if hosts.is_first() else ():
+      try:
+        arrays, chosen = stored.read(directory / str(step), parts), step
+        break
+      except stored.DamagedError as error:
+        damaged[step] = str(error)
+    if hosts.is_first() and chosen is None:
+      _raise_damaged(directory, damaged)
+  chosen, damaged = hosts.gather((chosen, damaged))[0]
+  with hosts.together():
+    if arrays is None:
+      try:
+        arrays = stored.read(directory / str(chosen), parts)
+      except stored.DamagedError as error:
+        _raise_damaged(directory, {chosen: str(error)})
+  return chosen, arrays, damaged
+
+
+def _raise_damaged(directory, damaged):
+  """Raises the UserError that says that no checkpoint in question is whole."""
+  step, reason = next(iter(damaged.items()))
+  others = len(damaged) - 1
+  raise UserError(
+      f'{directory / str(step)} is damaged: {reason}'
+      + (f'; {others} older ones are damaged too' if others else '')
+      + '. Copy it again, choose another --step, or train in a new --workdir.')
+
+
+def _damaged_figures(directory, steps):
+  """Returns {step: reason} of checkpoints whose figures can't be read."""
+  damaged = {}
+  for step in steps:
+    try:
+      stored.figures(directory / str(step))
+    except stored.DamagedError as error:
+      damaged[step] = str(error)
+  return damaged
+
+
+def _set_aside(directory, damaged, chosen):
+  """Renames damaged checkpoints, which nothing reads or deletes then.
+
+  Args:
+    directory: Of all checkpoints.
+    damaged: {step: reason}.
+    chosen: The step that training goes on from, for the message.
+
+  Raises:
+    UserError: They can't be renamed.
+  """
+  for step, reason in damaged.items():
+    folder = directory / str(step)
+    # Orbax would take DAMAGED_6 for step 6.
+    target = directory / f'{step}.DAMAGED'
+    while target.exists():  # It was damaged before.
+      target = target.with_name(f'{target.name}.again')
+    try:
+      with storage.os_errors():
+        folder.rename(target)
+    except OSError as error:
+      raise UserError(f'{folder} is damaged: {reason}, and can\'t be renamed: '
+                      f'{error}. Move it away.') from error
+    logging.warning('%s is damaged: %s. It is now called %s; training goes on '
+                    'from %s.', folder, reason, target.name,
+                    directory / str(chosen))
 
 
 def figures(manager, step):
@@ -144,18 +255,16 @@ def figures(manager, step):
   return manager.metrics(step) or {}
 
 
-def _check_same_network(manager, step, state):
-  """Compares names and shapes of the parameters."""
-  def shapes(tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator='/'):
-            tuple(leaf.shape) for path, leaf in leaves}
-
-  stored = shapes(manager.item_metadata(step)['params'])
-  wanted = shapes(state.params)
-  for name in sorted(stored.keys() | wanted.keys()):
-    if stored.get(name) != wanted.get(name):
+def _check_same_network(directory, arrays, state):
+  """Compares names and shapes of all that is trained."""
+  found = {name: array.shape for name, array in arrays.items()}
+  wanted = {stored.name_of(path): leaf.shape
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+  # Names begin with a field; 'params' tell more than what derives from them.
+  for name in sorted(found.keys() | wanted.keys(),
+                     key=lambda name: (not name.startswith('params'), name)):
+    if found.get(name) != wanted.get(name):
       raise UserError(
-          f'{manager.directory} belongs to another network: {name} has shape '
-          f'{stored.get(name)} there and {wanted.get(name)} in this config. '
+          f'{directory} belongs to another network: {name} has shape '
+          f'{found.get(name)} there and {wanted.get(name)} in this config. '
           'Use another --workdir or the config of that run.')

@@ -14,6 +14,7 @@ import numpy as np
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import storage
 from scribble_jax.models import deeplab
 from scribble_jax.models import resnet
 from scribble_jax.models.backbones import BACKBONES
@@ -24,6 +25,10 @@ NO_WEIGHTS = 'none'
 HUB_REPOSITORY = 'timm/resnet{depth}.tv_in1k'
 HUB_FILE = 'model.safetensors'
 _CLASSIFIER = {'fc.weight', 'fc.bias'}  # ImageNet's own 1,000 classes.
+# What the names of the tensors behind the backbone begin with.
+_HEAD = ('layer_', 'classifier.', 'reduce.', 'fuse.')
+# What other programs put before the names of a network's tensors.
+_PREFIXES = re.compile('((module|model|net|network|backbone|encoder)[.])+')
 
 # This program's names -> PyTorch's, to be applied in this order.
 _RENAME = [
@@ -73,7 +78,8 @@ def from_pytorch(state_dict):
   """Returns the variables of a state dict, of either head and any depth.
 
   Args:
-    state_dict: {name: array}; names may begin with 'module.'.
+    state_dict: {name: array}; what other programs put before
+      the names is left out.
 
   Returns:
     'params' and 'batch_stats' as nested dicts of float32 NumPy arrays.
@@ -86,7 +92,7 @@ def from_pytorch(state_dict):
   make_backbone = BACKBONES[network.pop('backbone')]
   model = deeplab.SegmentationNetwork(
       backbone=make_backbone(network.pop('width')), dropout=0.0, **network)
-  return _fill(_variable_shapes(model), state_dict,
+  return _fill(variable_shapes(model), state_dict,
                is_v2=model.head == 'deeplabv2')
 
 
@@ -94,7 +100,8 @@ def network_of(state_dict):
   """Returns which network a state dict belongs to.
 
   Args:
-    state_dict: {name: array}; names may begin with 'module.'.
+    state_dict: {name: array}; what other programs put before
+      the names is left out.
 
   Returns:
     'backbone', 'head', 'num_classes', 'width' and 'head_width' as in
@@ -124,6 +131,9 @@ def network_of(state_dict):
     raise UserError(f'The checkpoint has {counts} {kind} blocks, like no '
                     'ResNet of depth 18, 34, 50 or 101. Use another file.')
   network = {'backbone': f'resnet{depth}', 'width': size('conv1.weight')}
+  if not any(name.startswith(_HEAD) for name in state_dict):
+    raise UserError('The file holds a backbone alone, without a head. Start '
+                    'from it with --config.backbone_weights=FILE.')
   if any(name.startswith(('classifier.', 'layer_lorm.'))
          for name in state_dict):
     return network | {'head': 'deeplabv3plus',
@@ -151,11 +161,22 @@ def read_backbone(source, backbone):
     raise UserError(f'{type(backbone).__name__} has no pretrained weights. Set '
                     f'--config.backbone_weights={NO_WEIGHTS}.')
   path = _fetch_imagenet(backbone.depth) if source == 'imagenet' else source
-  state_dict = _without_prefix(weight_files.read_state_dict(path))
+  if storage.path(path).is_dir():
+    raise UserError(f'{path} is a folder; --config.backbone_weights takes a '
+                    'file. Start from the network of a workdir with '
+                    f'--config.init_from={path}.')
+  state_dict = weight_files.read_state_dict(path)
+  try:
+    state_dict = _without_prefix(state_dict)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
+  if any(name.startswith(_HEAD) for name in state_dict):
+    raise UserError(f'{path} holds more than a backbone. Start from the whole '
+                    f'network with --config.init_from={path}.')
   state_dict = {name: value for name, value in state_dict.items()
                 if name not in _CLASSIFIER}
   try:
-    return _fill(_variable_shapes(backbone), state_dict)
+    return _fill(variable_shapes(backbone), state_dict)
   except UserError as error:
     raise UserError(f'{path} is no resnet{backbone.depth} of width '
                     f'{backbone.width}. Set --config.backbone_weights to '
@@ -185,7 +206,7 @@ def _fetch_imagenet(depth):
         'random weights with --config.backbone_weights=none.') from error
 
 
-def _variable_shapes(model):
+def variable_shapes(model):
   """Returns {path: shape} of a module that takes images."""
   images = jax.ShapeDtypeStruct((1, 65, 65, 3), jnp.float32)
   variables = jax.eval_shape(
@@ -223,8 +244,20 @@ def _counters(names):
 
 
 def _without_prefix(state_dict):
-  return {name.removeprefix('module.'): value
-          for name, value in state_dict.items()}
+  """Returns the state dict without what other programs put before names.
+
+  Raises:
+    UserError: Two tensors would have the same name.
+  """
+  short, problems = {}, []
+  for name in state_dict:
+    prefix = _PREFIXES.match(name)
+    bare = name[prefix.end():] if prefix else name
+    if bare in short:
+      problems.append(f'tensors {short[bare]} and {name} are both {bare}')
+    short[bare] = name
+  raise_problems(problems, 'Use a file that holds one network.')
+  return {bare: state_dict[name] for bare, name in short.items()}
 
 
 def _torch_name(path, is_v2):

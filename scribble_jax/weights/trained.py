@@ -2,6 +2,9 @@
 
 import json
 
+from absl import logging
+from flax import traverse_util
+
 from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -28,19 +31,66 @@ def load(model_config, path, step='latest'):
   Raises:
     UserError: There is nothing to load, or it is of another network.
   """
-  path = storage.absolute(path)
-  if path.is_dir():
-    network, variables, step = _load_workdir(path, step)
-  else:
-    state_dict, step = weight_files.read_state_dict(path), None
-    try:
-      network = pretrained.network_of(state_dict)
-      variables = pretrained.from_pytorch(state_dict)
-    except UserError as error:
-      raise UserError(f'{path}: {error}') from error
+  network, variables, step = _read(path, step)
   model_config = model_config.copy_and_resolve_references()
   if model_config.num_classes is None:
     model_config.num_classes = network['num_classes']
+  _check_network(path, network, model_config)
+  return models.build(model_config), variables, step
+
+
+def initial_variables(model_config, path):
+  """Returns what a new run takes over from a trained network.
+
+  Args:
+    model_config: The config's `model` part, of the new run.
+    path: As of `load`; of a workdir, the newest checkpoint.
+
+  Returns:
+    'params' and 'batch_stats' without the arrays whose shape depends on the
+    number of classes, where that differs: a warning lists them.
+
+  Raises:
+    UserError: There is nothing to load, or it is of another network.
+  """
+  network, variables, _ = _read(path, 'latest')
+  old_config = model_config.copy_and_resolve_references()
+  old_config.num_classes = network['num_classes']
+  _check_network(path, network, old_config)
+  variables = traverse_util.flatten_dict(variables, sep='/')
+  found = {name: array.shape for name, array in variables.items()}
+  old, new = (pretrained.variable_shapes(models.build(config))
+              for config in (old_config, model_config))
+  raise_problems(
+      [f'{path}: {name} has shape {found.get(name)} there and {old.get(name)} '
+       'in this config' for name in sorted(found.keys() | old.keys())
+       if found.get(name) != old.get(name)],
+      'Set --config.init_from to a network like that of config.model.')
+  anew = sorted(name for name in old if old[name] != new[name])
+  if anew:
+    logging.warning(
+        '%s has %d classes and this run %d, so these start anew: %s.', path,
+        old_config.num_classes, model_config.num_classes, ', '.join(anew))
+  return traverse_util.unflatten_dict(
+      {name: array for name, array in variables.items() if name not in anew},
+      sep='/')
+
+
+def _read(path, step):
+  """Returns what network a path holds, its variables and its step."""
+  path = storage.absolute(path)
+  if path.is_dir():
+    return _read_workdir(path, step)
+  state_dict = weight_files.read_state_dict(path)
+  try:
+    return (pretrained.network_of(state_dict),
+            pretrained.from_pytorch(state_dict), None)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
+
+
+def _check_network(path, network, model_config):
+  """Raises UserError if a network is not the one of `config.model`."""
   keys = ['head', 'backbone', 'num_classes', 'width']
   if network['head'] == model_config.head != 'deeplabv2':
     keys.append('head_width')  # V2 has none.
@@ -51,10 +101,9 @@ def load(model_config, path, step='latest'):
       'Choose the variant of the config that fits, such as '
       '--config=configs/scribblesup.py:deeplabv2_resnet50, or another '
       'checkpoint.')
-  return models.build(model_config), variables, step
 
 
-def _load_workdir(path, step):
+def _read_workdir(path, step):
   """Returns the `model` part of the run's config, variables and step."""
   try:
     network = json.loads((path / 'config.json').read_text())['model']

@@ -13,6 +13,7 @@ from scribble_jax.files import atomic
 from scribble_jax.files import storage
 
 SUFFIXES = ('.safetensors', '.pth', '.pt')
+_NESTED = ('state_dict', 'model_state_dict', 'model', 'net')  # Of a state dict.
 
 
 def read_state_dict(path):
@@ -20,7 +21,8 @@ def read_state_dict(path):
 
   Args:
     path: With one of SUFFIXES. Of a file that holds more than a state dict, the
-      entry 'state_dict' is read. Nothing but tensors is ever unpickled.
+      entry that has one of its usual names is read. Nothing but tensors is ever
+      unpickled.
 
   Returns:
     {name: array}, floating-point arrays as float32.
@@ -96,8 +98,9 @@ def _read_pth(path, copy):
       ) from error
     raise UserError(f'{path} is no complete PyTorch file. Copy it '
                     'again.') from error
-  if isinstance(content, dict):
-    content = content.get('state_dict', content)
+  for key in _NESTED:
+    if isinstance(content, dict) and isinstance(content.get(key), dict):
+      content = content[key]
   if not isinstance(content, dict) or not all(
       isinstance(value, torch.Tensor) for value in content.values()):
     raise UserError(f'{path} holds no state_dict. Save one: '

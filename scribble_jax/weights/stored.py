@@ -1,0 +1,163 @@
+"""What the folder of a checkpoint holds: read whole, or found to be damaged.
+
+Orbax writes the folders. Its index has checksums, the arrays in it have none,
+so each is saved with the sum of its words.
+"""
+
+import json
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore
+
+from scribble_jax import hosts
+from scribble_jax.errors import UserError
+from scribble_jax.files import storage
+
+SUMS = 'sums'  # Of a checkpoint's custom metadata: from `sums`.
+# What TensorStore's errors begin with: those that tell what is wrong with a
+# file, and those that tell nothing about it.
+_REASONS = {'NOT_FOUND': 'a file is missing',
+            'OUT_OF_RANGE': 'a file is cut short'}
+_NO_DAMAGE = ('PERMISSION_DENIED', 'UNAUTHENTICATED', 'UNAVAILABLE',
+              'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'ABORTED')
+
+
+class DamagedError(Exception):
+  """Says why a checkpoint can't be read whole."""
+
+
+def steps(directory):
+  """Returns the steps of the checkpoints in a folder, which need not exist."""
+  if not directory.is_dir():
+    return []
+  return sorted(ocp.utils.checkpoint_steps(directory))
+
+
+def sums(state):
+  """Returns {name: sum of its words, modulo 2**32} of a state's arrays.
+
+  Args:
+    state: Tree of jax.Array, spread over the devices in any way.
+  """
+  own = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    own[name_of(path)] = sum(
+        _sum(jax.device_get(shard.data)) for shard in leaf.addressable_shards
+        if not shard.replica_id)
+  parts = hosts.gather(own)
+  return {name: sum(part[name] for part in parts) % 2**32 for name in own}
+
+
+def _sum(array):
+  words = np.asarray(array).view(f'uint{8 * array.itemsize}')
+  return int(words.sum(dtype=np.uint32))
+
+
+def name_of(path):
+  """Returns a leaf's name in a checkpoint, of its path in the state."""
+  return jax.tree_util.keystr(path, simple=True, separator='.')
+
+
+def read(folder, parts=None):
+  """Returns the arrays of a checkpoint.
+
+  Args:
+    folder: Absolute path of the folder of its step.
+    parts: Which of the state's fields; all unless given.
+
+  Returns:
+    {name: array}, such as 'params.lorm.gamma'.
+
+  Raises:
+    DamagedError: A file is missing, cut or changed.
+    UserError: The files can't be read now.
+  """
+  figures(folder)  # Or they are damaged.
+  names, expected = _names(folder), _saved_sums(folder)
+  if expected is not None and expected.keys() != names:
+    raise DamagedError('the list of its arrays has changed')
+  names = sorted(name for name in names
+                 if parts is None or name.split('.')[0] in parts)
+  try:
+    arrays = _read_arrays(folder / 'default', names)
+  except ValueError as error:
+    code = str(error).partition(':')[0]
+    if code in _NO_DAMAGE:
+      raise UserError(f'Cannot read {folder}: {error}. Try again.') from error
+    raise DamagedError(_REASONS.get(
+        code, 'a file is missing or has changed')) from error
+  for name, array in arrays.items():
+    if expected is not None and _sum(array) != expected[name]:
+      raise DamagedError(f'{name} has other numbers than were saved')
+  return arrays
+
+
+def figures(folder):
+  """Returns the figures that were saved with a checkpoint; {} for none.
+
+  Raises:
+    DamagedError: Nobody can tell.
+    UserError: The file can't be read now.
+  """
+  path = folder / 'metrics/metrics'
+  return _read_json(path) if path.exists() else {}
+
+
+def _names(folder):
+  """Returns the names of a checkpoint's arrays."""
+  tree = _read_json(folder / 'default/_METADATA').get('tree_metadata')
+  try:
+    return {'.'.join(key['key'] for key in leaf['key_metadata'])
+            for leaf in tree.values()
+            if not leaf['value_metadata']['skip_deserialize']}
+  except (AttributeError, KeyError, TypeError) as error:
+    raise DamagedError('default/_METADATA has changed') from error
+
+
+def _saved_sums(folder):
+  """Returns what `sums` was when it was saved; None in old checkpoints."""
+  try:
+    return _read_json(
+        folder / '_CHECKPOINT_METADATA')['custom_metadata'].get(SUMS)
+  except (AttributeError, KeyError) as error:
+    raise DamagedError('_CHECKPOINT_METADATA has changed') from error
+
+
+def _read_json(path):
+  """Returns the dict in a file that each checkpoint has."""
+  try:
+    with storage.os_errors():
+      if not path.exists():
+        raise DamagedError(f'{path.name} is missing')
+      content = json.loads(path.read_bytes())
+  except OSError as error:
+    raise UserError(f'Cannot read {path}: {error}. Try again.') from error
+  except ValueError as error:
+    raise DamagedError(f'{path.name} is cut short or has changed') from error
+  if not isinstance(content, dict):
+    raise DamagedError(f'{path.name} has changed')
+  return content
+
+
+def _read_arrays(folder, names):
+  """Returns {name: array} of Orbax's database in a folder.
+
+  Raises:
+    ValueError: As TensorStore reports whatever is wrong.
+  """
+  if storage.is_remote(folder):
+    bucket, _, path = str(folder).removeprefix('gs://').partition('/')
+    base = {'driver': 'gs', 'bucket': bucket, 'path': f'{path}/'}
+  else:
+    base = {'driver': 'file', 'path': f'{folder}/'}
+  context = tensorstore.Context(  # Keeps the index between the arrays.
+      {'cache_pool': {'total_bytes_limit': 10**8}})
+  opened = [tensorstore.open({
+      'driver': 'zarr', 'fill_missing_data_reads': False,
+      'kvstore': {'driver': 'ocdbt', 'base': base, 'path': f'{name}/'},
+  }, open=True, context=context) for name in names]
+  reading = [array.result().read() for array in opened]
+  return {name: array.result()
+          for name, array in zip(names, reading, strict=True)}
