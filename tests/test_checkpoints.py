@@ -247,11 +247,22 @@ def test_another_network_is_no_damage(directory):
 
 
 def test_what_cannot_be_read_now_is_no_damage(directory, monkeypatch):
-  def unavailable(*args):
-    raise ValueError('UNAVAILABLE: CURL error[6] Could not resolve host')
+  class Unavailable:
+    def result(self):
+      raise ValueError('UNAVAILABLE: CURL error[6] Could not resolve host')
 
-  monkeypatch.setattr(stored, '_read_arrays', unavailable)
+  monkeypatch.setattr(stored, '_open_arrays', lambda *args: [Unavailable()])
   with pytest.raises(UserError, match='Cannot read .*/6: UNAVAILABLE'):
+    checkpoint.restore_latest(directory, state_of(9))
+  assert stored.steps(directory) == list(STEPS)
+
+
+def test_a_mistake_of_ours_is_no_damage(directory, monkeypatch):
+  def refuse(spec, **kwargs):
+    raise ValueError('Invalid spec')
+
+  monkeypatch.setattr(stored.tensorstore, 'open', refuse)
+  with pytest.raises(ValueError, match='Invalid spec'):
     checkpoint.restore_latest(directory, state_of(9))
   assert stored.steps(directory) == list(STEPS)
 

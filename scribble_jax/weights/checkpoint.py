@@ -136,13 +136,14 @@ def restore_variables(directory, step):
   if not numbers:
     raise UserError(f'{directory} holds no checkpoint yet. Train first, or '
                     'name another workdir.')
-  found = {str(number): [number] for number in numbers} | {
-      'latest': numbers, 'best': sorted(
-          numbers, key=lambda number: _rank_of(directory, number),
-          reverse=True)}
+  found = {
+      'latest': numbers,
+      'best': sorted(numbers, key=lambda number: _rank_of(directory, number),
+                     reverse=True),
+      **{str(number): [number] for number in reversed(numbers)}}
   if str(step) not in found:
     raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
-                    f'--step from: {", ".join(reversed(found))}.')
+                    f'--step from: {", ".join(found)}.')
   chosen, arrays, damaged = _read_first_whole(
       directory, found[str(step)], ('params', 'batch_stats'))
   for number, reason in damaged.items() if hosts.is_first() else ():

@@ -20,8 +20,8 @@ SUMS = 'sums'  # Of a checkpoint's custom metadata: from `sums`.
 # file, and those that tell nothing about it.
 _REASONS = {'NOT_FOUND': 'a file is missing',
             'OUT_OF_RANGE': 'a file is cut short'}
-_NO_DAMAGE = ('PERMISSION_DENIED', 'UNAUTHENTICATED', 'UNAVAILABLE',
-              'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'ABORTED')
+_UNAVAILABLE = ('PERMISSION_DENIED', 'UNAUTHENTICATED', 'UNAVAILABLE',
+                'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'ABORTED')
 
 
 class DamagedError(Exception):
@@ -80,11 +80,14 @@ def read(folder, parts=None):
     raise DamagedError('the list of its arrays has changed')
   names = sorted(name for name in names
                  if parts is None or name.split('.')[0] in parts)
+  opened = _open_arrays(folder / 'default', names)
   try:
-    arrays = _read_arrays(folder / 'default', names)
+    reading = [array.result().read() for array in opened]
+    arrays = {name: array.result()
+              for name, array in zip(names, reading, strict=True)}
   except ValueError as error:
     code = str(error).partition(':')[0]
-    if code in _NO_DAMAGE:
+    if code in _UNAVAILABLE:
       raise UserError(f'Cannot read {folder}: {error}. Try again.') from error
     raise DamagedError(_REASONS.get(
         code, 'a file is missing or has changed')) from error
@@ -141,23 +144,16 @@ def _read_json(path):
   return content
 
 
-def _read_arrays(folder, names):
-  """Returns {name: array} of Orbax's database in a folder.
-
-  Raises:
-    ValueError: As TensorStore reports whatever is wrong.
-  """
+def _open_arrays(folder, names):
+  """Returns a future of each array in the database of Orbax in a folder."""
   if storage.is_remote(folder):
     bucket, _, path = str(folder).removeprefix('gs://').partition('/')
-    base = {'driver': 'gs', 'bucket': bucket, 'path': f'{path}/'}
+    base = {'driver': 'gcs', 'bucket': bucket, 'path': f'{path}/'}
   else:
     base = {'driver': 'file', 'path': f'{folder}/'}
   context = tensorstore.Context(  # Keeps the index between the arrays.
       {'cache_pool': {'total_bytes_limit': 10**8}})
-  opened = [tensorstore.open({
+  return [tensorstore.open({
       'driver': 'zarr', 'fill_missing_data_reads': False,
       'kvstore': {'driver': 'ocdbt', 'base': base, 'path': f'{name}/'},
   }, open=True, context=context) for name in names]
-  reading = [array.result().read() for array in opened]
-  return {name: array.result()
-          for name, array in zip(names, reading, strict=True)}
