@@ -1,6 +1,7 @@
 """What every command shares: flags, start-up, one-line errors, exit codes."""
 
 import argparse
+import logging as python_logging
 import os
 import pathlib
 import signal
@@ -12,6 +13,7 @@ from absl import logging
 from flax.traverse_util import flatten_dict
 import jax
 from ml_collections import config_flags
+from tqdm.contrib import DummyTqdmFile
 
 from scribble_jax import config_files
 from scribble_jax.errors import TRY_AGAIN
@@ -119,13 +121,15 @@ def run(main, *, interrupted, takes_files=False, parser=None):
     if len(argv) > 1 and not takes_files:
       raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
                       '--workdir=DIR or --config.batch_size=8.')
-    if not flags.FLAGS['verbosity'].present:  # Libraries chat at INFO.
-      logging.set_verbosity(logging.WARNING)
+    if not flags.FLAGS['verbosity'].present:
+      _show_messages()
     _keep_compiled_programs()
     return main(argv)
 
   try:
     if parser is not None:
+      logging.use_absl_handler()
+      _show_messages()
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
@@ -174,14 +178,15 @@ def join_job():
   except ValueError as error:
     if all(given):
       raise UserError(f'Cannot join the job: {error}') from error
-    logging.info('No cluster: this host works alone.')
+    logging.debug('No cluster: this host works alone.')
   except RuntimeError as error:
     raise PassingError(
         f'Cannot join the job at {address or "its coordinator"}: '
         f'{_first_line(error)}. Start as many processes as --num_processes '
         'says, and let them reach the first one.') from error
-  logging.info('Process %d of %d: %s', jax.process_index(), jax.process_count(),
-               jax.local_devices())
+  if _in_job():
+    logging.info('Process %d of %d: %s', jax.process_index(),
+                 jax.process_count(), jax.local_devices())
 
 
 def _in_job():
@@ -266,6 +271,28 @@ def _parse(values, argv, **options):
   except _MISTAKES as error:
     text = ' '.join(str(error.args[0] if error.args else error).split())
     raise UserError(f'{text} (try --help)') from error
+
+
+class _PlainLines(python_logging.Formatter):
+  """Status as a plain line; anything else begins with its level."""
+
+  def format(self, record):
+    """Returns the line, and the traceback behind it if there is one."""
+    text = super().format(record)
+    return (text if record.levelno == python_logging.INFO
+            else f'{record.levelname.lower()}: {text}')
+
+
+def _show_messages():
+  """Shows this program's status lines, and of libraries warnings alone."""
+  logging.set_verbosity(logging.INFO)
+  handler = logging.get_absl_handler()
+  # Between the progress bars, not behind one of them.
+  handler.python_handler.setStream(DummyTqdmFile(sys.stderr))
+  handler.setFormatter(_PlainLines())
+  own = os.path.dirname(__file__)
+  handler.addFilter(lambda record: (
+      record.levelno > python_logging.INFO or record.pathname.startswith(own)))
 
 
 def _keep_compiled_programs():

@@ -218,5 +218,4 @@ def with_classes(config, class_names):
         f'{len(class_names)} classes. Leave it None or make them agree.')
   config = config.copy_and_resolve_references()
   config.model.num_classes = len(class_names)
-  logging.info('%d classes: %s', len(class_names), ', '.join(class_names))
   return config

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+from absl import logging
 import jax
 
 from scribble_jax import config_check
@@ -52,6 +53,7 @@ def _train(config, workdir, heartbeat):
   with hosts.together():
     class_names = sources.check_root(config.data)
   config = config_check.with_classes(config, class_names)
+  logging.info('%d classes: %s', len(class_names), ', '.join(class_names))
   model = models.build(config.model)
   # Before the longer work.
   initial = loop.read_initial(config, workdir, model)

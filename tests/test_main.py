@@ -64,6 +64,11 @@ def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
   output, errors = straight.communicate(timeout=600)
   assert straight.returncode == 0, errors
   assert 'mIoU' in output and 'Traceback' not in errors
+  # Status is no warning, and libraries' chat is left out.
+  lines = errors.replace('\r', '\n').splitlines()
+  assert any(line.startswith('Compiled the train step') for line in lines)
+  assert any(line.startswith('Training on ') for line in lines)
+  assert not [line for line in lines if '.py:' in line or 'warning' in line]
 
   killed = start(tmp_path / 'killed', tmp_path / 'data')
   wait_until(killed, lambda: has_checkpoint(tmp_path / 'killed'))

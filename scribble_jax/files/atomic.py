@@ -125,6 +125,6 @@ def only_one_process(path):
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      logging.warning('Waiting for another process that makes %s.', path)
+      logging.info('Waiting for another process that makes %s.', path)
       fcntl.flock(lock, fcntl.LOCK_EX)
     yield

@@ -211,8 +211,8 @@ def _start_folder(workdir, settings):
                       '--workdir, or delete it.')
   if stored != settings:
     if stored:
-      logging.warning('Making the pseudo-labels in %s anew: the settings have '
-                      'changed.', folder)
+      logging.info('Making the pseudo-labels in %s anew: the settings have '
+                   'changed.', folder)
     for name in (_SUMMARY, _CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
     if folder.exists():

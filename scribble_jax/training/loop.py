@@ -192,8 +192,8 @@ def _compile_step(train_step, rng, state, batch):
   compiled = train_step.lower(state, batch, rng).compile(
       compiler_options=sharding.compiler_options(mesh))
   memory.require(compiled, mesh, _MEMORY_REMEDY)
-  logging.warning('Compiled the train step in %.0f s; less on the next start.',
-                  time.monotonic() - start)
+  logging.info('Compiled the train step in %.0f s; less on the next start.',
+               time.monotonic() - start)
   if hosts.is_first():
     profiling.say_price(compiled, mesh, batch_size=len(batch['image']))
   # A CPU's collectives wait half a minute for the others, when first used.

@@ -91,7 +91,7 @@ def _await_end_elsewhere(workdir):
   if not first or (first['host'] == socket.gethostname()
                    and not storage.is_remote(workdir)):
     return
-  logging.warning(
+  logging.info(
       '%s was used by %s, process %d. Waiting %.0f s for a sign of life.',
       workdir, first['host'], first['process'], _PATIENCE)
   end = time.monotonic() + _PATIENCE

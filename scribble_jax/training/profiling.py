@@ -40,9 +40,9 @@ class Trace:
     jax.block_until_ready(self._outputs)
     jax.profiler.stop_trace()
     if self._recorded:
-      logging.warning('The trace of steps %d to %d is in %s: tensorboard '
-                      '--logdir shows it.', self._recorded[0],
-                      self._recorded[-1], self._folder)
+      logging.info('The trace of steps %d to %d is in %s: tensorboard --logdir '
+                   'shows it.', self._recorded[0], self._recorded[-1],
+                   self._folder)
     self._recorded = None
 
 
@@ -71,4 +71,4 @@ def say_price(compiled, mesh, batch_size):
   if operations > 0:
     parts.append(f'{operations / batch_size / 1e9:.2f} GFLOP an image, LoRM\'s '
                  'loop apart')
-  logging.warning('Training on %s.', '; '.join(parts))
+  logging.info('Training on %s.', '; '.join(parts))

@@ -90,8 +90,10 @@ class StepLog:
       return
     self._told_remaining = True
     left = self._progress.total - step
+    if not left:
+      return
     seconds = left * self._batch_size / means['images_per_second']
-    logging.warning(
+    logging.info(
         'At %.3g images/s the remaining %d steps take %s, and validation '
         'besides.', means['images_per_second'], left,
         datetime.timedelta(seconds=round(seconds)))
