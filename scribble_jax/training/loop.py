@@ -35,8 +35,8 @@ from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 
-_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
-                  'or set model.remat=blocks.')
+_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config; "
+                  'on an accelerator, model.remat=blocks saves memory too.')
 
 
 @dataclasses.dataclass(frozen=True)
