@@ -84,16 +84,16 @@ MISTAKES = {
         r'scribbles/{id}\.png: class index 37 is not in the class list'),
     'rgb mask': (
         lambda root: write_rgb(scribble(root)),
-        r'scribbles/{id}\.png: has mode RGB, not one 8-bit class index'),
+        r'scribbles/{id}\.png: has mode RGB, not one class index a pixel'),
     'truncated jpeg': (
         lambda root: truncate(root / f'JPEGImages/{train_id(root)}.jpg'),
-        r'JPEGImages/{id}\.jpg: truncated or neither JPEG nor PNG'),
+        r'JPEGImages/{id}\.jpg: is truncated or damaged \(image file is trunc'),
     'truncated png': (
         lambda root: truncate(scribble(root)),
         r'scribbles/{id}\.png: .*truncated'),
     'no png at all': (
         lambda root: scribble(root).write_text('mask'),
-        r'scribbles/{id}\.png: cannot identify image file'),
+        r'scribbles/{id}\.png: is text that begins with .mask., no picture'),
     'xml class': (
         lambda root: write_xml(root, [('unicorn', [(1, 1)])], **SIZE),
         r"scribbles/{id}\.xml: unknown class name 'unicorn'"),

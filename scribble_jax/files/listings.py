@@ -6,7 +6,9 @@ import pathlib
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+IMAGE_SUFFIXES = (
+    '.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
+MASK_SUFFIXES = ('.png', '.tif', '.tiff')
 
 
 def read_lines(path, content):

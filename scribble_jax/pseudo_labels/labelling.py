@@ -190,7 +190,7 @@ def quality(examples, folder, class_names):
   confusion, num_labelled = 0, 0
   for example in examples:
     truth = example['ground_truth']
-    labels = masks.read_mask(folder / f'{example["id"]}.png')
+    labels = masks.read_mask(folder / f'{example["id"]}.png', np.inf)
     decided = labels != IGNORE_LABEL
     num_labelled += np.sum(truth != IGNORE_LABEL)
     confusion += metrics.confusion_matrix(

@@ -14,6 +14,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import boxes
@@ -65,7 +66,7 @@ def scribbles_by_id(path, remedy):
 
 
 def _in_folder(path):
-  files, problems = listings.files_by_id(path, ('.png',)), []
+  files, problems = listings.files_by_id(path, listings.MASK_SUFFIXES), []
   found = listings.files_by_id(path, ('.xml',))
   for (name, xml), content in zip(
       found.items(), storage.map_files(_content, found.values()), strict=True):
@@ -80,8 +81,7 @@ def _in_folder(path):
 def _content(path):
   """Returns a file's bytes, or the OSError that reading it raises."""
   try:
-    with storage.os_errors():
-      return path.read_bytes()
+    return storage.read_bytes(path)
   except OSError as error:
     return error
 
@@ -141,7 +141,8 @@ def _kind(entries):
   return BOXES if 'xmin' in keys else POINTS
 
 
-def read(scribble, size, class_names, seed=0):
+def read(scribble, size, class_names, seed=0,
+         max_megapixels=picture_files.MAX_MEGAPIXELS):
   """Returns an image's scribble as a mask.
 
   Args:
@@ -149,6 +150,7 @@ def read(scribble, size, class_names, seed=0):
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.
+    max_megapixels: A larger mask is an error.
 
   Returns:
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
@@ -158,15 +160,15 @@ def read(scribble, size, class_names, seed=0):
     ValueError: Another size, an unknown class, a point outside the image, ...
   """
   if isinstance(scribble, Annotation):
-    return _draw(scribble, size, class_names, seed)
-  mask = masks.read_mask(scribble)
+    return _draw(scribble, size, class_names, seed, max_megapixels)
+  mask = masks.read_mask(scribble, max_megapixels)
   check_mask(mask, size, len(class_names))
   return mask
 
 
-def _draw(annotation, size, class_names, seed):
+def _draw(annotation, size, class_names, seed, max_megapixels):
   if annotation.kind == XML:
-    root, size = polylines.parse(annotation.content, size)
+    root, size = polylines.parse(annotation.content, size, max_megapixels)
     if root.find('object') is None:
       return polylines.draw_strokes(root, size, class_names)
     found = boxes.in_xml(root, class_names)
