@@ -21,6 +21,7 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
@@ -255,7 +256,7 @@ PICTURES = {'deep.png': png_16_bit, 'turned.jpg': rotated_jpeg,
 @pytest.mark.parametrize('name', PICTURES)
 def test_any_picture_is_read_as_rgb(tmp_path, name):
   expected = PICTURES[name](tmp_path / name)
-  actual = predict.read_rgb(tmp_path / name)
+  actual = images.read((tmp_path / name).read_bytes(), images.READING).pixels
   assert actual.dtype == np.uint8 and actual.shape == expected.shape
   np.testing.assert_allclose(actual.astype(int), expected, atol=3)  # JPEG.
 

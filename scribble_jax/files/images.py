@@ -112,6 +112,7 @@ def read(content, reading):
   picture_files.load(image)
   values, largest = _deep_values(image, raw, content, reading.image_range), None
   if values is None:
+    image.info.pop('transparency', None)  # Converting would warn of it.
     pixels = np.asarray(image.convert('RGB'))
   elif reading.image_range:
     pixels = _stretched(values, reading.image_range)

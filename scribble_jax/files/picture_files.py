@@ -103,8 +103,8 @@ def _why_not(content, formats):
     return f'is a {kind} file, whatever its name; save it as {wanted}'
   start = content[:40]
   if start.isascii() and b'\0' not in start:
-    return (f'is text that begins with {start.decode().strip()!r}, no picture; '
-            'get the picture itself')
+    return (f'is text that begins with {start.decode().strip()!r}, not a '
+            'picture')
   return f'is no picture as {wanted}'
 
 
