@@ -106,7 +106,8 @@ def test_evaluate_sees_the_pixels_that_validation_sees(root, config):
     (root / f'JPEGImages/{name}.jpg').unlink()
     image.save(root / f'JPEGImages/{name}.png')
   examples = sources.list_examples(config.data, True, ('val',))['val']
-  own = evaluate.load_examples(examples, ('a', 'b', 'c', 'd'))
+  own = evaluate.load_examples(
+      examples, ('a', 'b', 'c', 'd'), images.READING)
   validated = input_pipeline.whole_examples(
       records.prepare(config.data), 'val')
   for example, expected in zip(own, validated, strict=True):

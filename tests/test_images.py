@@ -69,7 +69,8 @@ def png(values, colour, bits, shape=None):
           + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
 
 
-def tiff(values, *, order='<', photometric=None, planar=1, shape=None):
+def tiff(values, *, order='<', photometric=None, planar=1, shape=None,
+         rows=None):
   """A TIFF file by its specification: one strip, or one a channel."""
   values = values.reshape(*values.shape[:2], -1)
   height, width = shape or values.shape[:2]
@@ -82,7 +83,7 @@ def tiff(values, *, order='<', photometric=None, planar=1, shape=None):
   tags = [(256, 'I', [width]), (257, 'I', [height]),
           (258, 'H', [8 * dtype.itemsize] * channels), (259, 'H', [1]),
           (262, 'H', [photometric]), (273, 'I', [0] * len(strips)),
-          (277, 'H', [channels]), (278, 'I', [height]),
+          (277, 'H', [channels]), (278, 'I', [rows or height]),
           (279, 'I', [*map(len, strips)]), (284, 'H', [planar]),
           (339, 'H', [number] * channels)]
   place = 8 + 2 + 12 * len(tags) + 4  # Where long values go, then the strips.
@@ -514,6 +515,7 @@ HTML = b'<!DOCTYPE html>\n<html><body>404</body></html>'
     (saved(RGB, 'JPEG')[:-60], 'is truncated or damaged (image file is'),
     (saved(RGB, 'PNG')[:20], 'is a truncated or damaged PNG file'),
     (tiff(RGB)[:40], 'is a TIFF file that is truncated or damaged, or of a'),
+    (tiff(RGB, rows=5), 'is truncated or damaged (rows are missing)'),
     (tiff(COLOUR[..., :2]), 'or of a kind that is not read, such as 2 or more'),
     (tiff(GREY.astype(float)), 'a kind that is not read'),
     (tiff(DEEP[..., :3], planar=2), 'stores its channels one after another'),

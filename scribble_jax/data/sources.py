@@ -21,9 +21,9 @@ SPLITS = ('train', 'val')
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
 _NO_SCRIBBLES = (
-    "Put the scribbles there: PNG masks, ScribbleSup's strokes or VOC's boxes "
-    'as XML files or a zip of them, or points or boxes as a JSON file. Set '
-    '--config.data.scribbles for another place.')
+    "Put the scribbles there: PNG or TIFF masks, ScribbleSup's strokes or "
+    "VOC's boxes as XML files or a zip of them, or points or boxes as a JSON "
+    'file. Set --config.data.scribbles for another place.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Example:
   Attributes:
     id: Name of the image, without folder and suffix.
     image: Path of the image file.
-    scribble: Path of a PNG, or what somebody drew in another form.
-    pseudo_label: Path of a PNG.
-    ground_truth: Path of a PNG.
+    scribble: Path of a mask, or what somebody drew in another form.
+    pseudo_label: Path of a mask.
+    ground_truth: Path of a mask.
   """
   id: str
   image: pathlib.PurePath
@@ -175,8 +175,9 @@ def _pseudo_labels_by_id(root, name, needed):
     return None
   if not folder.is_dir():
     raise UserError(
-        f'{folder} does not exist. Put the pseudo-labels there, one PNG an '
-        'image, or name their folder with --config.data.pseudo_labels=FOLDER, '
+        f'{folder} does not exist. Put the pseudo-labels there, a PNG or '
+        'TIFF for each image, or name their folder with '
+        '--config.data.pseudo_labels=FOLDER, '
         f'or let stage 1 make them with --config.data.pseudo_labels={GENERATE},'
         ' or train on scribbles alone with --config.data.pseudo_labels='
         f'{NO_PSEUDO_LABELS}.')

@@ -11,6 +11,7 @@ from scribble_jax.files import picture_files
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP')  # Pillow's names.
 _SHOWN = 5  # Names of files in a line.
 _WHOLE_RANGE = 65535  # Of 16 bits.
+_BLOCK = 2**20  # Values.
 _LITTLE = 4  # Values that all stay below this part of the range use it badly.
 
 
@@ -182,8 +183,10 @@ def _deep_values(image, raw, content, image_range):
 def _stretched(values, image_range):
   """Returns values as uint8: those of the range from 0 to 255, NaN as 0."""
   pixels = np.empty(values.shape, np.uint8)
-  for row, stretched in zip(values, pixels, strict=True):  # Saves memory.
-    stretched[:] = np.rint(np.nan_to_num(np.interp(row, image_range, (0, 255))))
+  rows = max(1, _BLOCK // values[0].size)  # At a time: 64 bits take memory.
+  for start in range(0, len(values), rows):
+    block = np.interp(values[start:start + rows], image_range, (0, 255))
+    pixels[start:start + rows] = np.rint(np.nan_to_num(block))
   return pixels
 
 

@@ -39,7 +39,7 @@ def open_image(content, formats, max_megapixels):
   try:
     image = Image.open(io.BytesIO(content), formats=formats)
     pages = _num_pages(image)
-    strange = image.format == 'TIFF' and _strangeness(image.tag_v2)
+    strange = image.format == 'TIFF' and _strangeness(image)
   except Exception as error:  # Pillow lets damaged files raise anything.
     raise ValueError(_why_not(content, formats)) from error
   check_size(image.height, image.width, max_megapixels)
@@ -76,9 +76,12 @@ def _num_pages(image):
   return pages
 
 
-def _strangeness(tags):
+def _strangeness(image):
   """Returns what Pillow would read wrongly in a TIFF file, '' if nothing."""
+  tags = image.tag_v2
   bits = tags.get(258, (1,))
+  if max(tile.extents[3] for tile in image.tile) < tags[257]:
+    return 'is truncated or damaged (rows are missing)'
   if max(bits) > 8 and tags.get(284) == 2 and len(bits) > 1:
     return ('stores its channels one after another, more than 8 bits each; '
             'save them pixel by pixel')

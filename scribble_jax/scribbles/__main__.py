@@ -17,8 +17,8 @@ from scribble_jax.scribbles import commands
 from scribble_jax.strokes import annotations
 from scribble_jax.strokes import simulation
 
-_SCRIBBLES = ("Folder of PNG masks or of XML, zip of XML, or JSON of points or "
-              'boxes.')
+_SCRIBBLES = ('Folder of PNG or TIFF masks or of XML, zip of XML, or JSON of '
+              'points or boxes.')
 
 
 def make_parser():
@@ -110,7 +110,7 @@ def _add_simulate(subparsers):
       'VOC2012/SegmentationClassAug strokes',
       'Strokes never leave their region. Prints what `stats` prints.')
   parser.add_argument('masks', metavar='MASKS',
-                      help='Folder of PNG masks, 255 for no class.')
+                      help='Folder of PNG or TIFF masks, 255 for no class.')
   _add_output(parser)
   add = parser.add_argument
   add('--style', choices=simulation.STYLES, default=simulation.MEDIAL,
@@ -158,7 +158,7 @@ def _add_deformations(subparsers):
 
 
 def _add_sizes(parser):
-  """Adds what scribbles other than PNG masks need."""
+  """Adds what scribbles other than masks need."""
   parser.add_argument('--images', metavar='DIR', help='Folder of the '
                       'photographs; points and boxes as JSON need it.')
   _add_classes(parser)

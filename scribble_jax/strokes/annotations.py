@@ -1,7 +1,7 @@
 """What people bring as scribbles, of whatever kind, drawn as masks.
 
-PNG masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a zip),
-points and boxes as JSON. METHOD 9 describes them.
+PNG or TIFF masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a
+zip), points and boxes as JSON. METHOD 9 describes them.
 """
 
 import dataclasses
@@ -48,11 +48,11 @@ def scribbles_by_id(path, remedy):
   """Finds the scribbles of all images.
 
   Args:
-    path: Of a folder of PNG or XML, a zip of XML, or a JSON file.
+    path: Of a folder of masks or XML, a zip of XML, or a JSON file.
     remedy: What to do if there is nothing.
 
   Returns:
-    {id: path of a PNG or Annotation}.
+    {id: path of a mask or Annotation}.
 
   Raises:
     UserError: Nothing there, a broken archive or JSON, or a file that can't be
@@ -146,7 +146,7 @@ def read(scribble, size, class_names, seed=0,
   """Returns an image's scribble as a mask.
 
   Args:
-    scribble: Path of a PNG, or Annotation.
+    scribble: Path of a mask, or Annotation.
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.
@@ -156,7 +156,7 @@ def read(scribble, size, class_names, seed=0,
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
 
   Raises:
-    masks.DAMAGED: The PNG is truncated or no image.
+    masks.DAMAGED: The mask is truncated or no image.
     ValueError: Another size, an unknown class, a point outside the image, ...
   """
   if isinstance(scribble, Annotation):
