@@ -100,7 +100,11 @@ def _data():
   data.root = 'VOC2012'
   # Below root, or absolute.
   data.images = 'JPEGImages'
-  # Folder of PNG or XML, a zip of XML, or JSON of points or boxes.
+  # (LOW, HIGH), which become black and white in images of more than 8 bits a
+  # value; without it 16 bits count as a whole.
+  data.image_range = config_dict.placeholder(tuple)
+  data.max_megapixels = 100.0  # Larger images and masks are refused.
+  # Folder of PNG, TIFF or XML, a zip of XML, or JSON of points or boxes.
   data.scribbles = 'scribbles'
   # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
   data.pseudo_labels = 'pseudo_labels'

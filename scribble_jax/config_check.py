@@ -17,6 +17,7 @@ from scribble_jax.inference import Protocol
 from scribble_jax.loss_terms import TERMS
 from scribble_jax.models.resnet import feature_size
 
+_MOST_MEGAPIXELS = 178  # TensorFlow decodes less than 2**29 bytes.
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
 
@@ -106,6 +107,15 @@ def _add_inference_rules(rules, config):
   rules.require(evaluation.scales and min(evaluation.scales) > 0,
                 'evaluation.scales', evaluation.scales,
                 'one or more factors above 0')
+  ends = config.data.image_range or (0, 1)
+  rules.require(
+      len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)
+      and ends[0] < ends[1], 'data.image_range', ends,
+      'two numbers, the smaller first, or () for the whole range of 16 bits')
+  rules.require(0 < config.data.max_megapixels <= _MOST_MEGAPIXELS,
+                'data.max_megapixels', config.data.max_megapixels,
+                f'above 0 and at most {_MOST_MEGAPIXELS}, what TensorFlow '
+                'decodes; cut larger images into tiles')
   smallest = next(size for size in range(1, 100)
                   if feature_size(size) >= _MIN_FEATURE_SIZE)
   rules.require(config.data.crop_size >= smallest, 'data.crop_size',
@@ -137,10 +147,11 @@ class Rules:
 _MAY_DIFFER = (
     'num_steps', 'optim.', 'evaluation.', 'backbone_weights', 'init_from',
     'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints',
-    'num_panels', 'data.root', 'data.records', 'data.skip_corrupt',
-    'data.stage1', 'data.images', 'data.scribbles', 'data.pseudo_labels',
-    'data.ground_truth', 'data.train_list', 'data.val_list', 'labels.',
-    'refinement.', 'stage1.', 'model.remat', 'mesh.', 'profile')
+    'num_panels', 'data.root', 'data.max_megapixels', 'data.records',
+    'data.skip_corrupt', 'data.stage1', 'data.images', 'data.scribbles',
+    'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
+    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat',
+    'mesh.', 'profile')
 
 
 def compare(config, stored, workdir):

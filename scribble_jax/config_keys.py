@@ -18,9 +18,9 @@ _SHARED = {
     'mesh': set(sharding.AXES),
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'skip_corrupt',
-             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
-             'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
-             'crop_size', 'augmentation'},
+             'image_range', 'max_megapixels', 'shuffle_buffer', 'stage1',
+             'classes', 'embedded', 'lambda_s', 'lambda_c', 'scribble_shrink',
+             'scribble_drop', 'scribble_seed', 'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
@@ -43,8 +43,8 @@ STAGE2 = _SHARED | {
     'loss_weights': set(TERMS),
 }
 
-_MAY_BE_NONE = {'model.num_classes', 'evaluation.long_side',
-                'evaluation.batch_size'}
+_MAY_BE_NONE = {'data.image_range', 'model.num_classes',
+                'evaluation.long_side', 'evaluation.batch_size'}
 _NO_NUMBERS = {'data.classes'}  # Of those that hold several values.
 
 

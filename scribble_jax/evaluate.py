@@ -16,8 +16,8 @@ import io
 import itertools
 
 from absl import flags
+from absl import logging
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from scribble_jax import command_line
@@ -76,14 +76,15 @@ def evaluate(config, checkpoint, step, output):
   examples = sources.list_examples(
       config.data, pseudo_labels_needed=False, splits=('val',))['val']
   mine = hosts.share(examples)
+  reading = images.Reading(config.data.image_range, config.data.max_megapixels)
   with hosts.together():
-    _check_examples(mine, class_names)
+    _check_examples(mine, class_names, reading)
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
-          predict, variables, load_examples(mine, class_names)),
+          predict, variables, load_examples(mine, class_names, reading)),
       desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
   try:
     with _output_folder(output) as folder:
@@ -144,32 +145,35 @@ def _check_output(output):
                     'new folder with --output.')
 
 
-def _check_examples(examples, class_names):
+def _check_examples(examples, class_names, reading):
   """Lists what is wrong with the files before the long work starts."""
-  problems = []
+  problems, remarks = [], []
   for example in tqdm(examples, desc='Checking val images', unit='image',
                       leave=False, dynamic_ncols=True):
-    problems += sources.load(example, class_names)[1]
+    maps, found = sources.load(example, class_names, reading)
+    problems += found
+    remarks += maps.remarks if maps else ()
   raise_problems(problems, 'Mend these files and start again.')
+  for line in images.summaries(remarks):
+    logging.warning('%s.', line)
 
 
-def load_examples(examples, class_names):
+def load_examples(examples, class_names, reading):
   """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8.
 
   Args:
     examples: Iterable of `sources.Example`.
     class_names: Background first.
+    reading: `images.Reading`.
 
   Raises:
     UserError: A file can't be used.
   """
   for example in examples:
-    maps, problems = sources.load(example, class_names)
+    maps, problems = sources.load(example, class_names, reading)
     raise_problems(problems, 'Mend these files and start again.')
-    with Image.open(io.BytesIO(maps.image)) as image:
-      pixels = images.as_rgb(image)
     truth = maps.ground_truth
-    yield {'id': example.id, 'image': pixels, 'ground_truth': (
+    yield {'id': example.id, 'image': maps.image, 'ground_truth': (
         np.full(maps.size, IGNORE_LABEL, np.uint8) if truth is None
         else truth)}
 

@@ -12,9 +12,8 @@ import contextlib
 import sys
 
 from absl import flags
+from absl import logging
 import numpy as np
-from PIL import Image
-from PIL import ImageOps
 from tqdm import tqdm
 
 from scribble_jax import command_line
@@ -27,14 +26,11 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
+from scribble_jax.files import images as pictures
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
-from scribble_jax.files.images import as_rgb
 from scribble_jax.weights import trained
-
-# Of the images that are taken when a folder is named.
-_SUFFIXES = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
 
 
 def predict(config, checkpoint, step, images, output, keep_probabilities):
@@ -67,45 +63,45 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   with _write_errors_named(output):
     output.mkdir(parents=True, exist_ok=True)
 
-  num_done = 0
-
-  def readable_images():
-    """Yields ((path, image), image) of the files that can be read."""
-    for path in paths:
-      try:
-        image = read_rgb(path)
-      except Exception as error:  # Pillow lets damaged files raise anything.
-        progress.write(f'skipped {path}: {error}', file=sys.stderr)
-        progress.update()
-        continue
-      yield (path, image), image
-
+  num_done, remarks = 0, []
+  reading = pictures.Reading(
+      config.data.image_range, config.data.max_megapixels)
   with tqdm(total=len(paths), desc='Predicting', unit='image',
             dynamic_ncols=True) as progress:
     for (path, image), prediction in inference.predict_pairs(
-        predict_images, variables, readable_images()):
+        predict_images, variables,
+        _read_images(paths, reading, progress, remarks)):
       num_done += 1
       probabilities = (
           prediction.probabilities() if keep_probabilities else None)
       with _write_errors_named(output):
         _write(output, path.stem, image, prediction.classes(), probabilities)
       progress.update()
+  for line in pictures.summaries(remarks):
+    logging.warning('%s.', line)
   done, skipped = zip(
       *hosts.gather((num_done, len(paths) - num_done)), strict=True)
   return sum(done), sum(skipped)
 
 
-def read_rgb(path):
-  """Reads an image file as a person sees it: its EXIF orientation is applied.
+def _read_images(paths, reading, progress, remarks):
+  """Yields ((path, image), image) of the files that can be read.
 
   Args:
-    path: Of any file that Pillow reads.
-
-  Returns:
-    [H, W, 3] uint8 RGB.
+    paths: Of all files.
+    reading: `files.images.Reading`.
+    progress: tqdm, where skipped files are reported.
+    remarks: List, to which those on the images are added.
   """
-  with Image.open(storage.readable(path)) as image:
-    return as_rgb(ImageOps.exif_transpose(image))
+  for path in paths:
+    try:
+      picture = pictures.read(storage.read_bytes(path), reading)
+    except masks.DAMAGED as error:
+      progress.write(f'skipped {path}: {error}', file=sys.stderr)
+      progress.update()
+      continue
+    remarks += pictures.remarks_on(path.name, picture)
+    yield (path, picture.pixels), picture.pixels
 
 
 def _expand(images):
@@ -117,7 +113,7 @@ def _expand(images):
   for path in map(storage.path, images):
     if path.is_dir():
       found = sorted(file for file in path.iterdir()
-                     if file.suffix.lower() in _SUFFIXES
+                     if file.suffix.lower() in listings.IMAGE_SUFFIXES
                      and not listings.is_junk(file.name))
       if not found:
         raise UserError(f'{path} holds no image. Name a folder of images.')

@@ -85,16 +85,16 @@ MISTAKES = {
         r'scribbles/{id}\.png: class index 37 is not in the class list'),
     'rgb mask': (
         lambda root: write_rgb(scribble(root)),
-        r'scribbles/{id}\.png: has mode RGB, not one 8-bit class index'),
+        r'scribbles/{id}\.png: has mode RGB, not one class index a pixel'),
     'truncated jpeg': (
         lambda root: truncate(root / f'JPEGImages/{train_id(root)}.jpg'),
-        r'JPEGImages/{id}\.jpg: truncated or neither JPEG nor PNG'),
+        r'JPEGImages/{id}\.jpg: is truncated or damaged \(image file is trunc'),
     'truncated png': (
         lambda root: truncate(scribble(root)),
         r'scribbles/{id}\.png: .*truncated'),
     'no png at all': (
         lambda root: scribble(root).write_text('mask'),
-        r'scribbles/{id}\.png: cannot identify image file'),
+        r'scribbles/{id}\.png: is text that begins with .mask., not a picture'),
     'xml class': (
         lambda root: write_xml(root, [('unicorn', [(1, 1)])], **SIZE),
         r"scribbles/{id}\.xml: unknown class name 'unicorn'"),
@@ -195,6 +195,10 @@ def set_values(config, changes):
     ({'data.crop_size': 6}, r'data\.crop_size is 6; it must be at least 7'),
     ({'batch_size': 3}, r'batch_size is 3; .*multiple of the 4 device'),
     ({'num_steps': 0}, r'num_steps is 0'),
+    ({'data.image_range': (7,)}, r'data\.image_range is \(7,\); .*two number'),
+    ({'data.image_range': (9, 7)}, r'image_range is \(9, 7\); .*smaller first'),
+    ({'data.max_megapixels': 182.0},
+     r'max_megapixels is 182\.0; .*at most 178, .*tiles'),
     ({'optim.warmup_steps': 9}, r'warmup_steps is 9'),
     ({'method.normaliser': 'mine'}, r"method\.normaliser is 'mine'"),
     ({'loss_weights.lorm': -1.0}, r'loss_weights\.lorm is -1'),

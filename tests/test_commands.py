@@ -22,6 +22,7 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
@@ -107,7 +108,8 @@ def test_evaluate_sees_the_pixels_that_validation_sees(root, config):
     (root / f'JPEGImages/{name}.jpg').unlink()
     image.save(root / f'JPEGImages/{name}.png')
   examples = sources.list_examples(config.data, True, ('val',))['val']
-  own = evaluate.load_examples(examples, ('a', 'b', 'c', 'd'))
+  own = evaluate.load_examples(
+      examples, ('a', 'b', 'c', 'd'), images.READING)
   validated = input_pipeline.whole_examples(
       records.prepare(config.data), 'val')
   for example, expected in zip(own, validated, strict=True):
@@ -296,7 +298,7 @@ PICTURES = {'deep.png': png_16_bit, 'turned.jpg': rotated_jpeg,
 @pytest.mark.parametrize('name', PICTURES)
 def test_any_picture_is_read_as_rgb(tmp_path, name):
   expected = PICTURES[name](tmp_path / name)
-  actual = predict.read_rgb(tmp_path / name)
+  actual = images.read((tmp_path / name).read_bytes(), images.READING).pixels
   assert actual.dtype == np.uint8 and actual.shape == expected.shape
   np.testing.assert_allclose(actual.astype(int), expected, atol=3)  # JPEG.
 

@@ -175,7 +175,7 @@ def test_bad_masks_are_listed_and_nothing_is_written(root, tmp_path):
   head, *lines = str(error.value).splitlines()
   assert head == '2 problems. Mend these files and start again.'
   assert f'{first}: has mode RGB' in lines[0]
-  assert f'{second}: cannot identify' in lines[1]
+  assert f'{second}: is text that begins with' in lines[1]
   assert left_in(tmp_path) == ['data']
 
 

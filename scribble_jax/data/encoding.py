@@ -1,7 +1,8 @@
 """One record: an example as bytes, and back.
 
-It holds an image's own bytes, its scribble, pseudo-label and ground truth, and
-the two distance maps, made here once (about 140 kB an image of VOC).
+It holds an image's own bytes (as PNG, if TensorFlow does not decode the file to
+what `images.read` sees), its scribble, pseudo-label and ground truth, and the
+two distance maps, made here once (about 140 kB an image of VOC).
 """
 
 import functools
@@ -12,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from scribble_jax.data import distance_maps
 from scribble_jax.data import sources
+from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import deformation
@@ -29,15 +31,15 @@ def make_features():
   return tfds.features.FeaturesDict(features)
 
 
-def encode(example, spec):
+def encode(example, spec, reading):
   """As `encode_example`, but the features are a record's bytes."""
-  features, is_empty, problems = encode_example(example, spec)
+  features, is_empty, remarks, problems = encode_example(example, spec, reading)
   if problems:
-    return None, is_empty, problems
+    return None, is_empty, remarks, problems
   content = _serializer().serialize_example(features)
   # Otherwise each process has an order of its own for the features.
   return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), is_empty, problems
+      deterministic=True), is_empty, remarks, problems
 
 
 @functools.cache
@@ -45,28 +47,31 @@ def _serializer():
   return make_features()  # Making it takes longer than using it.
 
 
-def encode_example(example, spec):
+def encode_example(example, spec, reading):
   """Reads, checks and encodes one example. Runs in a thread.
 
   Args:
     example: A `sources.Example`.
     spec: 'class_names', 'lambda_s', 'lambda_c' and what `_deformed` needs.
+    reading: `images.Reading`.
 
   Returns:
     features: The record, or None if there are problems.
     is_empty: Whether no pixel is scribbled.
+    remarks: `images.Remark`s.
     problems: One line for each.
   """
-  maps, problems = sources.load(example, spec['class_names'])
+  maps, problems = sources.load(example, spec['class_names'], reading)
   if problems:
-    return None, False, problems
+    return None, False, (), problems
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
       name: unlabelled if value is None else value
       for name, value in (('scribble', _deformed(maps.scribble, example, spec)),
                           ('pseudo_label', maps.pseudo_label),
                           ('ground_truth', maps.ground_truth))}
-  features = {'id': example.id, 'image': maps.image}
+  features = {'id': example.id,
+              'image': maps.file or formats.encode_png(maps.image)}
   for name, values in (labels | {
       'scribble_distance': distance_maps.scribble_distance_map(
           labels['scribble'], spec['lambda_s']),
@@ -74,7 +79,8 @@ def encode_example(example, spec):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
+  is_empty = bool(np.all(labels['scribble'] == IGNORE_LABEL))
+  return features, is_empty, maps.remarks, []
 
 
 def _deformed(scribble, example, spec):

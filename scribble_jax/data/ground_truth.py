@@ -57,7 +57,7 @@ def by_id(root, config, ids):
         '%s does not exist: nothing is compared with a ground truth.', folder)
     return {split: {} for split in ids}
   return dict.fromkeys(
-      ids, listings.files_by_id(folder, ('.png',), _REMEDY))
+      ids, listings.files_by_id(folder, listings.MASK_SUFFIXES, _REMEDY))
 
 
 def check_strokes(config, examples):

@@ -23,6 +23,7 @@ from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
+from scribble_jax.files import images
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 
@@ -30,10 +31,10 @@ _INDEX = 'index.npz'  # Where each record ends.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
 _NAME = 'scribble_records'  # What their files begin with.
 # Counts the changes of the folder's form; another one makes records stale.
-_VERSION = 2
+_VERSION = 3
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
-            'scribble_seed')
+            'scribble_seed', 'image_range')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
-      `classes`, `records`, `skip_corrupt` and SETTINGS.
+      `classes`, `records`, `skip_corrupt`, `max_megapixels` and SETTINGS.
     pseudo_labels_needed: Whether their folder must exist.
     splits: Which of `sources.SPLITS`.
     pipeline_options: Flags for Apache Beam, which makes them then; None: this
@@ -100,14 +101,16 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
   class_names = sources.read_class_names(config.classes, config.root)
   spec = {'version': _VERSION, 'class_names': list(class_names),
           **{name: config[name] for name in SETTINGS},
+          'image_range': list(config.image_range or ()),  # As JSON has it.
           **sources.fingerprint(examples)}
+  reading = images.Reading(config.image_range, config.max_megapixels)
   directory = storage.path(config.root, config.records)
   try:
     with atomic.only_one_process(directory):
       reason = _stale_reason(directory, spec)
       if reason:
         logging.warning('Preparing %s: %s.', directory, reason)
-        _build(directory, examples, spec, pipeline_options)
+        _build(directory, examples, spec, reading, pipeline_options)
   except (tf.errors.OpError, *storage.errors()) as error:
     reason = write_errors.reason(error, directory.parent)
     if reason is None:
@@ -163,34 +166,34 @@ def _stale_reason(directory, spec):
   return f'changed since last time: {", ".join(changed)}' if changed else None
 
 
-def _build(directory, examples, spec, pipeline_options):
+def _build(directory, examples, spec, reading, pipeline_options):
   """Makes complete records in the place of `directory`."""
   if storage.is_remote(directory):  # Where renaming would be copying.
     if directory.exists():
       storage.remove_folder(directory)
     directory.mkdir(parents=True)
     (directory / _STARTED).write_text('')
-    _write(directory, examples, spec, pipeline_options)
+    _write(directory, examples, spec, reading, pipeline_options)
     (directory / _STARTED).unlink()
     return
   partial = directory.with_name(directory.name + '.partial')
   try:
     shutil.rmtree(partial, ignore_errors=True)  # Of a killed run.
     partial.mkdir(parents=True)
-    _write(partial, examples, spec, pipeline_options)
+    _write(partial, examples, spec, reading, pipeline_options)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(folder, examples, spec, pipeline_options):
+def _write(folder, examples, spec, reading, pipeline_options):
   """Writes records to an empty folder.
 
   Raises:
     UserError: Sources have problems, or Beam.
   """
-  encoder = functools.partial(encoding.encode, spec=spec)
+  encoder = functools.partial(encoding.encode, spec=spec, reading=reading)
   lengths = {split: writing.shard_lengths(listed, encoder)
              for split, listed in examples.items()}
   templates = {split: tfds.core.ShardedFileTemplate(
@@ -216,6 +219,9 @@ def _write(folder, examples, spec, pipeline_options):
   num_empty = sum(shard.num_empty for shard in of_split.get('train', ()))
   if num_empty:
     logging.warning('%d training images have an empty scribble.', num_empty)
+  for line in images.summaries(
+      remark for shard in written for remark in shard.remarks):
+    logging.warning('%s.', line)
   _describe(folder, spec, templates, of_split)
 
 

@@ -2,16 +2,16 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
-import io
 import pathlib
 
 import numpy as np
-from PIL import Image
 
 from scribble_jax.data import ground_truth
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
@@ -20,13 +20,12 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
 
 SPLITS = ground_truth.SPLITS
-IMAGE_FORMATS = ('JPEG', 'PNG')  # Those that TensorFlow decodes too.
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
 _NO_SCRIBBLES = (
-    "Put the scribbles there: PNG masks, ScribbleSup's strokes or VOC's boxes "
-    'as XML files or a zip of them, or points or boxes as a JSON file. Set '
-    '--config.data.scribbles for another place.')
+    "Put the scribbles there: PNG or TIFF masks, ScribbleSup's strokes or "
+    "VOC's boxes as XML files or a zip of them, or points or boxes as a JSON "
+    'file. Set --config.data.scribbles for another place.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +35,9 @@ class Example:
   Attributes:
     id: The image's path below the folder of images, without suffix.
     image: Path of the image file.
-    scribble: Path of a PNG, or what somebody drew in another form.
-    pseudo_label: Path of a PNG.
-    ground_truth: Path of a PNG, or a val image's strokes in its place.
+    scribble: Path of a mask, or what somebody drew in another form.
+    pseudo_label: Path of a mask.
+    ground_truth: Path of a mask, or a val image's strokes in its place.
   """
   id: str
   image: pathlib.PurePath
@@ -49,12 +48,27 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-  """The contents of one example; every map is [H, W] uint8 or None."""
-  image: bytes  # The file as it is.
-  size: tuple[int, int]  # (height, width) in pixels.
+  """The contents of one example.
+
+  Attributes:
+    image: [H, W, 3] uint8 RGB, upright.
+    file: The image's file, if TensorFlow decodes it to `image`, else None.
+    scribble: [H, W] uint8 or None, as are the other maps.
+    pseudo_label: See there.
+    ground_truth: See there.
+    remarks: `images.Remark`s.
+  """
+  image: np.ndarray
+  file: bytes | None
   scribble: np.ndarray | None
   pseudo_label: np.ndarray | None
   ground_truth: np.ndarray | None
+  remarks: tuple[images.Remark, ...]
+
+  @property
+  def size(self):
+    """(height, width) in pixels."""
+    return self.image.shape[:2]
 
 
 def read_class_names(classes, root):
@@ -161,10 +175,10 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
         root, config.pseudo_labels, pseudo_labels_needed)
     if pseudo_labels is not None:
       needed['train']['pseudo_label'] = (
-          config.pseudo_labels, pseudo_labels, ('.png',))
+          config.pseudo_labels, pseudo_labels, listings.MASK_SUFFIXES)
   if 'val' in splits and not ground_truth.is_strokes(config):
     needed['val']['ground_truth'] = (
-        config.ground_truth, truth['val'], ('.png',))
+        config.ground_truth, truth['val'], listings.MASK_SUFFIXES)
   examples, problems = {split: [] for split in splits}, []
   for split in splits:
     for folder, files, suffixes in needed[split].values():
@@ -186,48 +200,75 @@ def _pseudo_labels_by_id(root, name, needed):
     return None
   if not folder.is_dir():
     raise UserError(
-        f'{folder} does not exist. Put the pseudo-labels there, one PNG an '
-        'image, or name their folder with --config.data.pseudo_labels=FOLDER, '
+        f'{folder} does not exist. Put the pseudo-labels there, a PNG or '
+        'TIFF for each image, or name their folder with '
+        '--config.data.pseudo_labels=FOLDER, '
         f'or let stage 1 make them with --config.data.pseudo_labels={GENERATE},'
         ' or train on scribbles alone with --config.data.pseudo_labels='
         f'{NO_PSEUDO_LABELS}.')
-  return listings.files_by_id(folder, ('.png',))
+  return listings.files_by_id(folder, listings.MASK_SUFFIXES)
 
 
-def load(example, class_names):
+def load(example, class_names, reading=images.READING):
   """Reads and checks one example.
 
   Args:
     example: Which files to read.
     class_names: All classes; a mask's indices must be below their number.
+    reading: `images.Reading`, as the config has it.
 
   Returns:
     (Maps, []), or (None, problems) with one line a problem.
   """
   problems = []
   try:
-    with storage.os_errors():
-      image = example.image.read_bytes()
-    with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as decoded:
-      decoded.load()
-      size = decoded.height, decoded.width
+    content = storage.read_bytes(example.image)
+    picture = images.read(content, reading)
   except masks.DAMAGED as error:
-    return None, [f'{example.image}: truncated or neither JPEG nor PNG '
-                  f'({error})']
+    return None, [f'{example.image}: {error}']
+  read_as = functools.partial(annotations.read, class_names=class_names,
+                              max_megapixels=reading.max_megapixels)
 
   def read(path):
     """Returns a mask, None without one or with a problem, which it notes."""
     if path is None:
       return None
     try:
-      return annotations.read(path, size, class_names)
+      return read_as(path, picture.pixels.shape[:2])
     except masks.DAMAGED as error:
-      problems.append(f'{path}: {error}')
+      problems.append(
+          f'{path}: {_only_fits_stored(picture, path, read_as) or error}')
       return None
 
-  maps = Maps(image, size, read(example.scribble), read(example.pseudo_label),
-              read(example.ground_truth))
+  maps = Maps(
+      picture.pixels, content if picture.is_plain else None,
+      read(example.scribble), read(example.pseudo_label),
+      read(example.ground_truth), _remarks(example.image.name, picture))
   return (None, problems) if problems else (maps, [])
+
+
+def _only_fits_stored(picture, path, read_as):
+  """Returns the reason if a mask is for the picture before it was turned."""
+  height, width, _ = picture.pixels.shape
+  if picture.orientation < 5 or height == width:
+    return ''
+  try:
+    read_as(path, (width, height))
+  except masks.DAMAGED:
+    return ''
+  return (f'is for the picture as it is stored, {height}x{width} pixels, but '
+          f'its image is {width}x{height} pixels upright (EXIF orientation '
+          f'{picture.orientation}). Turn this one too, or save the image '
+          'upright')
+
+
+def _remarks(name, picture):
+  """Returns the `images.Remark`s on the image of an example."""
+  remarks = images.remarks_on(name, picture)
+  height, width, _ = picture.pixels.shape
+  if picture.orientation > 1 and (picture.orientation < 5 or height == width):
+    remarks.append(images.Remark(images.TURNED, name, picture.orientation))
+  return tuple(remarks)
 
 
 def fingerprint(examples):

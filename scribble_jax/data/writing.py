@@ -32,12 +32,14 @@ class Written:
   Attributes:
     ends: Where each record ends in the file, in bytes.
     num_empty: Examples without a scribbled pixel.
+    remarks: `images.Remark`s on the examples.
     problems: One line for each; without any the shard is whole.
   """
 
   def __init__(self):
     self.ends = []
     self.num_empty = 0
+    self.remarks = []
     self.problems = []
 
 
@@ -46,10 +48,11 @@ def shard_lengths(examples, encode):
 
   Args:
     examples: List of `sources.Example`.
-    encode: From an example to (content, is empty, problems); some are tried.
+    encode: From an example to (content, is empty, remarks, problems); some are
+      tried.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
-  sizes = [len(content) for content, _, problems in map(encode, sample)
+  sizes = [len(content) for content, _, _, problems in map(encode, sample)
            if not problems]
   size = np.mean(sizes) if sizes else 0
   count = min(len(examples), 1 + int(size * len(examples) / SHARD_BYTES))
@@ -61,8 +64,8 @@ def write_shard(path, encoded, *, progress=None):
 
   Args:
     path: File to make.
-    encoded: Iterable of (content, is empty, problems). After the first problem,
-      only problems are collected.
+    encoded: Iterable of (content, is empty, remarks, problems). After the first
+      problem, only problems are collected.
     progress: tqdm that counts the examples.
 
   Returns:
@@ -73,9 +76,10 @@ def write_shard(path, encoded, *, progress=None):
   """
   written, position = Written(), 0
   with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-    for content, is_empty, problems in encoded:
+    for content, is_empty, remarks, problems in encoded:
       written.problems += problems
       written.num_empty += is_empty
+      written.remarks += remarks
       if not written.problems:
         writer.write(content)
         position += len(content) + tfrecords.OVERHEAD

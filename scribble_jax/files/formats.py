@@ -1,6 +1,7 @@
 """JSON, PNG and CSV files, written whole or not at all."""
 
 import csv
+import io
 import json
 
 from PIL import Image
@@ -31,6 +32,13 @@ def write_png(path, pixels):
   """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
   with atomic.whole_file(path) as partial:
     Image.fromarray(pixels).save(partial, 'PNG')
+
+
+def encode_png(pixels):
+  """[H, W, 3] uint8 pixels -> bytes of a PNG, made fast rather than small."""
+  content = io.BytesIO()
+  Image.fromarray(pixels).save(content, 'PNG', compress_level=1)
+  return content.getvalue()
 
 
 def write_csv(path, columns, rows):

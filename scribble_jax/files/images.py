@@ -1,28 +1,210 @@
-"""Pictures of any kind as RGB."""
+"""How every program sees a picture: upright, as RGB of 8 bits a value."""
+
+import re
+import struct
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-_16_BIT = ('I;16', 'I;16L', 'I;16B', 'I;16N', 'I')
+from scribble_jax.files import picture_files
+
+FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP')  # Pillow's names.
+_SHOWN = 5  # Names of files in a line.
+_WHOLE_RANGE = 65535  # Of 16 bits.
+_BLOCK = 2**20  # Values.
+_LITTLE = 4  # Values that all stay below this part of the range use it badly.
 
 
-def as_rgb(image):
-  """Returns a Pillow image as [H, W, 3] uint8 RGB.
+class Reading(NamedTuple):
+  """How pictures are read: the same for training, evaluation and prediction.
 
-  Transparency is ignored, grey becomes RGB, and 16 bits a value become the
-  higher 8, as TensorFlow does for training.
+  Attributes:
+    image_range: (low, high), the values that become 0 and 255 in images of
+      more than 8 bits a value. None or empty: all that 16 bits can hold.
+    max_megapixels: Larger pictures are refused before they are decoded.
+  """
+  image_range: tuple[float, float] | None = None
+  max_megapixels: float = picture_files.MAX_MEGAPIXELS
+
+
+READING = Reading()  # Of those who have no config.
+
+
+class Picture(NamedTuple):
+  """A picture, and how its file stores it.
+
+  Attributes:
+    pixels: [H, W, 3] uint8 RGB, upright.
+    orientation: EXIF's number for how the file stores it; 1 is upright.
+    is_plain: Whether TensorFlow decodes the file to the same pixels.
+    largest: Largest value of 16 bits, if it and so all are small; else None.
+  """
+  pixels: np.ndarray
+  orientation: int
+  is_plain: bool
+  largest: int | None
+
+
+class Remark(NamedTuple):
+  """What a person should know of a picture that is read all the same.
+
+  Attributes:
+    kind: DARK or TURNED.
+    name: Of the file.
+    value: As of Picture.
+  """
+  kind: str
+  name: str
+  value: int
+
+
+DARK, TURNED = 'dark', 'turned'
+
+
+def remarks_on(name, picture):
+  """Returns the list of Remarks on a Picture alone, whatever its masks."""
+  if picture.largest is None:
+    return []
+  return [Remark(DARK, name, picture.largest)]
+
+
+def summaries(remarks):
+  """Returns a line for each kind among Remarks, with how many and which."""
+  remarks, lines = [*remarks], []
+  for kind in (DARK, TURNED):
+    found = {name: value for one, name, value in remarks if one == kind}
+    if not found:
+      continue
+    some = [*found][:_SHOWN] + ['...'] * (len(found) > _SHOWN)
+    which = (f'{len(found)} image{"s" if len(found) > 1 else ""} '
+             f'({", ".join(some)})')
+    largest = max(found.values())
+    lines.append({
+        DARK: (f'{which} with 16 bits a value and no value above {largest}: '
+               f'they become dark, with {largest // 256 + 1} of 256 shades. '
+               f'Stretch them by --config.data.image_range=0,{largest}, in '
+               'training and prediction alike'),
+        TURNED: (f'{which} stored turned or mirrored (EXIF orientation), and '
+                 'read upright. The sizes do not tell whether scribbles and '
+                 'masks are upright too: look at some'),
+    }[kind])
+  return lines
+
+
+def read(content, reading):
+  """Decodes a picture of any of the FORMATS.
+
+  Its EXIF orientation is applied. Transparency is ignored, and grey becomes
+  RGB. Of 16 bits a value the higher 8 count, unless `image_range` is given.
 
   Args:
-    image: PIL.Image.Image.
+    content: Bytes of the file.
+    reading: Reading.
+
+  Returns:
+    Picture.
 
   Raises:
-    ValueError: Its values have no known range.
+    ValueError: It is damaged, too large or of a kind that is not read.
   """
-  if image.mode in _16_BIT:
+  image = picture_files.open_image(content, FORMATS, reading.max_megapixels)
+  raw = picture_files.raw_mode(image)
+  orientation = picture_files.orientation_of(image)
+  picture_files.load(image)
+  values, largest = _deep_values(image, raw, content, reading.image_range), None
+  if values is None:
+    image.info.pop('transparency', None)  # Converting would warn of it.
+    pixels = np.asarray(image.convert('RGB'))
+  elif reading.image_range:
+    pixels = _stretched(values, reading.image_range)
+  else:
+    found = int(values.max())
+    largest = found if found * _LITTLE < _WHOLE_RANGE else None
+    pixels = (values >> 8).astype(np.uint8)
+  if pixels.ndim == 2:
+    pixels = np.repeat(pixels[..., None], 3, axis=-1)
+  return Picture(picture_files.upright(pixels, image, orientation), orientation,
+                 orientation == 1 and _is_plain(image, raw, content), largest)
+
+
+def read_size(content, max_megapixels):
+  """Returns the (height, width) of what `read` returns, decoding little.
+
+  Args:
+    content: Bytes of the file.
+    max_megapixels: As of Reading.
+
+  Raises:
+    ValueError: As `read`.
+  """
+  image = picture_files.open_image(content, FORMATS, max_megapixels)
+  width, height = image.size
+  if image.format != 'TIFF' and picture_files.orientation_of(image) >= 5:
+    return width, height
+  return height, width
+
+
+def _deep_values(image, raw, content, image_range):
+  """Returns [H, W] or [H, W, 3] values of more than 8 bits, None if of fewer.
+
+  Raises:
+    ValueError: Their range is not known, or can't be stretched.
+  """
+  if image.mode.startswith('I;16'):
+    return np.asarray(image).astype(np.uint16)  # In the machine's byte order.
+  if image.mode in ('I', 'F'):
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError('has values beyond 16 bits')
-    image = Image.fromarray((values >> 8).astype(np.uint8))
-  elif image.mode == 'F':
-    raise ValueError('has floating-point values, whose range is not known')
-  return np.asarray(image.convert('RGB'))
+    if image_range:
+      return values
+    what = ('floating-point' if image.mode == 'F'
+            else 'signed 16-bit' if '16' in raw else '32-bit')
+    known = np.nan_to_num(values)
+    raise ValueError(
+        f'has {what} values, from {known.min():g} to {known.max():g}, whose '
+        'range is not known. Name those that become black and white by '
+        '--config.data.image_range=LOW,HIGH')
+  if not re.fullmatch('RGB[AX]?;16[LBN]', raw):
+    if image_range and ';16' in raw:
+      raise ValueError(f'has 16 bits in a mode, {image.mode}, that '
+                       '--config.data.image_range cannot stretch; save it as '
+                       'grey or RGB')
+    return None
+  # Pillow keeps one byte of each value. The other byte order's is the other.
+  other = picture_files.open_image(content, FORMATS, np.inf)
+  swapped = raw[:-1] + ('L' if raw.endswith('B') else 'B')
+  other.tile = [
+      tile._replace(args=swapped if isinstance(tile.args, str)
+                    else (swapped, *tile.args[1:])) for tile in other.tile]
+  picture_files.load(other)
+  high, low = (np.asarray(one)[..., :3] for one in (image, other))
+  return high.astype(np.uint16) << 8 | low
+
+
+def _stretched(values, image_range):
+  """Returns values as uint8: those of the range from 0 to 255, NaN as 0."""
+  pixels = np.empty(values.shape, np.uint8)
+  rows = max(1, _BLOCK // values[0].size)  # At a time: 64 bits take memory.
+  for start in range(0, len(values), rows):
+    block = np.interp(values[start:start + rows], image_range, (0, 255))
+    pixels[start:start + rows] = np.rint(np.nan_to_num(block))
+  return pixels
+
+
+def _is_plain(image, raw, content):
+  """Whether TensorFlow decodes an upright picture's file as `read` does."""
+  if image.format == 'PNG':
+    return ';16' not in raw and content.endswith(b'IEND\xaeB`\x82')
+  # Baseline, extended or progressive, in Huffman's code.
+  return (image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB')
+          and _frame_marker(content) in (0xC0, 0xC1, 0xC2))
+
+
+def _frame_marker(content):
+  """Returns the marker that tells how a JPEG file is coded; None if lost."""
+  place = 2
+  while place + 4 <= len(content) and content[place] == 0xFF:
+    marker, length = struct.unpack_from('>xBH', content, place)
+    if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+      return marker
+    place += 2 + length
+  return None

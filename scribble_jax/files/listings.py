@@ -14,7 +14,9 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+IMAGE_SUFFIXES = (
+    '.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
+MASK_SUFFIXES = ('.png', '.tif', '.tiff')
 # What file managers leave, in lower case; hidden files are no images either.
 _JUNK = ('__macosx', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
          '@eadir', '$recycle.bin', 'system volume information')

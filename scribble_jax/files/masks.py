@@ -1,4 +1,4 @@
-"""Masks of class indices as PNG files."""
+"""Masks of class indices, read from PNG and TIFF files, written as PNG."""
 
 import struct
 import zlib
@@ -6,13 +6,15 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 
 # What reading a damaged or unsuitable file raises.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-           Image.DecompressionBombError)
-# Pillow's modes that hold one 8-bit index a pixel.
-_INDEX_MODES = ('P', 'L')
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_FORMATS = ('PNG', 'TIFF')  # Pillow's names.
+# Pillow's modes that hold one index a pixel.
+_INDEX_MODES = ('P', 'L', 'I', 'I;16', 'I;16B')
+_LOSSY = ('jpeg', 'tiff_jpeg', 'webp')  # Pillow's names of compressions.
 SCRIBBLED_CLASSES = 'scribbled_classes'  # Of a whole image, not of a crop.
 
 
@@ -53,26 +55,38 @@ def write_mask(path, mask):
   image.save(path, 'PNG')
 
 
-def read_mask(path):
+def read_mask(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   """Reads class indices, whether stored as palette or as grey values.
 
   Args:
-    path: A PNG file.
+    path: A PNG or TIFF file, whose EXIF orientation is applied.
+    max_megapixels: A larger one is refused before it is decoded.
 
   Returns:
     [H, W] uint8.
 
   Raises:
-    DAMAGED: The file is truncated or no image, or holds colours instead of
-      class indices.
+    DAMAGED: The file is truncated, too large or no image, or holds colours or
+      other numbers instead of class indices.
   """
-  with Image.open(storage.readable(path)) as image:
-    if image.mode not in _INDEX_MODES:
-      raise ValueError(
-          f'has mode {image.mode}, not one 8-bit class index a pixel (palette '
-          'or greyscale PNG)')
-    if image.mode == 'L' and ';' in str(image.tile[0].args):
-      # Pillow stretches such values to 0..255.
-      raise ValueError('has fewer than 8 bits a pixel and no palette; save its '
-                       'class indices as 8-bit PNG')
-    return np.asarray(image)
+  image = picture_files.open_image(
+      storage.read_bytes(path), _FORMATS, max_megapixels)
+  if image.mode not in _INDEX_MODES:
+    raise ValueError(f'has mode {image.mode}, not one class index a pixel '
+                     '(palette or greyscale PNG or TIFF)')
+  raw = picture_files.raw_mode(image)
+  if image.mode == 'L' and ';' in raw:  # Pillow stretches or inverts them.
+    raise ValueError('has inverted values (MinIsWhite) or fewer than 8 bits a '
+                     'pixel and no palette; save its class indices as 8-bit '
+                     'PNG')
+  if image.info.get('compression') in _LOSSY:
+    raise ValueError('is compressed with losses, which change class indices; '
+                     'save the original mask as PNG')
+  orientation = picture_files.orientation_of(image)
+  picture_files.load(image)
+  mask = np.asarray(image)
+  low, high = int(mask.min()), int(mask.max())
+  if not 0 <= low <= high <= 255:
+    raise ValueError(f'has values from {low} to {high}; class indices are from '
+                     '0 to 255')
+  return picture_files.upright(mask.astype(np.uint8), image, orientation)

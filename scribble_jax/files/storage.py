@@ -129,16 +129,25 @@ def os_errors():
     raise OSError(_line(error)) from error
 
 
+def read_bytes(name):
+  """Returns the contents of a file.
+
+  Raises:
+    OSError: It can't be read.
+  """
+  with os_errors():
+    return path(name).read_bytes()
+
+
 def readable(name):
-  """Returns what Pillow and zipfile read: a path, or a bucket's file in memory.
+  """Returns what zipfile reads: a path, or a bucket's file in memory.
 
   Raises:
     OSError: It can't be read.
   """
   if not is_remote(name):
     return name
-  with os_errors():
-    return io.BytesIO(path(name).read_bytes())
+  return io.BytesIO(read_bytes(name))
 
 
 def map_files(function, files):

@@ -196,7 +196,7 @@ def examine(examples, folder, class_names):
   confusion, num_labelled, num_unlabelled = 0, 0, 0
   for example in examples:
     truth = example['ground_truth']
-    labels = masks.read_mask(folder / f'{example["id"]}.png')
+    labels = masks.read_mask(folder / f'{example["id"]}.png', np.inf)
     decided = labels != IGNORE_LABEL
     num_unlabelled += not decided.any()
     num_labelled += np.sum(truth != IGNORE_LABEL)

@@ -11,13 +11,14 @@ id and --seed alone.
 import argparse
 
 from scribble_jax import command_line
+from scribble_jax.files import picture_files
 from scribble_jax.scribbles import checks
 from scribble_jax.scribbles import commands
 from scribble_jax.strokes import annotations
 from scribble_jax.strokes import simulation
 
-_SCRIBBLES = ("Folder of PNG masks or of XML, zip of XML, or JSON of points or "
-              'boxes.')
+_SCRIBBLES = ('Folder of PNG or TIFF masks or of XML, zip of XML, or JSON of '
+              'points or boxes.')
 
 
 def make_parser():
@@ -45,6 +46,9 @@ def _add_command(subparsers, name, run, summary, example, details=''):
   parser.set_defaults(run=run)
   parser.add_argument('--processes', type=_positive, metavar='N',
                       help='How many work at a time; all cores by default.')
+  parser.add_argument('--max_megapixels', type=_positive, metavar='N',
+                      default=int(picture_files.MAX_MEGAPIXELS),
+                      help='Larger pictures are refused (default %(default)s).')
   return parser
 
 
@@ -106,7 +110,7 @@ def _add_simulate(subparsers):
       'VOC2012/SegmentationClassAug strokes',
       'Strokes never leave their region. Prints what `stats` prints.')
   parser.add_argument('masks', metavar='MASKS',
-                      help='Folder of PNG masks, 255 for no class.')
+                      help='Folder of PNG or TIFF masks, 255 for no class.')
   _add_output(parser)
   add = parser.add_argument
   add('--style', choices=simulation.STYLES, default=simulation.MEDIAL,
@@ -154,7 +158,7 @@ def _add_deformations(subparsers):
 
 
 def _add_sizes(parser):
-  """Adds what scribbles other than PNG masks need."""
+  """Adds what scribbles other than masks need."""
   parser.add_argument('--images', metavar='DIR', help='Folder of the '
                       'photographs; points and boxes as JSON need it.')
   _add_classes(parser)
@@ -193,6 +197,8 @@ def _add_check(subparsers):
                       'classes.txt by default.')
   parser.add_argument('--crop_size', type=_positive, metavar='PIXELS',
                       help='As config.data.crop_size.')
+  parser.add_argument('--image_range', type=_range, metavar='LOW,HIGH',
+                      help='As config.data.image_range.')
 
 
 def _number(convert, low, high, rule):
@@ -207,6 +213,18 @@ def _number(convert, low, high, rule):
       raise argparse.ArgumentTypeError(f'{text!r} is not {rule}')
     return value
   return parse
+
+
+def _range(text):
+  """Returns (low, high), or raises what argparse shows."""
+  try:
+    low, high = map(float, text.strip('()').split(','))
+  except ValueError:
+    low, high = 0, 0
+  if not low < high:
+    raise argparse.ArgumentTypeError(
+        f'{text!r} is not two numbers, the smaller first, such as 0,4095')
+  return low, high
 
 
 _positive = _number(int, 1, 2**31, 'a number of at least 1')

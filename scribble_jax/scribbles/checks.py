@@ -8,6 +8,7 @@ import numpy as np
 from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.files import images
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import parallel
@@ -26,6 +27,7 @@ class _Seen(NamedTuple):
   classes: tuple[int, ...] | None = None
   compared: int = 0
   wrong: int = 0
+  remarks: tuple[images.Remark, ...] = ()
 
 
 def check(options):
@@ -58,7 +60,8 @@ def check(options):
     problems += _lines(error)
   notes = []
   if names is not None:
-    seen = _read(examples, names, options.processes)
+    reading = images.Reading(config.image_range, config.max_megapixels)
+    seen = _read(examples, names, reading, options.processes)
     problems += [line for ones in seen.values() for one in ones.values()
                  for line in one.problems]
     problems += _leaks(seen)
@@ -75,7 +78,8 @@ def _config(options):
   from configs import own_data  # Defaults live there; drawing needs none.
   config = own_data.get_config().data
   config.root = options.root
-  for key in (*OPTIONS, 'classes', 'crop_size'):
+  for key in (*OPTIONS, 'classes', 'crop_size', 'image_range',
+              'max_megapixels'):
     if getattr(options, key) is not None:
       config[key] = getattr(options, key)
   if config.pseudo_labels == sources.GENERATE:
@@ -91,33 +95,36 @@ def _lines(error):
   return error.problems or [str(error)]
 
 
-def _read(examples, names, processes):
+def _read(examples, names, reading, processes):
   """Returns {split: {id: _Seen}}."""
   tasks = [(split, example) for split, listed in examples.items()
            for example in listed]
   seen = {split: {} for split in examples}
   for (split, example), one in zip(
-      tasks, parallel.map_tasks(functools.partial(_look, names=names), tasks,
-                                processes, 'Checking'), strict=True):
+      tasks, parallel.map_tasks(
+          functools.partial(_look, names=names, reading=reading), tasks,
+          processes, 'Checking'), strict=True):
     seen[split][example.id] = one
   return seen
 
 
-def _look(task, names):
+def _look(task, names, reading):
   """Reads one example as training does; returns _Seen."""
   _, example = task
-  maps, problems = sources.load(example, names)
+  maps, problems = sources.load(example, names, reading)
   if problems:
     return _Seen(problems)
+  seen = _Seen([], maps.size, remarks=maps.remarks)
   if maps.scribble is None:
-    return _Seen([], maps.size)
+    return seen
   drawn = maps.scribble != IGNORE_LABEL
   classes = tuple(int(label) for label in np.unique(maps.scribble[drawn]))
   if maps.ground_truth is None:
-    return _Seen([], maps.size, classes)
+    return seen._replace(classes=classes)
   compared = drawn & (maps.ground_truth != IGNORE_LABEL)
   wrong = compared & (maps.scribble != maps.ground_truth)
-  return _Seen([], maps.size, classes, int(compared.sum()), int(wrong.sum()))
+  return seen._replace(classes=classes, compared=int(compared.sum()),
+                       wrong=int(wrong.sum()))
 
 
 def _leaks(seen):
@@ -157,7 +164,9 @@ def _notes(seen, names, crop_size):
     notes.append(f'{100 * wrong / compared:.2f} % of the stroke pixels '
                  'disagree with the ground truth'
                  + (f', in {_ids(worst)}' if worst else ''))
-  return notes + _size_notes(seen, crop_size)
+  remarks = [remark for ones in seen.values() for one in ones.values()
+             for remark in one.remarks]
+  return notes + images.summaries(remarks) + _size_notes(seen, crop_size)
 
 
 def _size_notes(seen, crop_size):

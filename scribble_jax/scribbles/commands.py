@@ -3,12 +3,12 @@
 import functools
 
 import numpy as np
-from PIL import Image
 
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import formats
+from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
@@ -105,8 +105,9 @@ def simulate(options):
     raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
   names = options.classes and class_names(options.classes)  # Before any work.
   folder = storage.path(options.masks)
-  files = _listed(listings.files_by_id(folder, ('.png',)), options.list,
-                  folder, ('.png',))
+  files = _listed(
+      listings.files_by_id(folder, listings.MASK_SUFFIXES), options.list,
+      folder, listings.MASK_SUFFIXES)
   shown = {name: files[name] for name in _spread(list(files), options.panels)}
   photographs = _images_of(shown, options.images if shown else None)
   rounds = ['.'] if options.rounds == 1 else [
@@ -126,13 +127,15 @@ def simulate(options):
              for name, path in files.items()]
     draw = functools.partial(
         _simulate_one, folders=[folder / name for name in rounds],
-        seed=options.seed, strokes=strokes)
+        seed=options.seed, strokes=strokes,
+        max_megapixels=options.max_megapixels)
     measured = _collect(parallel.map_tasks(
         draw, tasks, options.processes, 'Drawing strokes'))
     if shown:
       (folder / 'panels').mkdir()
       formats.write_png(folder / 'panels/panels.png', pictures.draw(
-          shown, photographs, folder / rounds[0], names))
+          shown, photographs, folder / rounds[0], names,
+          options.max_megapixels))
   print(statistics.table(statistics.summarise(measured)).text())
 
 
@@ -143,11 +146,11 @@ def _description(options, source, numbers):
           'classes': options.classes}
 
 
-def _simulate_one(task, folders, seed, strokes):
+def _simulate_one(task, folders, seed, strokes, max_megapixels):
   """Draws and writes one round of one image; returns Measures, problem."""
   name, path, number = task
   try:
-    mask = masks.read_mask(path)
+    mask = masks.read_mask(path, max_megapixels)
   except masks.DAMAGED as error:
     return None, f'{path}: {error}'
   scribble = simulation.simulate_scribble(
@@ -185,7 +188,7 @@ def rewrite(options):
     write = functools.partial(
         _rewrite_one, folder=folder, classes=class_names(options.classes),
         any_index=options.classes is None, drawing_seed=drawing_seed,
-        seed=options.seed, **ratios)
+        max_megapixels=options.max_megapixels, seed=options.seed, **ratios)
     _collect(parallel.map_tasks(
         write, tasks, options.processes, 'Writing scribbles'))
   print(f'{len(files)} scribbles are in {options.output}.')
@@ -198,11 +201,11 @@ def _check_kinds(files, kinds, command):
   raise_problems(problems, f'{command} is for other files; see --help.')
 
 
-def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, shrink,
-                 drop):
+def _rewrite_one(task, folder, classes, any_index, drawing_seed, max_megapixels,
+                 seed, shrink, drop):
   """Reads, deforms and writes one scribble; returns None, problem."""
   try:
-    scribble = _read(task, classes, any_index, drawing_seed)
+    scribble = _read(task, classes, any_index, max_megapixels, drawing_seed)
   except masks.DAMAGED as error:
     return None, f'{task[0]}: {error}'
   name = task[1]
@@ -213,18 +216,18 @@ def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, shrink,
   return None, None
 
 
-def _read(task, classes, any_index, seed=0):
+def _read(task, classes, any_index, max_megapixels, seed=0):
   """Returns the mask of a task: (scribble, id, image path or None)."""
   scribble, _, image = task
   if any_index and not isinstance(scribble, annotations.Annotation):
     classes = range(IGNORE_LABEL)
-  return annotations.read(scribble, image and _size(image), classes, seed)
+  return annotations.read(scribble, image and _size(image, max_megapixels),
+                          classes, seed, max_megapixels)
 
 
-def _size(path):
+def _size(path, max_megapixels):
   try:
-    with Image.open(storage.readable(path)) as image:
-      return image.height, image.width
+    return images.read_size(storage.read_bytes(path), max_megapixels)
   except masks.DAMAGED as error:
     raise ValueError(f'its image {path}: {error}') from error
 
@@ -243,14 +246,15 @@ def stats(options):
   dense = {}
   if options.masks is not None:
     folder = storage.path(options.masks)
-    dense = listings.files_by_id(folder, ('.png',))
+    dense = listings.files_by_id(folder, listings.MASK_SUFFIXES)
     raise_problems(
-        missing.explain(folder, dense, [*files], ('.png',),
+        missing.explain(folder, dense, [*files], listings.MASK_SUFFIXES,
                         'no mask for the id'),
         'Add the masks, or name the ids that have one by --list=FILE.')
   read = functools.partial(
       _measure_one, dense=dense, classes=class_names(options.classes),
-      any_index=options.classes is None)
+      any_index=options.classes is None,
+      max_megapixels=options.max_megapixels)
   measured = _collect(parallel.map_tasks(
       read, tasks, options.processes, 'Measuring'))
   print(statistics.table(statistics.summarise(measured)).text())
@@ -262,15 +266,15 @@ def stats(options):
                       'file.') from error
 
 
-def _measure_one(task, dense, classes, any_index):
+def _measure_one(task, dense, classes, any_index, max_megapixels):
   """Reads and measures one scribble; returns Measures, problem."""
   scribble, name, _ = task
   try:
-    drawn = _read(task, classes, any_index)
+    drawn = _read(task, classes, any_index, max_megapixels)
     path = dense.get(name)
     if path is None:
       return measures.measure(name, drawn), None
-    mask = masks.read_mask(path)
+    mask = masks.read_mask(path, max_megapixels)
     if mask.shape != drawn.shape:
       raise ValueError(f'is {drawn.shape[1]}x{drawn.shape[0]} pixels, its mask '
                        f'{mask.shape[1]}x{mask.shape[0]}')

@@ -1,7 +1,6 @@
 """Pictures of drawn strokes, to look at."""
 
 import numpy as np
-from PIL import Image
 
 from scribble_jax import panels
 from scribble_jax.errors import UserError
@@ -11,7 +10,7 @@ from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 
 
-def draw(files, photographs, folder, names):
+def draw(files, photographs, folder, names, max_megapixels):
   """Returns a picture of examples: photograph, strokes and mask.
 
   Args:
@@ -19,13 +18,14 @@ def draw(files, photographs, folder, names):
     photographs: {id: path}.
     folder: Of the strokes.
     names: Of the classes, background first; None: their numbers.
+    max_megapixels: Larger files are an error.
   """
-  rows = []
+  rows, reading = [], images.Reading(max_megapixels=max_megapixels)
   for name, path in files.items():
-    mask = masks.read_mask(path)
+    mask = masks.read_mask(path, max_megapixels)
     try:
-      with Image.open(storage.readable(photographs[name])) as image:
-        image = images.as_rgb(image)
+      image = images.read(
+          storage.read_bytes(photographs[name]), reading).pixels
     except masks.DAMAGED as error:
       raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
                       '--panels.') from error
@@ -33,7 +33,8 @@ def draw(files, photographs, folder, names):
       raise UserError(f'{path} and {photographs[name]} differ in size. Name '
                       'the folder of the photographs by --images.')
     rows.append({'image': image, 'ground_truth': mask,
-                 'scribble': masks.read_mask(folder / f'{name}.png')})
+                 'scribble': masks.read_mask(
+                     folder / f'{name}.png', max_megapixels)})
   return panels.draw_panels(rows, names or _numbers(rows))
 
 

@@ -1,7 +1,7 @@
 """What people bring as scribbles, of whatever kind, drawn as masks.
 
-PNG masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a zip),
-points and boxes as JSON. METHOD 9 describes them.
+PNG or TIFF masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a
+zip), points and boxes as JSON. METHOD 9 describes them.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import boxes
@@ -22,7 +23,8 @@ from scribble_jax.strokes import points
 from scribble_jax.strokes import polylines
 
 XML, POINTS, BOXES = 'XML', 'points', 'boxes'
-SUFFIXES = ('.png', '.xml')  # Of the files in a folder of scribbles.
+# Of the files in a folder of scribbles.
+SUFFIXES = (*listings.MASK_SUFFIXES, '.xml')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +51,12 @@ def scribbles_by_id(path, remedy, ids=()):
   """Finds the scribbles of all images.
 
   Args:
-    path: Of a folder of PNG or XML, a zip of XML, or a JSON file.
+    path: Of a folder of masks or XML, a zip of XML, or a JSON file.
     remedy: What to do if there is nothing.
     ids: Those wanted: in a zip they may be in any folder.
 
   Returns:
-    {id: path of a PNG or Annotation}.
+    {id: path of a mask or Annotation}.
 
   Raises:
     UserError: Nothing there, a broken archive or JSON, or a file that can't be
@@ -69,7 +71,7 @@ def scribbles_by_id(path, remedy, ids=()):
 
 
 def _in_folder(path):
-  files, problems = listings.files_by_id(path, ('.png',)), []
+  files, problems = listings.files_by_id(path, listings.MASK_SUFFIXES), []
   found = listings.files_by_id(path, ('.xml',))
   for (name, xml), content in zip(
       found.items(), storage.map_files(_content, found.values()), strict=True):
@@ -84,8 +86,7 @@ def _in_folder(path):
 def _content(path):
   """Returns a file's bytes, or the OSError that reading it raises."""
   try:
-    with storage.os_errors():
-      return path.read_bytes()
+    return storage.read_bytes(path)
   except OSError as error:
     return error
 
@@ -191,32 +192,34 @@ def _kind(entries):
   return BOXES if 'xmin' in keys else POINTS
 
 
-def read(scribble, size, class_names, seed=0):
+def read(scribble, size, class_names, seed=0,
+         max_megapixels=picture_files.MAX_MEGAPIXELS):
   """Returns an image's scribble as a mask.
 
   Args:
-    scribble: Path of a PNG, or Annotation.
+    scribble: Path of a mask, or Annotation.
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.
+    max_megapixels: A larger mask is an error.
 
   Returns:
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
 
   Raises:
-    masks.DAMAGED: The PNG is truncated or no image.
+    masks.DAMAGED: The mask is truncated or no image.
     ValueError: Another size, an unknown class, a point outside the image, ...
   """
   if isinstance(scribble, Annotation):
-    return _draw(scribble, size, class_names, seed)
-  mask = masks.read_mask(scribble)
+    return _draw(scribble, size, class_names, seed, max_megapixels)
+  mask = masks.read_mask(scribble, max_megapixels)
   check_mask(mask, size, len(class_names))
   return mask
 
 
-def _draw(annotation, size, class_names, seed):
+def _draw(annotation, size, class_names, seed, max_megapixels):
   if annotation.kind == XML:
-    root, size = polylines.parse(annotation.content, size)
+    root, size = polylines.parse(annotation.content, size, max_megapixels)
     if root.find('object') is None:
       return polylines.draw_strokes(root, size, class_names)
     found = boxes.in_xml(root, class_names)

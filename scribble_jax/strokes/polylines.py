@@ -8,20 +8,21 @@ from PIL import Image
 from PIL import ImageDraw
 
 from scribble_jax.files import listings
+from scribble_jax.files import picture_files
 from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
 # Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
 _FARTHEST = 100_000
-_MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow reads no larger image.
 
 
-def parse(xml, size):
+def parse(xml, size, max_megapixels=picture_files.MAX_MEGAPIXELS):
   """Parses an annotation in XML, of strokes or, as in VOC, of boxes.
 
   Args:
     xml: Contents of the file.
     size: (height, width) that its image has in pixels; None: any.
+    max_megapixels: A file that names a larger image is an error.
 
   Returns:
     The root element, and the (height, width) of the image: where the file
@@ -41,8 +42,8 @@ def parse(xml, size):
         named_size, size, strict=True))
   elif min(named_size) < 1:
     raise ValueError('names no size of its image; name the folder of images')
-  elif named_size[0] * named_size[1] > _MAX_PIXELS:
-    raise ValueError('names a size of more than any image has')
+  else:
+    picture_files.check_size(*named_size, max_megapixels)
   if size is not None and named_size != tuple(size):
     raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
                      f'image has {size[1]}x{size[0]}')

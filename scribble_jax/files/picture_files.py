@@ -1,0 +1,157 @@
+"""Files of pictures: what they are, how large, and which way up.
+
+Every program opens images and masks by `open_image`, so that all refuse the
+same files with the same words.
+"""
+
+import io
+import re
+
+import numpy as np
+from PIL import ExifTags
+from PIL import Image
+
+MAX_MEGAPIXELS = 100.0
+# Pillow warns of large images and refuses larger ones; `check_size` decides.
+Image.MAX_IMAGE_PIXELS = None
+
+_BEGINNINGS = (  # What a file is, whatever its name says.
+    (rb'\xff\xd8\xff', 'JPEG'), (rb'\x89PNG', 'PNG'),
+    (rb'II[*+]\0|MM\0[*+]', 'TIFF'), (rb'BM', 'BMP'),
+    (rb'RIFF.{4}WEBP', 'WEBP'), (rb'.{4}ftyp(hei|hev|mif|msf)', 'HEIC'),
+    (rb'.{4}ftypavi', 'AVIF'), (rb'GIF8', 'GIF'), (rb'%PDF', 'PDF'),
+    (rb'.{4}jP  |\xff\x4f\xff\x51', 'JPEG 2000'), (rb'8BPS', 'Photoshop'))
+
+
+def open_image(content, formats, max_megapixels):
+  """Returns a Pillow image of one page whose header is sound, not yet decoded.
+
+  Args:
+    content: Bytes of the file.
+    formats: Which of FORMATS.
+    max_megapixels: As of Reading.
+
+  Raises:
+    ValueError: It is no picture, too large or of a kind that is not read.
+  """
+  if not content:
+    raise ValueError('is empty (0 bytes)')
+  try:
+    image = Image.open(io.BytesIO(content), formats=formats)
+    pages = _num_pages(image)
+    strange = image.format == 'TIFF' and _strangeness(image)
+  except Exception as error:  # Pillow lets damaged files raise anything.
+    raise ValueError(_why_not(content, formats)) from error
+  check_size(image.height, image.width, max_megapixels)
+  if pages > 1:
+    raise ValueError(f'has {pages} pages; save each as a file')
+  if strange:
+    raise ValueError(strange)
+  return image
+
+
+def check_size(height, width, max_megapixels):
+  """Raises ValueError for a picture that is too large to be read."""
+  if height * width > max_megapixels * 1e6:
+    raise ValueError(
+        f'is {width}x{height} pixels, {height * width / 1e6:.0f} megapixels, '
+        f'more than the limit of {max_megapixels:g}. Cut it into tiles, or '
+        'raise --config.data.max_megapixels (--max_megapixels of '
+        'scribble_jax.scribbles)')
+
+
+def _num_pages(image):
+  """Returns how many pictures a file holds, without previews of them."""
+  count = getattr(image, 'n_frames', 1)
+  if image.format == 'MPO':  # A photograph and what a camera puts behind it.
+    return 1
+  if image.format != 'TIFF' or count == 1:
+    return count
+  pages = 0
+  for number in range(count):
+    image.seek(number)
+    # NewSubfileType: a smaller copy, or a mask, of another page.
+    pages += not image.tag_v2.get(254, 0) & 0b101
+  image.seek(0)
+  return pages
+
+
+def _strangeness(image):
+  """Returns what Pillow would read wrongly in a TIFF file, '' if nothing."""
+  tags = image.tag_v2
+  bits = tags.get(258, (1,))
+  if max(tile.extents[3] for tile in image.tile) < tags[257]:
+    return 'is truncated or damaged (rows are missing)'
+  if max(bits) > 8 and tags.get(284) == 2 and len(bits) > 1:
+    return ('stores its channels one after another, more than 8 bits each; '
+            'save them pixel by pixel')
+  if max(bits) > 8 and tags.get(262) == 0:
+    return 'stores white as 0 (MinIsWhite); save it with black as 0'
+  if max(bits) == 8 and set(tags.get(339, (1,))) != {1}:
+    return 'has signed 8-bit values; save it with unsigned ones'
+  return ''
+
+
+def _why_not(content, formats):
+  """Returns what is wrong with a file that Pillow does not recognise."""
+  kind = next((name for beginning, name in _BEGINNINGS
+               if re.match(beginning, content, re.DOTALL)), None)
+  if kind == 'TIFF':
+    return ('is a TIFF file that is truncated or damaged, or of a kind that is '
+            'not read, such as 2 or more than 4 channels or 64-bit numbers')
+  if kind in formats:
+    return f'is a truncated or damaged {kind} file'
+  wanted = f'{", ".join(formats[:-1])} or {formats[-1]}'
+  if kind:
+    return f'is a {kind} file, whatever its name; save it as {wanted}'
+  start = content[:40]
+  if start.isascii() and b'\0' not in start:
+    return (f'is text that begins with {start.decode().strip()!r}, not a '
+            'picture')
+  return f'is no picture as {wanted}'
+
+
+def load(image):
+  """Decodes a Pillow image.
+
+  Raises:
+    ValueError: It is damaged.
+  """
+  try:
+    image.load()
+  except MemoryError:
+    raise
+  except Exception as error:  # Pillow lets damaged files raise anything.
+    raise ValueError(f'is truncated or damaged ({error})') from error
+
+
+def raw_mode(image):
+  """Returns how the file of an image that is not yet decoded stores values."""
+  if not image.tile:
+    return ''
+  args = image.tile[0].args
+  return args if isinstance(args, str) else str(args[0] if args else '')
+
+
+def orientation_of(image):
+  """Returns EXIF's number, 1 to 8, of an image that is not yet decoded."""
+  if image.format == 'PNG':
+    load(image)  # Its EXIF data may stand behind the pixels.
+  try:
+    found = image.getexif().get(ExifTags.Base.Orientation)
+  except Exception:  # Broken EXIF data says nothing, as other programs have it.
+    return 1
+  return int(found) if found in range(1, 9) else 1
+
+
+def upright(pixels, image, orientation):
+  """Returns [H, W, ...] pixels of a decoded image as a person sees them."""
+  if image.format == 'TIFF':  # Pillow has turned it in decoding.
+    return pixels
+  if orientation >= 5:
+    pixels = pixels.swapaxes(0, 1)
+  if orientation in (3, 4, 7, 8):
+    pixels = pixels[::-1]
+  if orientation in (2, 3, 6, 7):
+    pixels = pixels[:, ::-1]
+  return np.ascontiguousarray(pixels)
