@@ -16,7 +16,7 @@ _SHARED = {
              'train_list', 'val_list', 'records', 'skip_corrupt',
              'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
              'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
-             'crop_size', 'augmentation'},
+             'crop_size', 'augmentation', 'unlabelled_index', 'label_map'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},

@@ -23,6 +23,7 @@ from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax.data import embedded
+from scribble_jax.data import findings
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -31,6 +32,8 @@ from scribble_jax.files import formats
 from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.labels import OWN
+from scribble_jax.labels import meanings
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -61,14 +64,17 @@ def evaluate(config, checkpoint, step, output):
   examples = sources.list_examples(
       config.data, pseudo_labels_needed=False, splits=('val',))['val']
   mine = hosts.share(examples)
+  meaning = meanings(config.data.unlabelled_index, config.data.label_map,
+                     len(class_names))
   with hosts.together():
-    _check_examples(mine, class_names)
+    seen = _check_examples(mine, class_names, meaning)
+  _check_set(hosts.gather(seen), class_names)
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
-          predict, variables, load_examples(mine, class_names)),
+          predict, variables, load_examples(mine, class_names, meaning)),
       desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
   try:
     with _output_folder(output) as folder:
@@ -102,27 +108,46 @@ def _check_output(output):
                     'new folder with --output.')
 
 
-def _check_examples(examples, class_names):
-  """Lists what is wrong with the files before the long work starts."""
-  problems = []
+def _check_examples(examples, class_names, meaning):
+  """Lists what is wrong with the files before the long work starts.
+
+  Returns:
+    What their ground truth holds, {kind: `findings.Seen`}.
+  """
+  problems, seen = [], {}
   for example in tqdm(examples, desc='Checking val images', unit='image',
                       leave=False, dynamic_ncols=True):
-    problems += sources.load(example, class_names)[1]
+    maps, found = sources.load(example, class_names, meaning)
+    problems += found
+    if maps:
+      findings.add(seen, findings.look(example.id, maps))
   raise_problems(problems, 'Mend these files and start again.')
+  return seen
 
 
-def load_examples(examples, class_names):
+def _check_set(seen_by_hosts, class_names):
+  """Refuses ground truth that tells nothing, warns of what looks wrong."""
+  total = {}
+  for seen in seen_by_hosts:
+    findings.add(total, seen)
+  problems, warnings = findings.judge({'val': total}, class_names)
+  raise_problems(problems, 'Then start again.')
+  findings.report(warnings)
+
+
+def load_examples(examples, class_names, meaning=OWN):
   """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8.
 
   Args:
     examples: Iterable of `sources.Example`.
     class_names: Background first.
+    meaning: What the values of label images mean, of `labels.meanings`.
 
   Raises:
     UserError: A file can't be used.
   """
   for example in examples:
-    maps, problems = sources.load(example, class_names)
+    maps, problems = sources.load(example, class_names, meaning)
     raise_problems(problems, 'Mend these files and start again.')
     with Image.open(io.BytesIO(maps.image)) as image:
       pixels = images.as_rgb(image)

@@ -4,6 +4,7 @@ It holds an image's own bytes, its scribble, pseudo-label and ground truth, and
 the two distance maps, made here once (about 140 kB an image of VOC).
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -11,9 +12,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax.data import distance_maps
+from scribble_jax.data import findings
 from scribble_jax.data import sources
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import meanings
 from scribble_jax.strokes import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
@@ -31,13 +34,13 @@ def make_features():
 
 def encode(example, spec):
   """As `encode_example`, but the features are a record's bytes."""
-  features, is_empty, problems = encode_example(example, spec)
+  features, seen, problems = encode_example(example, spec)
   if problems:
-    return None, is_empty, problems
+    return None, seen, problems
   content = _serializer().serialize_example(features)
   # Otherwise each process has an order of its own for the features.
   return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), is_empty, problems
+      deterministic=True), seen, problems
 
 
 @functools.cache
@@ -50,20 +53,26 @@ def encode_example(example, spec):
 
   Args:
     example: A `sources.Example`.
-    spec: 'class_names', 'lambda_s', 'lambda_c' and what `_deformed` needs.
+    spec: 'class_names', 'lambda_s', 'lambda_c', 'unlabelled_index',
+      'label_map' and what `_deformed` needs.
 
   Returns:
     features: The record, or None if there are problems.
-    is_empty: Whether no pixel is scribbled.
+    seen: What `findings.look` returns.
     problems: One line for each.
   """
-  maps, problems = sources.load(example, spec['class_names'])
+  maps, problems = sources.load(
+      example, spec['class_names'], _meanings(
+          spec['unlabelled_index'], spec['label_map'],
+          len(spec['class_names'])))
   if problems:
-    return None, False, problems
+    return None, {}, problems
+  maps = dataclasses.replace(
+      maps, scribble=_deformed(maps.scribble, example, spec))
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
       name: unlabelled if value is None else value
-      for name, value in (('scribble', _deformed(maps.scribble, example, spec)),
+      for name, value in (('scribble', maps.scribble),
                           ('pseudo_label', maps.pseudo_label),
                           ('ground_truth', maps.ground_truth))}
   features = {'id': example.id, 'image': maps.image}
@@ -74,7 +83,10 @@ def encode_example(example, spec):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
+  return features, findings.look(example.id, maps), []
+
+
+_meanings = functools.cache(meanings)  # Parsing takes longer than using them.
 
 
 def _deformed(scribble, example, spec):

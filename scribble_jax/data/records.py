@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from scribble_jax import hosts
 from scribble_jax.data import encoding
+from scribble_jax.data import findings
 from scribble_jax.data import reading
 from scribble_jax.data import shards
 from scribble_jax.data import sources
@@ -23,16 +24,19 @@ from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
+from scribble_jax.files import formats
 from scribble_jax.files import storage
+from scribble_jax.labels import meanings
 
 _INDEX = 'index.npz'  # Where each record ends.
+_WARNINGS = 'warnings.json'  # Of `findings`, for whoever reads them.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
 _NAME = 'scribble_records'  # What their files begin with.
 # Counts the changes of the folder's form; another one makes records stale.
 _VERSION = 2
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
-            'scribble_seed')
+            'scribble_seed', 'unlabelled_index', 'label_map')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +104,8 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
   spec = {'version': _VERSION, 'class_names': list(class_names),
           **{name: config[name] for name in SETTINGS},
           **sources.fingerprint(examples)}
+  # A mistake in these is told before any work.
+  meanings(config.unlabelled_index, config.label_map, len(class_names))
   directory = storage.path(config.root, config.records)
   try:
     with atomic.only_one_process(directory):
@@ -120,6 +126,7 @@ def _open(directory, class_names, skip_corrupt):
   Raises:
     UserError: A file is missing, shortened or lengthened.
   """
+  findings.report(formats.read_json(directory / _WARNINGS) or ())
   builder = tfds.builder_from_directory(str(directory))
   found = {}
   with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
@@ -209,10 +216,23 @@ def _write(folder, examples, spec, pipeline_options):
   of_split, rest = {}, iter(written)
   for split in examples:
     of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
-  num_empty = sum(shard.num_empty for shard in of_split.get('train', ()))
-  if num_empty:
-    logging.warning('%d training images have an empty scribble.', num_empty)
+  _judge(folder, of_split, spec['class_names'])
   _describe(folder, spec, templates, of_split)
+
+
+def _judge(folder, written, class_names):
+  """Notes what later starts warn of too.
+
+  Raises:
+    UserError: The data set as a whole can't be learned from.
+  """
+  splits = {split: {} for split in written}
+  for split, shards_of_split in written.items():
+    for shard in shards_of_split:
+      findings.add(splits[split], shard.seen)
+  problems, warnings = findings.judge(splits, class_names)
+  raise_problems(problems, 'Then start again.')
+  (folder / _WARNINGS).write_text(json.dumps(warnings))
 
 
 def _describe(folder, spec, templates, written):

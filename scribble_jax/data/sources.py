@@ -9,12 +9,13 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from scribble_jax import labels
+from scribble_jax.data import class_list
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
-from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
 
 SPLITS = ('train', 'val')
@@ -47,12 +48,17 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-  """The contents of one example; every map is [H, W] uint8 or None."""
+  """The contents of one example; every map is [H, W] uint8 or None.
+
+  `colours` has those of each of `labels.KINDS` by value, as far as a palette
+  names them.
+  """
   image: bytes  # The file as it is.
   size: tuple[int, int]  # (height, width) in pixels.
   scribble: np.ndarray | None
   pseudo_label: np.ndarray | None
   ground_truth: np.ndarray | None
+  colours: dict[str, dict[int, tuple[int, int, int]]]
 
 
 def read_class_names(classes, root):
@@ -63,16 +69,19 @@ def read_class_names(classes, root):
     root: The data set's folder.
 
   Raises:
-    UserError: The file is missing, or names too few classes or one twice.
+    UserError: The file is missing, or names too few classes, one twice, or
+      what is no class.
   """
   if not isinstance(classes, str):
+    class_list.check('config.data.classes', classes)
     return tuple(classes)
   path = storage.path(root, classes)
   names = listings.read_lines(
       path, 'List the class names there, one a line, background first.')
-  if not 2 <= len(names) < IGNORE_LABEL:
+  if not 2 <= len(names) < labels.IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
                     'one a line, background first.')
+  class_list.check(path, names)
   listings.raise_repeated(path, names, 'Name every class once.')
   return tuple(names)
 
@@ -168,17 +177,18 @@ def _pseudo_labels_by_id(root, name, needed):
   return listings.files_by_id(folder, ('.png',))
 
 
-def load(example, class_names):
+def load(example, class_names, meanings=labels.OWN):
   """Reads and checks one example.
 
   Args:
     example: Which files to read.
     class_names: All classes; a mask's indices must be below their number.
+    meanings: What the values of label images mean, of `labels.meanings`.
 
   Returns:
     (Maps, []), or (None, problems) with one line a problem.
   """
-  problems = []
+  problems, colours = [], {}
   try:
     with storage.os_errors():
       image = example.image.read_bytes()
@@ -189,18 +199,23 @@ def load(example, class_names):
     return None, [f'{example.image}: truncated or neither JPEG nor PNG '
                   f'({error})']
 
-  def read(path):
+  def read(path, kind):
     """Returns a mask, None without one or with a problem, which it notes."""
     if path is None:
       return None
     try:
-      return annotations.read(path, size, class_names)
+      if isinstance(path, annotations.Annotation):
+        return annotations.read(path, size, class_names)
+      mask, colours[kind] = annotations.read_mask(
+          path, size, len(class_names), meanings[kind])
+      return mask
     except masks.DAMAGED as error:
       problems.append(f'{path}: {error}')
       return None
 
-  maps = Maps(image, size, read(example.scribble), read(example.pseudo_label),
-              read(example.ground_truth))
+  maps = Maps(image, size, read(example.scribble, 'scribbles'),
+              read(example.pseudo_label, 'pseudo_labels'),
+              read(example.ground_truth, 'ground_truth'), colours)
   return (None, problems) if problems else (maps, [])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from scribble_jax.data import findings
 from scribble_jax.data import tfrecords
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
@@ -31,13 +32,13 @@ class Written:
 
   Attributes:
     ends: Where each record ends in the file, in bytes.
-    num_empty: Examples without a scribbled pixel.
+    seen: What their label images hold, {kind: `findings.Seen`}.
     problems: One line for each; without any the shard is whole.
   """
 
   def __init__(self):
     self.ends = []
-    self.num_empty = 0
+    self.seen = {}
     self.problems = []
 
 
@@ -46,7 +47,7 @@ def shard_lengths(examples, encode):
 
   Args:
     examples: List of `sources.Example`.
-    encode: From an example to (content, is empty, problems); some are tried.
+    encode: From an example to (content, seen, problems); some are tried.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
   sizes = [len(content) for content, _, problems in map(encode, sample)
@@ -61,7 +62,7 @@ def write_shard(path, encoded, *, progress=None):
 
   Args:
     path: File to make.
-    encoded: Iterable of (content, is empty, problems). After the first problem,
+    encoded: Iterable of (content, seen, problems). After the first problem,
       only problems are collected.
     progress: tqdm that counts the examples.
 
@@ -73,9 +74,9 @@ def write_shard(path, encoded, *, progress=None):
   """
   written, position = Written(), 0
   with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-    for content, is_empty, problems in encoded:
+    for content, seen, problems in encoded:
       written.problems += problems
-      written.num_empty += is_empty
+      findings.add(written.seen, seen)
       if not written.problems:
         writer.write(content)
         position += len(content) + tfrecords.OVERHEAD

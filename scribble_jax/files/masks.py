@@ -54,13 +54,18 @@ def write_mask(path, mask):
 
 
 def read_mask(path):
+  """Returns the [H, W] uint8 of `read_with_palette` alone."""
+  return read_with_palette(path)[0]
+
+
+def read_with_palette(path):
   """Reads class indices, whether stored as palette or as grey values.
 
   Args:
     path: A PNG file.
 
   Returns:
-    [H, W] uint8.
+    [H, W] uint8, and the [N, 3] uint8 colours of its palette or None.
 
   Raises:
     DAMAGED: The file is truncated or no image, or holds colours instead of
@@ -75,4 +80,6 @@ def read_mask(path):
       # Pillow stretches such values to 0..255.
       raise ValueError('has fewer than 8 bits a pixel and no palette; save its '
                        'class indices as 8-bit PNG')
-    return np.asarray(image)
+    palette = image.getpalette()
+    return np.asarray(image), palette and np.reshape(
+        np.array(palette, np.uint8), [-1, 3])

@@ -5,15 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scribble_jax.data import findings
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import meanings
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import parallel
 
 # Of `config.data`; each is an option of the command.
 OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
            'val_list')
+_LABELS = ('unlabelled_index', 'label_map')  # Of `config.data` too.
 _SHOWN_IDS = 5  # Behind what is worth knowing.
 
 
@@ -52,11 +55,14 @@ def check(options):
       problems += [line for line in _lines(error) if line not in problems]
   notes = []
   if names is not None:
-    seen = _read(examples, names, options.processes)
+    seen, of_splits = _read(examples, names, meanings(
+        config.unlabelled_index, config.label_map, len(names), '--'),
+        options.processes)
     problems += [line for ones in seen.values() for one in ones.values()
                  for line in one.problems]
-    problems += _leaks(seen)
-    notes = _notes(seen, names, config.crop_size)
+    wrong, notes = findings.judge(of_splits, names)
+    problems += wrong + _leaks(seen)
+    notes += _notes(seen, config.crop_size)
   print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
                    *(f'  {line}' for line in problems)]))
   if notes:
@@ -69,7 +75,7 @@ def _config(options):
   from configs import own_data  # Defaults live there; drawing needs none.
   config = own_data.get_config().data
   config.root = options.root
-  for key in (*OPTIONS, 'classes', 'crop_size'):
+  for key in (*OPTIONS, *_LABELS, 'classes', 'crop_size'):
     if getattr(options, key) is not None:
       config[key] = getattr(options, key)
   if config.pseudo_labels == sources.GENERATE:
@@ -85,24 +91,32 @@ def _lines(error):
   return error.problems or [str(error)]
 
 
-def _read(examples, names, processes):
-  """Returns {split: {id: _Seen}}."""
+def _read(examples, names, meaning, processes):
+  """Returns {split: {id: _Seen}} and {split: {kind: `findings.Seen`}}."""
   tasks = [(split, example) for split, listed in examples.items()
            for example in listed]
   seen = {split: {} for split in examples}
-  for (split, example), one in zip(
-      tasks, parallel.map_tasks(functools.partial(_look, names=names), tasks,
-                                processes, 'Checking'), strict=True):
+  of_splits = {split: {} for split in examples}
+  look = functools.partial(_look, names=names, meaning=meaning)
+  for (split, example), (one, found) in zip(
+      tasks, parallel.map_tasks(look, tasks, processes, 'Checking'),
+      strict=True):
     seen[split][example.id] = one
-  return seen
+    findings.add(of_splits[split], found)
+  return seen, of_splits
 
 
-def _look(task, names):
-  """Reads one example as training does; returns _Seen."""
+def _look(task, names, meaning):
+  """Reads one example as training does; returns _Seen and `findings.look`'s."""
   _, example = task
-  maps, problems = sources.load(example, names)
+  maps, problems = sources.load(example, names, meaning)
   if problems:
-    return _Seen(problems)
+    return _Seen(problems), {}
+  return _compare(maps), findings.look(example.id, maps)
+
+
+def _compare(maps):
+  """Returns _Seen of what an example has."""
   if maps.scribble is None:
     return _Seen([], maps.size)
   drawn = maps.scribble != IGNORE_LABEL
@@ -128,21 +142,17 @@ def _ids(ids):
   return f'{len(ids)} image{"s" if len(ids) > 1 else ""} ({some}{more})'
 
 
-def _notes(seen, names, crop_size):
+def _notes(seen, crop_size):
   """Returns lines about what training takes, but a person might not mean."""
   train = {name: one for name, one in seen.get('train', {}).items()
            if one.classes is not None}
   notes = []
   for what, matches in (
-      ('without any stroke', lambda classes: not classes),
       ('with strokes on the background alone', lambda classes: classes == (0,)),
       ('without a stroke on the background', lambda classes: (
           classes and 0 not in classes))):
     ids = [name for name, one in train.items() if matches(one.classes)]
     notes += [f'{_ids(ids)} of {len(train)} {what}'] if ids else []
-  unseen = [name for label, name in enumerate(names) if train and not any(
-      label in one.classes for one in train.values())]
-  notes += [f'classes never scribbled: {", ".join(unseen)}'] if unseen else []
   compared = sum(one.compared for one in train.values())
   if compared:
     wrong = sum(one.wrong for one in train.values())

@@ -9,9 +9,10 @@ from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import translate
 
 
-def draw(files, photographs, folder, names):
+def draw(files, photographs, folder, names, meaning):
   """Returns a picture of examples: photograph, strokes and mask.
 
   Args:
@@ -19,10 +20,11 @@ def draw(files, photographs, folder, names):
     photographs: {id: path}.
     folder: Of the strokes.
     names: Of the classes, background first; None: their numbers.
+    meaning: Of the masks' values, of `labels.meanings`.
   """
   rows = []
   for name, path in files.items():
-    mask = masks.read_mask(path)
+    mask = translate(masks.read_mask(path), meaning)
     try:
       with Image.open(storage.readable(photographs[name])) as image:
         image = images.as_rgb(image)

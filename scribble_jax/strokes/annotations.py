@@ -10,12 +10,15 @@ import lzma
 import os
 import zipfile
 
+import numpy as np
+
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import translate
 from scribble_jax.strokes import boxes
 from scribble_jax.strokes import points
 from scribble_jax.strokes import polylines
@@ -141,7 +144,7 @@ def _kind(entries):
   return BOXES if 'xmin' in keys else POINTS
 
 
-def read(scribble, size, class_names, seed=0):
+def read(scribble, size, class_names, seed=0, meaning=None):
   """Returns an image's scribble as a mask.
 
   Args:
@@ -149,6 +152,7 @@ def read(scribble, size, class_names, seed=0):
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.
+    meaning: Of a PNG's values, of `labels.meanings`.
 
   Returns:
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
@@ -159,9 +163,34 @@ def read(scribble, size, class_names, seed=0):
   """
   if isinstance(scribble, Annotation):
     return _draw(scribble, size, class_names, seed)
-  mask = masks.read_mask(scribble)
-  check_mask(mask, size, len(class_names))
-  return mask
+  return read_mask(scribble, size, len(class_names), meaning)[0]
+
+
+def read_mask(path, size, num_classes, meaning):
+  """Returns a PNG's [H, W] uint8 classes, and their colours in its palette.
+
+  Args:
+    path: Of the PNG.
+    size: As of `check_mask`.
+    num_classes: As of `check_mask`.
+    meaning: Of its values, of `labels.meanings`.
+
+  Returns:
+    [H, W] uint8 classes, IGNORE_LABEL where unlabelled, and {value: (red,
+    green, blue)} of the values that stand for classes; {} without a palette.
+
+  Raises:
+    masks.DAMAGED: It is truncated or no image.
+    ValueError: Another size, or a value that is no class.
+  """
+  values, palette = masks.read_with_palette(path)
+  mask = translate(values, meaning)
+  check_mask(mask, size, num_classes)
+  if palette is None:
+    return mask, {}
+  used = np.flatnonzero(np.bincount(values[mask != IGNORE_LABEL].ravel()))
+  return mask, {int(value): tuple(palette[value].tolist())
+                for value in used if value < len(palette)}
 
 
 def _draw(annotation, size, class_names, seed):
@@ -197,4 +226,6 @@ def check_mask(mask, size, num_classes):
   wrong = mask[(mask >= num_classes) & (mask != IGNORE_LABEL)]
   if wrong.size:
     raise ValueError(f'class index {wrong.max()} is not in the class list '
-                     f'(0 to {num_classes - 1}, or {IGNORE_LABEL})')
+                     f'(0 to {num_classes - 1}, or {IGNORE_LABEL}); '
+                     'data.unlabelled_index and data.label_map say what other '
+                     'values mean')
