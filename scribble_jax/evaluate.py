@@ -132,7 +132,8 @@ def _check_set(seen_by_hosts, class_names):
     findings.add(total, seen)
   problems, warnings = findings.judge({'val': total}, class_names)
   raise_problems(problems, 'Then start again.')
-  findings.report(warnings)
+  if hosts.is_first():
+    findings.report(warnings)
 
 
 def load_examples(examples, class_names, meaning=OWN):

@@ -10,7 +10,6 @@ import dataclasses
 from absl import logging
 import numpy as np
 
-from scribble_jax import hosts
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.labels import KINDS
 
@@ -179,6 +178,6 @@ def _colour(colour):
 
 
 def report(warnings):
-  """Logs the warnings of `judge`, once a job."""
-  for line in warnings if hosts.is_first() else ():
+  """Logs the warnings of `judge`."""
+  for line in warnings:
     logging.warning('%s.', line)

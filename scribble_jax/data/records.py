@@ -126,7 +126,8 @@ def _open(directory, class_names, skip_corrupt):
   Raises:
     UserError: A file is missing, shortened or lengthened.
   """
-  findings.report(formats.read_json(directory / _WARNINGS) or ())
+  if hosts.is_first():
+    findings.report(formats.read_json(directory / _WARNINGS) or ())
   builder = tfds.builder_from_directory(str(directory))
   found = {}
   with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:

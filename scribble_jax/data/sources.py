@@ -9,13 +9,14 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from scribble_jax import labels
-from scribble_jax.data import class_list
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import class_list
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import OWN
 from scribble_jax.strokes import annotations
 
 SPLITS = ('train', 'val')
@@ -78,7 +79,7 @@ def read_class_names(classes, root):
   path = storage.path(root, classes)
   names = listings.read_lines(
       path, 'List the class names there, one a line, background first.')
-  if not 2 <= len(names) < labels.IGNORE_LABEL:
+  if not 2 <= len(names) < IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
                     'one a line, background first.')
   class_list.check(path, names)
@@ -177,7 +178,7 @@ def _pseudo_labels_by_id(root, name, needed):
   return listings.files_by_id(folder, ('.png',))
 
 
-def load(example, class_names, meanings=labels.OWN):
+def load(example, class_names, meanings=OWN):
   """Reads and checks one example.
 
   Args:
