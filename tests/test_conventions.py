@@ -1,11 +1,18 @@
 """What label images mean: settings, class lists, and what is refused."""
 
+import json
 import pickle
+import sys
 
+from absl import flags
+from ml_collections import config_flags
 import numpy as np
 from PIL import Image
 import pytest
 
+from configs import demo
+from configs import pseudo_labels
+from configs import scribblesup
 from scribble_jax import config_check
 from scribble_jax import evaluate
 from scribble_jax import labels
@@ -104,6 +111,36 @@ def test_mistake_in_a_setting_is_told_at_once(config):
   config.data.label_map = '1:x'
   with pytest.raises(UserError, match=r'config\.data\.label_map'):
     config_check.check_training(config, 1)
+
+
+@pytest.mark.parametrize('make', [
+    scribblesup.get_config, demo.get_config, pseudo_labels.get_config,
+    lambda: pseudo_labels.get_config('own_data')])
+def test_both_settings_as_flags(make, monkeypatch):
+  for given, expected in (('0', 0), ('scribbles=0', 'scribbles=0'),
+                          ('0,ground_truth=4', '0,ground_truth=4')):
+    arguments = ['program', f'--config.data.unlabelled_index={given}',
+                 '--config.data.label_map=scribbles=0:255,1-3:0-2']
+    monkeypatch.setattr(sys, 'argv', arguments)  # Where config_flags looks.
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_dict(
+        'config', make(), flag_values=values, lock_config=True)
+    values(arguments)
+    data = holder.value.data
+    assert data.unlabelled_index == expected
+    assert data.label_map == 'scribbles=0:255,1-3:0-2'
+    assert json.loads(data.to_json())['unlabelled_index'] == expected
+  make().data.unlabelled_index = 'scribbles=3'  # As a config file does.
+
+
+def test_another_setting_makes_other_records(config):
+  first = contents(records.prepare(config.data))
+  config.data.unlabelled_index = 'scribbles=1'
+  scribbles = [one['scribble'] for one in input_pipeline.whole_examples(
+      records.prepare(config.data), 'train')]
+  assert not any((mask == 1).any() for mask in scribbles)
+  config.data.unlabelled_index = 255
+  assert contents(records.prepare(config.data)) == first
 
 
 # Worked examples: files in another convention make the same records.
@@ -370,9 +407,8 @@ def test_index_of_two_colours_in_ground_truth_is_a_warning(
 def test_dense_strokes_are_a_warning(root, config, caplog):
   for path in (root / 'scribbles').iterdir():
     masks.write_mask(path, masks.read_mask(root / FOLDERS[2] / path.name))
-  line = ('strokes cover 100.0 % of the pixels on average, so nearly all are '
-          'labelled. If 0 means unlabelled in them, set '
-          '--config.data.unlabelled_index=scribbles=0')
+  line = ('strokes cover 100.0 % of the pixels on average. If 0 means '
+          'unlabelled in them, set --config.data.unlabelled_index=scribbles=0')
   for _ in range(2):
     caplog.clear()
     records.prepare(config.data)
@@ -469,6 +505,7 @@ def test_what_was_seen_adds_up_in_any_grouping():
      "name 1: 'background:0,0,0::' names a colour"),
     (['background 0 0 0', 'cat 128 0 0'], 'names a colour'),
     (['background, 0, 0, 0', 'cat, 128, 0, 0'], 'names a colour'),
+    (['background;0;0;0', 'cat;128;0;0'], "'cat;128;0;0' names a colour"),
     (['name,r,g,b', 'cat,1,2,3'], "name 1: 'name,r,g,b' names a colour"),
     (['0 background', '1 cat'], "name 1: '0 background' begins with a number"),
     (['0: background', '1: cat'], 'begins with a number'),

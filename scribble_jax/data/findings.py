@@ -112,7 +112,9 @@ def _nothing_to_learn(split, kind, seen, class_names):
   """Returns a line if no image has a class, or none but the background."""
   line = (f'--config.data.{kind}: the {_WHAT[kind]} of all {seen.images} '
           f'{_SPLIT[split]} images ')
-  remedy = ('Name other files, or say what their values mean with '
+  others = ('name other files or none' if kind == 'pseudo_labels'
+            else 'name other files')
+  remedy = (f'{others.capitalize()}, or say what their values mean with '
             f'--config.data.label_map={kind}=VALUE:CLASS,...')
   if seen.num_blank == seen.images:
     return [f'{line}is unlabelled (255) everywhere. {remedy}']
@@ -124,31 +126,31 @@ def _nothing_to_learn(split, kind, seen, class_names):
   zero = IGNORE_LABEL if kind == 'scribbles' else 0
   return [f'{line} beside unlabelled pixels (255). If 255 stands for '
           f'{class_names[1]}, set '
-          f'--config.data.label_map={kind}=0:{zero},255:1; else name other '
-          'files']
+          f'--config.data.label_map={kind}=0:{zero},255:1; else {others}']
 
 
 def _incomplete(split, kind, seen, class_names):
   """Returns lines about what training takes, but a person might not mean."""
-  lines, what = [], _WHAT[kind]
+  lines, what, place = [], _WHAT[kind], f'--config.data.{kind}: '
   if kind == 'scribbles' and seen.covered / seen.images > _DENSE:
     lines.append(
-        f'strokes cover {100 * seen.covered / seen.images:.1f} % of the pixels '
-        'on average, so nearly all are labelled. If 0 means unlabelled in '
-        'them, set --config.data.unlabelled_index=scribbles=0; dense masks are '
-        'full supervision')
+        f'{place}strokes cover {100 * seen.covered / seen.images:.1f} % of the '
+        'pixels on average. If 0 means unlabelled in them, set '
+        '--config.data.unlabelled_index=scribbles=0; if they are dense masks, '
+        'this is full supervision')
   absent = [name for label, name in enumerate(class_names)
             if label not in seen.labels]
   if absent:
     lines.append(
-        f'{_classes(absent)} in no {what} of a {_SPLIT[split]} image. Compare '
-        'the order of the class list with the indices in the files')
+        f'{place}{_classes(absent)} in no {what} of a {_SPLIT[split]} image. '
+        'Compare the order of the class list with the indices in the files')
   if seen.num_blank:
     ids = ', '.join(seen.blank_ids)
     more = ', ...' if seen.num_blank > len(seen.blank_ids) else ''
     lines.append(
-        f'{seen.num_blank} {_SPLIT[split]} images have an empty {what} ({ids}'
-        f'{more}), of {seen.images}. Label them or take them off the list')
+        f'{place}{seen.num_blank} {_SPLIT[split]} images have an empty {what} '
+        f'({ids}{more}), of {seen.images}. Label them or take them off the '
+        'list')
   return lines
 
 
@@ -166,10 +168,10 @@ def _colours(split, kind, seen):
       (one, first), (other, second) = colours.items()
       lines.append(
           f'--config.data.{kind}: in the palettes of the {_SPLIT[split]} '
-          f'images, index '
-          f'{value} is {_colour(one)} in {first} and {_colour(other)} in '
-          f'{second}: perhaps two classes. Let an index mean one class in all '
-          'files; if it does, save them with one palette or in grey')
+          f'images, index {value} is {_colour(one)} in {first} and '
+          f'{_colour(other)} in {second}: perhaps two classes. Let an index '
+          'mean one class in all files; if it does, save them with one palette '
+          'or in grey')
   return lines
 
 

@@ -5,13 +5,13 @@ import re
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
 
-# As their letters alone, which are compared.
+# Names are compared by their letters alone.
 _UNLABELLED = {
     'ignore', 'ignored', 'ignorelabel', 'void', 'unlabelled', 'unlabeled',
     'notlabelled', 'notlabeled', 'unannotated', 'dontcare'}
 _BACKGROUND = {'background', 'bg'}
 # `cat:128,0,0`, `cat 128 0 0`, `cat: 128, 0, 0::`.
-_COLOUR = re.compile(r'[\s:,;]\s*\d{1,3}([\s,;]+)\d{1,3}\1\d{1,3}[\s:,;]*$')
+_COLOUR = re.compile(r'[\s:,;]\d{1,3}([\s,;]+\d{1,3}){2}[\s:,;]*$')
 _HEADER = re.compile(r'name\s*[,;\t]\s*r\s*[,;\t]\s*g\s*[,;\t]\s*b',
                      re.IGNORECASE)
 _NUMBER = re.compile(r'\d+\s*[.:,;)\s]\s*\S')  # `0 cat`, `1: cat`, `2,cat`.
@@ -29,8 +29,8 @@ def check(place, names):
       [f'{place}, name {number}: {names[number - 1]!r} {problem}'
        for number in range(1, len(names) + 1)
        if (problem := _problem(names, number - 1, numbered))],
-      'List the names alone, one a class, background first, in the order of '
-      'the indices.')
+      'List only the names of the classes, one a line, background first, in '
+      'the order of their indices.')
 
 
 def _problem(names, index, numbered):
@@ -40,9 +40,9 @@ def _problem(names, index, numbered):
   if name.startswith('#'):
     return 'is a comment; take it off the list'
   if _COLOUR.search(name) or _HEADER.match(name):
-    return 'names a colour; leave the name of the class alone'
+    return 'names a colour; write the name of the class only'
   if numbered:
-    return 'begins with a number; leave the name of the class alone'
+    return 'begins with a number; write the name of the class only'
   if letters in _UNLABELLED:
     return (f'is no class; take it off the list. If masks hold {index} for it, '
             f'add {_remedy(index, len(names))}')
