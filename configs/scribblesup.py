@@ -111,6 +111,11 @@ def _data():
   # Dense masks; 'none': validate on the strokes of the val images, which need
   # some in `scribbles` then.
   data.ground_truth = 'SegmentationClassAug'
+  # What values of the PNGs above mean, of all three kinds, or behind
+  # scribbles=, pseudo_labels= or ground_truth= of one: the unlabelled one, and
+  # VALUE:CLASS with commas between unless each value is its class's index.
+  data.unlabelled_index = config_dict.FieldReference(255, field_type=object)
+  data.label_map = ''  # Such as '0:255,1-20:0-19'; others are errors then.
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
   # 'none': no validation; the last checkpoint is the result.
   data.val_list = 'ImageSets/SegmentationAug/val.txt'

@@ -1,7 +1,6 @@
 """What every command shares: flags, start-up, one-line errors, exit codes."""
 
 import argparse
-import logging as python_logging
 import os
 import pathlib
 import signal
@@ -13,9 +12,9 @@ from absl import logging
 from flax.traverse_util import flatten_dict
 import jax
 from ml_collections import config_flags
-from tqdm.contrib import DummyTqdmFile
 
 from scribble_jax import config_files
+from scribble_jax import messages
 from scribble_jax.errors import TRY_AGAIN
 from scribble_jax.errors import PassingError
 from scribble_jax.errors import Stopped
@@ -122,14 +121,13 @@ def run(main, *, interrupted, takes_files=False, parser=None):
       raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
                       '--workdir=DIR or --config.batch_size=8.')
     if not flags.FLAGS['verbosity'].present:
-      _show_messages()
+      messages.show()
     _keep_compiled_programs()
     return main(argv)
 
   try:
     if parser is not None:
-      logging.use_absl_handler()
-      _show_messages()
+      messages.show()
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
@@ -271,28 +269,6 @@ def _parse(values, argv, **options):
   except _MISTAKES as error:
     text = ' '.join(str(error.args[0] if error.args else error).split())
     raise UserError(f'{text} (try --help)') from error
-
-
-class _PlainLines(python_logging.Formatter):
-  """Status as a plain line; anything else begins with its level."""
-
-  def format(self, record):
-    """Returns the line, and the traceback behind it if there is one."""
-    text = super().format(record)
-    return (text if record.levelno == python_logging.INFO
-            else f'{record.levelname.lower()}: {text}')
-
-
-def _show_messages():
-  """Shows this program's status lines, and of libraries warnings alone."""
-  logging.set_verbosity(logging.INFO)
-  handler = logging.get_absl_handler()
-  # Between the progress bars, not behind one of them.
-  handler.python_handler.setStream(DummyTqdmFile(sys.stderr))
-  handler.setFormatter(_PlainLines())
-  own = os.path.dirname(__file__)
-  handler.addFilter(lambda record: (
-      record.levelno > python_logging.INFO or record.pathname.startswith(own)))
 
 
 def _keep_compiled_programs():

@@ -14,6 +14,7 @@ from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.inference import Protocol
+from scribble_jax.labels import meanings
 from scribble_jax.loss_terms import TERMS
 from scribble_jax.models.resnet import feature_size
 
@@ -68,6 +69,7 @@ def add_run_rules(rules, config, num_devices):
                 f'at least 2 and a multiple of the {num_devices} device(s)')
   rules.require(profiled_steps(config.profile) is not None, 'profile',
                 config.profile, "'' or 'START:STOP', two steps in order")
+  meanings(config.data.unlabelled_index, config.data.label_map)
   for key in ('lambda_s', 'lambda_c'):
     rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
                   'at least 0')

@@ -12,11 +12,11 @@ as far as they have any.
 """
 
 import contextlib
+import functools
 import io
 import itertools
 
 from absl import flags
-from absl import logging
 import numpy as np
 from tqdm import tqdm
 
@@ -28,7 +28,9 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax.data import contents
 from scribble_jax.data import embedded
+from scribble_jax.data import findings
 from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -41,6 +43,7 @@ from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import meanings
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -76,15 +79,20 @@ def evaluate(config, checkpoint, step, output):
   examples = sources.list_examples(
       config.data, pseudo_labels_needed=False, splits=('val',))['val']
   mine = hosts.share(examples)
-  reading = images.Reading(config.data.image_range, config.data.max_megapixels)
+  load = functools.partial(
+      contents.load, class_names=class_names, reading=images.Reading(
+          config.data.image_range, config.data.max_megapixels),
+      meanings=meanings(config.data.unlabelled_index, config.data.label_map,
+                        len(class_names)))
   with hosts.together():
-    _check_examples(mine, class_names, reading)
+    seen = _check_examples(mine, load)
+  _check_set(hosts.gather(seen), class_names)
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
-          predict, variables, load_examples(mine, class_names, reading)),
+          predict, variables, load_examples(mine, load)),
       desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
   try:
     with _output_folder(output) as folder:
@@ -145,32 +153,46 @@ def _check_output(output):
                     'new folder with --output.')
 
 
-def _check_examples(examples, class_names, reading):
-  """Lists what is wrong with the files before the long work starts."""
-  problems, remarks = [], []
+def _check_examples(examples, load):
+  """Lists what is wrong with the files before the long work starts.
+
+  Returns:
+    What their ground truth holds, {kind: `findings.Seen`}.
+  """
+  problems, seen = [], {}
   for example in tqdm(examples, desc='Checking val images', unit='image',
                       leave=False, dynamic_ncols=True):
-    maps, found = sources.load(example, class_names, reading)
+    maps, found = load(example)
     problems += found
-    remarks += maps.remarks if maps else ()
+    if maps:
+      findings.add(seen, findings.look(example.id, maps))
   raise_problems(problems, 'Mend these files and start again.')
-  for line in images.summaries(remarks):
-    logging.warning('%s.', line)
+  return seen
 
 
-def load_examples(examples, class_names, reading):
+def _check_set(seen_by_hosts, class_names):
+  """Refuses ground truth that tells nothing, warns of what looks wrong."""
+  total = {}
+  for seen in seen_by_hosts:
+    findings.add(total, seen)
+  problems, warnings = findings.judge({'val': total}, class_names)
+  raise_problems(problems, 'Then start again.')
+  if hosts.is_first():
+    findings.report(warnings)
+
+
+def load_examples(examples, load):
   """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8.
 
   Args:
     examples: Iterable of `sources.Example`.
-    class_names: Background first.
-    reading: `images.Reading`.
+    load: Of an example, as `contents.load` with its settings given.
 
   Raises:
     UserError: A file can't be used.
   """
   for example in examples:
-    maps, problems = sources.load(example, class_names, reading)
+    maps, problems = load(example)
     raise_problems(problems, 'Mend these files and start again.')
     truth = maps.ground_truth
     yield {'id': example.id, 'image': maps.image, 'ground_truth': (

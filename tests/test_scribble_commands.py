@@ -18,6 +18,7 @@ from PIL import Image
 import pytest
 
 from scribble_jax import panels
+from scribble_jax.data import contents
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -305,7 +306,7 @@ def test_deformed_boxes_are_those_of_training(config, root, tmp_path):
       root / 'JPEGImages')
   config.data.scribbles = 'boxes.json'
   for example in sources.list_examples(config.data, True)['train']:
-    maps, _ = sources.load(example, VOC_CLASSES)
+    maps, _ = contents.load(example, VOC_CLASSES)
     np.testing.assert_array_equal(
         masks.read_mask(tmp_path / f'out/{example.id}.png'),
         deformation.deform(
@@ -473,17 +474,19 @@ def test_check_says_what_a_person_would_want_to_know(root):
   masks.write_mask(scribbles / f'{ids[2]}.png', wrong)
   code, printed = run('check', root, '--crop_size=40')
   assert code == 0
-  assert '8 images (train_00000, train_00003, ' in printed
-  assert 'of 10 without any stroke' in printed
+  assert ('8 training images have an empty scribble (train_00000, train_00003, '
+          'train_00004, train_00005, train_00006, ...), of 10.') in printed
   assert f'1 image ({ids[1]}) of 10 with strokes on the background alo' in (
       printed)
   assert f'disagree with the ground truth, in 1 image ({ids[2]})' in printed
   assert '0 of 13 are smaller than the crop of 40' in printed
   for name in ids:
     masks.write_mask(scribbles / f'{name}.png', alone)
+  alone[:4, 4:] = 1
+  masks.write_mask(scribbles / f'{ids[1]}.png', alone)
   _, printed = run('check', root)
-  assert ('classes never scribbled: striped_fish, spotted_shell, checked_star'
-          in printed)
+  assert ('the classes spotted_shell, checked_star are in no scribble of a '
+          'training image. Compare the order') in printed
 
 
 def test_check_of_data_without_dense_ground_truth(root, caplog):

@@ -5,17 +5,20 @@ what `images.read` sees), its scribble, pseudo-label and ground truth, and the
 two distance maps, made here once (about 140 kB an image of VOC).
 """
 
+import dataclasses
 import functools
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scribble_jax.data import contents
 from scribble_jax.data import distance_maps
-from scribble_jax.data import sources
+from scribble_jax.data import findings
 from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import meanings
 from scribble_jax.strokes import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
@@ -33,13 +36,13 @@ def make_features():
 
 def encode(example, spec, reading):
   """As `encode_example`, but the features are a record's bytes."""
-  features, is_empty, remarks, problems = encode_example(example, spec, reading)
+  features, seen, problems = encode_example(example, spec, reading)
   if problems:
-    return None, is_empty, remarks, problems
+    return None, seen, problems
   content = _serializer().serialize_example(features)
   # Otherwise each process has an order of its own for the features.
   return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), is_empty, remarks, problems
+      deterministic=True), seen, problems
 
 
 @functools.cache
@@ -52,22 +55,27 @@ def encode_example(example, spec, reading):
 
   Args:
     example: A `sources.Example`.
-    spec: 'class_names', 'lambda_s', 'lambda_c' and what `_deformed` needs.
+    spec: 'class_names', 'lambda_s', 'lambda_c', 'unlabelled_index',
+      'label_map' and what `_deformed` needs.
     reading: `images.Reading`.
 
   Returns:
     features: The record, or None if there are problems.
-    is_empty: Whether no pixel is scribbled.
-    remarks: `images.Remark`s.
+    seen: What `findings.look` returns.
     problems: One line for each.
   """
-  maps, problems = sources.load(example, spec['class_names'], reading)
+  maps, problems = contents.load(
+      example, spec['class_names'], reading, _meanings(
+          spec['unlabelled_index'], spec['label_map'],
+          len(spec['class_names'])))
   if problems:
-    return None, False, (), problems
+    return None, {}, problems
+  maps = dataclasses.replace(
+      maps, scribble=_deformed(maps.scribble, example, spec))
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
       name: unlabelled if value is None else value
-      for name, value in (('scribble', _deformed(maps.scribble, example, spec)),
+      for name, value in (('scribble', maps.scribble),
                           ('pseudo_label', maps.pseudo_label),
                           ('ground_truth', maps.ground_truth))}
   features = {'id': example.id,
@@ -79,8 +87,10 @@ def encode_example(example, spec, reading):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  is_empty = bool(np.all(labels['scribble'] == IGNORE_LABEL))
-  return features, is_empty, maps.remarks, []
+  return features, findings.look(example.id, maps), []
+
+
+_meanings = functools.cache(meanings)  # Parsing takes longer than using them.
 
 
 def _deformed(scribble, example, spec):

@@ -34,6 +34,11 @@ def is_strokes(config):
   return config.ground_truth == NO_GROUND_TRUTH
 
 
+def kind(config):
+  """Returns which of `labels.KINDS` predictions are compared with."""
+  return 'scribbles' if is_strokes(config) else 'ground_truth'
+
+
 def by_id(root, config, ids):
   """Returns {split: {id: file or annotation}} of what there is.
 

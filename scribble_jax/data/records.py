@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from scribble_jax import hosts
 from scribble_jax.data import encoding
+from scribble_jax.data import findings
 from scribble_jax.data import reading
 from scribble_jax.data import shards
 from scribble_jax.data import sources
@@ -23,18 +24,21 @@ from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
+from scribble_jax.files import formats
 from scribble_jax.files import images
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
+from scribble_jax.labels import meanings
 
 _INDEX = 'index.npz'  # Where each record ends.
+_WARNINGS = 'warnings.json'  # Of `findings`, for whoever reads them.
 _STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
 _NAME = 'scribble_records'  # What their files begin with.
 # Counts the changes of the folder's form; another one makes records stale.
 _VERSION = 3
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
-            'scribble_seed', 'image_range')
+            'scribble_seed', 'image_range', 'unlabelled_index', 'label_map')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +108,8 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
           'image_range': list(config.image_range or ()),  # As JSON has it.
           **sources.fingerprint(examples)}
   reading = images.Reading(config.image_range, config.max_megapixels)
+  # A mistake in these is told before any work.
+  meanings(config.unlabelled_index, config.label_map, len(class_names))
   directory = storage.path(config.root, config.records)
   try:
     with atomic.only_one_process(directory):
@@ -127,6 +133,8 @@ def _open(directory, class_names, skip_corrupt):
   Raises:
     UserError: A file is missing, shortened or lengthened.
   """
+  if hosts.is_first():
+    findings.report(formats.read_json(directory / _WARNINGS) or ())
   builder = tfds.builder_from_directory(str(directory))
   found = {}
   with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
@@ -216,13 +224,23 @@ def _write(folder, examples, spec, reading, pipeline_options):
   of_split, rest = {}, iter(written)
   for split in examples:
     of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
-  num_empty = sum(shard.num_empty for shard in of_split.get('train', ()))
-  if num_empty:
-    logging.warning('%d training images have an empty scribble.', num_empty)
-  for line in images.summaries(
-      remark for shard in written for remark in shard.remarks):
-    logging.warning('%s.', line)
+  _judge(folder, of_split, spec['class_names'])
   _describe(folder, spec, templates, of_split)
+
+
+def _judge(folder, written, class_names):
+  """Notes what later starts warn of too.
+
+  Raises:
+    UserError: The data set as a whole can't be learned from.
+  """
+  splits = {split: {} for split in written}
+  for split, shards_of_split in written.items():
+    for shard in shards_of_split:
+      findings.add(splits[split], shard.seen)
+  problems, warnings = findings.judge(splits, class_names)
+  raise_problems(problems, 'Then start again.')
+  (folder / _WARNINGS).write_text(json.dumps(warnings))
 
 
 def _describe(folder, spec, templates, written):

@@ -2,18 +2,14 @@
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import pathlib
-
-import numpy as np
 
 from scribble_jax.data import ground_truth
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
-from scribble_jax.files import images
+from scribble_jax.files import class_list
 from scribble_jax.files import listings
-from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
@@ -38,37 +34,14 @@ class Example:
     scribble: Path of a mask, or what somebody drew in another form.
     pseudo_label: Path of a mask.
     ground_truth: Path of a mask, or a val image's strokes in its place.
+    truth_kind: Of `labels.KINDS`, which of the two.
   """
   id: str
   image: pathlib.PurePath
   scribble: pathlib.PurePath | annotations.Annotation | None = None
   pseudo_label: pathlib.PurePath | None = None
   ground_truth: pathlib.PurePath | annotations.Annotation | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Maps:
-  """The contents of one example.
-
-  Attributes:
-    image: [H, W, 3] uint8 RGB, upright.
-    file: The image's file, if TensorFlow decodes it to `image`, else None.
-    scribble: [H, W] uint8 or None, as are the other maps.
-    pseudo_label: See there.
-    ground_truth: See there.
-    remarks: `images.Remark`s.
-  """
-  image: np.ndarray
-  file: bytes | None
-  scribble: np.ndarray | None
-  pseudo_label: np.ndarray | None
-  ground_truth: np.ndarray | None
-  remarks: tuple[images.Remark, ...]
-
-  @property
-  def size(self):
-    """(height, width) in pixels."""
-    return self.image.shape[:2]
+  truth_kind: str = 'ground_truth'
 
 
 def read_class_names(classes, root):
@@ -79,9 +52,11 @@ def read_class_names(classes, root):
     root: The data set's folder.
 
   Raises:
-    UserError: The file is missing, or names too few classes or one twice.
+    UserError: The file is missing, or names too few classes, one twice, or
+      what is no class.
   """
   if not isinstance(classes, str):
+    class_list.check('config.data.classes', classes)
     return tuple(map(listings.nfc, classes))
   path = storage.path(root, classes)
   names = listings.read_lines(
@@ -89,6 +64,7 @@ def read_class_names(classes, root):
   if not 2 <= len(names) < IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
                     'one a line, background first.')
+  class_list.check(path, names)
   listings.raise_repeated(path, names, 'Name every class once.')
   return tuple(names)
 
@@ -190,7 +166,8 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
                  for part, (_, files, _) in needed[split].items()}
         # In training, the ground truth is for pictures alone.
         found['ground_truth'] = truth[split].get(name)
-        examples[split].append(Example(name, **found))
+        examples[split].append(Example(
+            name, **found, truth_kind=ground_truth.kind(config)))
   return examples, problems
 
 
@@ -207,68 +184,6 @@ def _pseudo_labels_by_id(root, name, needed):
         ' or train on scribbles alone with --config.data.pseudo_labels='
         f'{NO_PSEUDO_LABELS}.')
   return listings.files_by_id(folder, listings.MASK_SUFFIXES)
-
-
-def load(example, class_names, reading=images.READING):
-  """Reads and checks one example.
-
-  Args:
-    example: Which files to read.
-    class_names: All classes; a mask's indices must be below their number.
-    reading: `images.Reading`, as the config has it.
-
-  Returns:
-    (Maps, []), or (None, problems) with one line a problem.
-  """
-  problems = []
-  try:
-    content = storage.read_bytes(example.image)
-    picture = images.read(content, reading)
-  except masks.DAMAGED as error:
-    return None, [f'{example.image}: {error}']
-  read_as = functools.partial(annotations.read, class_names=class_names,
-                              max_megapixels=reading.max_megapixels)
-
-  def read(path):
-    """Returns a mask, None without one or with a problem, which it notes."""
-    if path is None:
-      return None
-    try:
-      return read_as(path, picture.pixels.shape[:2])
-    except masks.DAMAGED as error:
-      problems.append(
-          f'{path}: {_only_fits_stored(picture, path, read_as) or error}')
-      return None
-
-  maps = Maps(
-      picture.pixels, content if picture.is_plain else None,
-      read(example.scribble), read(example.pseudo_label),
-      read(example.ground_truth), _remarks(example.image.name, picture))
-  return (None, problems) if problems else (maps, [])
-
-
-def _only_fits_stored(picture, path, read_as):
-  """Returns the reason if a mask is for the picture before it was turned."""
-  height, width, _ = picture.pixels.shape
-  if picture.orientation < 5 or height == width:
-    return ''
-  try:
-    read_as(path, (width, height))
-  except masks.DAMAGED:
-    return ''
-  return (f'is for the picture as it is stored, {height}x{width} pixels, but '
-          f'its image is {width}x{height} pixels upright (EXIF orientation '
-          f'{picture.orientation}). Turn this one too, or save the image '
-          'upright')
-
-
-def _remarks(name, picture):
-  """Returns the `images.Remark`s on the image of an example."""
-  remarks = images.remarks_on(name, picture)
-  height, width, _ = picture.pixels.shape
-  if picture.orientation > 1 and (picture.orientation < 5 or height == width):
-    remarks.append(images.Remark(images.TURNED, name, picture.orientation))
-  return tuple(remarks)
 
 
 def fingerprint(examples):

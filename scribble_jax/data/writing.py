@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from scribble_jax.data import findings
 from scribble_jax.data import tfrecords
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
@@ -31,15 +32,13 @@ class Written:
 
   Attributes:
     ends: Where each record ends in the file, in bytes.
-    num_empty: Examples without a scribbled pixel.
-    remarks: `images.Remark`s on the examples.
+    seen: What their label images hold, {kind: `findings.Seen`}.
     problems: One line for each; without any the shard is whole.
   """
 
   def __init__(self):
     self.ends = []
-    self.num_empty = 0
-    self.remarks = []
+    self.seen = {}
     self.problems = []
 
 
@@ -48,8 +47,7 @@ def shard_lengths(examples, encode):
 
   Args:
     examples: List of `sources.Example`.
-    encode: From an example to (content, is empty, remarks, problems); some are
-      tried.
+    encode: From an example to (content, seen, problems); some are tried.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
   sizes = [len(content) for content, _, _, problems in map(encode, sample)
@@ -64,8 +62,8 @@ def write_shard(path, encoded, *, progress=None):
 
   Args:
     path: File to make.
-    encoded: Iterable of (content, is empty, remarks, problems). After the first
-      problem, only problems are collected.
+    encoded: Iterable of (content, seen, problems). After the first problem,
+      only problems are collected.
     progress: tqdm that counts the examples.
 
   Returns:
@@ -76,10 +74,9 @@ def write_shard(path, encoded, *, progress=None):
   """
   written, position = Written(), 0
   with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-    for content, is_empty, remarks, problems in encoded:
+    for content, seen, problems in encoded:
       written.problems += problems
-      written.num_empty += is_empty
-      written.remarks += remarks
+      findings.add(written.seen, seen)
       if not written.problems:
         writer.write(content)
         position += len(content) + tfrecords.OVERHEAD

@@ -56,6 +56,11 @@ def write_mask(path, mask):
 
 
 def read_mask(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
+  """Returns the [H, W] uint8 of `read_with_palette` alone."""
+  return read_with_palette(path, max_megapixels)[0]
+
+
+def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   """Reads class indices, whether stored as palette or as grey values.
 
   Args:
@@ -63,7 +68,7 @@ def read_mask(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
     max_megapixels: A larger one is refused before it is decoded.
 
   Returns:
-    [H, W] uint8.
+    [H, W] uint8, and the [N, 3] uint8 colours of its palette or None.
 
   Raises:
     DAMAGED: The file is truncated, too large or no image, or holds colours or
@@ -89,4 +94,6 @@ def read_mask(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   if not 0 <= low <= high <= 255:
     raise ValueError(f'has values from {low} to {high}; class indices are from '
                      '0 to 255')
-  return picture_files.upright(mask.astype(np.uint8), image, orientation)
+  palette = image.getpalette()
+  return (picture_files.upright(mask.astype(np.uint8), image, orientation),
+          palette and np.reshape(np.array(palette, np.uint8), [-1, 3]))

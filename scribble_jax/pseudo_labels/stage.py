@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from scribble_jax import config_check
 from scribble_jax import hosts
+from scribble_jax import labels
 from scribble_jax import panels
 from scribble_jax import switches
 from scribble_jax.data import embedded
@@ -69,6 +70,9 @@ def with_pseudo_labels(config):
           + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
   config = config.copy_and_resolve_references()
   config.data.pseudo_labels = str(folder / FOLDER)
+  with config.ignore_type():
+    config.data.unlabelled_index, config.data.label_map = labels.of_generated(
+        config.data.unlabelled_index, config.data.label_map)
   return config
 
 

@@ -12,6 +12,7 @@ import argparse
 
 from scribble_jax import command_line
 from scribble_jax.files import picture_files
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import checks
 from scribble_jax.scribbles import commands
 from scribble_jax.strokes import annotations
@@ -70,6 +71,17 @@ def _add_classes(parser, default="PASCAL VOC's"):
       f'background first; {default} by default.')
 
 
+def _add_labels(parser):
+  """Adds what the values of PNG masks mean."""
+  parser.add_argument(
+      '--unlabelled_index', metavar='N', default=IGNORE_LABEL,
+      help='As config.data.unlabelled_index: the value of masks that means '
+      'unlabelled.')
+  parser.add_argument(
+      '--label_map', metavar='VALUE:CLASS,...', default='',
+      help='As config.data.label_map: what other values of masks mean.')
+
+
 def _add_conversions(subparsers):
   """Adds from-xml, from-points and from-boxes."""
   for name, kinds, summary, source, details in (
@@ -99,7 +111,8 @@ def _add_conversions(subparsers):
     parser.add_argument('--images', metavar='DIR', required=True,
                         help='Folder of the photographs, for their sizes.')
     _add_classes(parser)
-    parser.set_defaults(kinds=kinds, ratio=0.0)
+    parser.set_defaults(kinds=kinds, ratio=0.0, label_map='',
+                        unlabelled_index=IGNORE_LABEL)
 
 
 def _add_simulate(subparsers):
@@ -112,6 +125,7 @@ def _add_simulate(subparsers):
   parser.add_argument('masks', metavar='MASKS',
                       help='Folder of PNG or TIFF masks, 255 for no class.')
   _add_output(parser)
+  _add_labels(parser)
   add = parser.add_argument
   add('--style', choices=simulation.STYLES, default=simulation.MEDIAL,
       help='Along the middle (default), freely curved, along the border, one '
@@ -154,6 +168,7 @@ def _add_deformations(subparsers):
     parser.add_argument('--ratio', type=_share, required=True, metavar='R',
                         help=ratio)
     _add_sizes(parser)
+    _add_labels(parser)
     parser.set_defaults(kinds=None)
 
 
@@ -178,6 +193,7 @@ def _add_stats(subparsers):
   parser.add_argument('--csv', metavar='FILE',
                       help="Write each image's figures, one a line.")
   _add_sizes(parser)
+  _add_labels(parser)
 
 
 def _add_check(subparsers):
@@ -199,6 +215,7 @@ def _add_check(subparsers):
                       help='As config.data.crop_size.')
   parser.add_argument('--image_range', type=_range, metavar='LOW,HIGH',
                       help='As config.data.image_range.')
+  _add_labels(parser)
 
 
 def _number(convert, low, high, rule):

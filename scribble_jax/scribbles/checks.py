@@ -5,11 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scribble_jax.data import contents
+from scribble_jax.data import findings
 from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import meanings
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import parallel
 
@@ -17,6 +20,9 @@ from scribble_jax.scribbles import parallel
 OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
            'val_list')
 OPTIONAL = ('pseudo_labels', 'ground_truth', 'val_list')  # 'none' for none.
+# Of `config.data` too.
+_NUMBERS = ('unlabelled_index', 'label_map', 'classes', 'crop_size',
+            'image_range', 'max_megapixels')
 _SHOWN_IDS = 5  # Behind what is worth knowing.
 
 
@@ -27,7 +33,6 @@ class _Seen(NamedTuple):
   classes: tuple[int, ...] | None = None
   compared: int = 0
   wrong: int = 0
-  remarks: tuple[images.Remark, ...] = ()
 
 
 def check(options):
@@ -60,12 +65,16 @@ def check(options):
     problems += _lines(error)
   notes = []
   if names is not None:
-    reading = images.Reading(config.image_range, config.max_megapixels)
-    seen = _read(examples, names, reading, options.processes)
+    seen, of_splits = _read(
+        examples, names,
+        images.Reading(config.image_range, config.max_megapixels),
+        meanings(config.unlabelled_index, config.label_map, len(names), '--'),
+        options.processes)
     problems += [line for ones in seen.values() for one in ones.values()
                  for line in one.problems]
-    problems += _leaks(seen)
-    notes = _notes(seen, names, config.crop_size)
+    wrong, notes = findings.judge(of_splits, names)
+    problems += wrong + _leaks(seen)
+    notes += _notes(seen, config.crop_size)
   print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
                    *(f'  {line}' for line in problems)]))
   if notes:
@@ -78,8 +87,7 @@ def _config(options):
   from configs import own_data  # Defaults live there; drawing needs none.
   config = own_data.get_config().data
   config.root = options.root
-  for key in (*OPTIONS, 'classes', 'crop_size', 'image_range',
-              'max_megapixels'):
+  for key in (*OPTIONS, *_NUMBERS):
     if getattr(options, key) is not None:
       config[key] = getattr(options, key)
   if config.pseudo_labels == sources.GENERATE:
@@ -95,36 +103,42 @@ def _lines(error):
   return error.problems or [str(error)]
 
 
-def _read(examples, names, reading, processes):
-  """Returns {split: {id: _Seen}}."""
+def _read(examples, names, reading, meaning, processes):
+  """Returns {split: {id: _Seen}} and {split: {kind: `findings.Seen`}}."""
   tasks = [(split, example) for split, listed in examples.items()
            for example in listed]
   seen = {split: {} for split in examples}
-  for (split, example), one in zip(
-      tasks, parallel.map_tasks(
-          functools.partial(_look, names=names, reading=reading), tasks,
-          processes, 'Checking'), strict=True):
+  of_splits = {split: {} for split in examples}
+  look = functools.partial(
+      _look, names=names, reading=reading, meaning=meaning)
+  for (split, example), (one, found) in zip(
+      tasks, parallel.map_tasks(look, tasks, processes, 'Checking'),
+      strict=True):
     seen[split][example.id] = one
-  return seen
+    findings.add(of_splits[split], found)
+  return seen, of_splits
 
 
-def _look(task, names, reading):
-  """Reads one example as training does; returns _Seen."""
+def _look(task, names, reading, meaning):
+  """Reads one example as training does; returns _Seen and `findings.look`'s."""
   _, example = task
-  maps, problems = sources.load(example, names, reading)
+  maps, problems = contents.load(example, names, reading, meaning)
   if problems:
-    return _Seen(problems)
-  seen = _Seen([], maps.size, remarks=maps.remarks)
+    return _Seen(problems), {}
+  return _compare(maps), findings.look(example.id, maps)
+
+
+def _compare(maps):
+  """Returns _Seen of what an example has."""
   if maps.scribble is None:
-    return seen
+    return _Seen([], maps.size)
   drawn = maps.scribble != IGNORE_LABEL
   classes = tuple(int(label) for label in np.unique(maps.scribble[drawn]))
   if maps.ground_truth is None:
-    return seen._replace(classes=classes)
+    return _Seen([], maps.size, classes)
   compared = drawn & (maps.ground_truth != IGNORE_LABEL)
   wrong = compared & (maps.scribble != maps.ground_truth)
-  return seen._replace(classes=classes, compared=int(compared.sum()),
-                       wrong=int(wrong.sum()))
+  return _Seen([], maps.size, classes, int(compared.sum()), int(wrong.sum()))
 
 
 def _leaks(seen):
@@ -141,21 +155,17 @@ def _ids(ids):
   return f'{len(ids)} image{"s" if len(ids) > 1 else ""} ({some}{more})'
 
 
-def _notes(seen, names, crop_size):
+def _notes(seen, crop_size):
   """Returns lines about what training takes, but a person might not mean."""
   train = {name: one for name, one in seen.get('train', {}).items()
            if one.classes is not None}
   notes = []
   for what, matches in (
-      ('without any stroke', lambda classes: not classes),
       ('with strokes on the background alone', lambda classes: classes == (0,)),
       ('without a stroke on the background', lambda classes: (
           classes and 0 not in classes))):
     ids = [name for name, one in train.items() if matches(one.classes)]
     notes += [f'{_ids(ids)} of {len(train)} {what}'] if ids else []
-  unseen = [name for label, name in enumerate(names) if train and not any(
-      label in one.classes for one in train.values())]
-  notes += [f'classes never scribbled: {", ".join(unseen)}'] if unseen else []
   compared = sum(one.compared for one in train.values())
   if compared:
     wrong = sum(one.wrong for one in train.values())
@@ -164,9 +174,7 @@ def _notes(seen, names, crop_size):
     notes.append(f'{100 * wrong / compared:.2f} % of the stroke pixels '
                  'disagree with the ground truth'
                  + (f', in {_ids(worst)}' if worst else ''))
-  remarks = [remark for ones in seen.values() for one in ones.values()
-             for remark in one.remarks]
-  return notes + images.summaries(remarks) + _size_notes(seen, crop_size)
+  return notes + _size_notes(seen, crop_size)
 
 
 def _size_notes(seen, crop_size):

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from scribble_jax import labels
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -13,7 +14,6 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.files import storage
-from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import measures
 from scribble_jax.scribbles import outputs
@@ -34,6 +34,12 @@ def class_names(classes):
   if classes in (None, VOC):
     return VOC_CLASSES
   return sources.read_class_names(classes, '.')
+
+
+def _meanings(options):
+  """Returns what the values of masks mean, of `labels.meanings`."""
+  return labels.meanings(
+      options.unlabelled_index, options.label_map, prefix='--')
 
 
 def _listed(files, list_file, where, suffixes):
@@ -104,6 +110,7 @@ def simulate(options):
   if options.panels and options.images is None:
     raise UserError('--panels needs the photographs too. Add --images=FOLDER.')
   names = options.classes and class_names(options.classes)  # Before any work.
+  meaning = _meanings(options)['ground_truth']
   folder = storage.path(options.masks)
   files = _listed(
       listings.files_by_id(folder, listings.MASK_SUFFIXES), options.list,
@@ -127,14 +134,14 @@ def simulate(options):
              for name, path in files.items()]
     draw = functools.partial(
         _simulate_one, folders=[folder / name for name in rounds],
-        seed=options.seed, strokes=strokes,
+        seed=options.seed, strokes=strokes, meaning=meaning,
         max_megapixels=options.max_megapixels)
     measured = _collect(parallel.map_tasks(
         draw, tasks, options.processes, 'Drawing strokes'))
     if shown:
       (folder / 'panels').mkdir()
       formats.write_png(folder / 'panels/panels.png', pictures.draw(
-          shown, photographs, folder / rounds[0], names,
+          shown, photographs, folder / rounds[0], names, meaning,
           options.max_megapixels))
   print(statistics.table(statistics.summarise(measured)).text())
 
@@ -143,14 +150,16 @@ def _description(options, source, numbers):
   """Returns what a folder is made by and of; see outputs.whole_output."""
   return {'command': options.command, 'options': numbers, 'seed': options.seed,
           'input': source, 'list': options.list, 'images': options.images,
-          'classes': options.classes}
+          'classes': options.classes,
+          'unlabelled_index': options.unlabelled_index,
+          'label_map': options.label_map}
 
 
-def _simulate_one(task, folders, seed, strokes, max_megapixels):
+def _simulate_one(task, folders, seed, strokes, meaning, max_megapixels):
   """Draws and writes one round of one image; returns Measures, problem."""
   name, path, number = task
   try:
-    mask = masks.read_mask(path, max_megapixels)
+    mask = labels.translate(masks.read_mask(path, max_megapixels), meaning)
   except masks.DAMAGED as error:
     return None, f'{path}: {error}'
   scribble = simulation.simulate_scribble(
@@ -188,7 +197,8 @@ def rewrite(options):
     write = functools.partial(
         _rewrite_one, folder=folder, classes=class_names(options.classes),
         any_index=options.classes is None, drawing_seed=drawing_seed,
-        max_megapixels=options.max_megapixels, seed=options.seed, **ratios)
+        seed=options.seed, meaning=_meanings(options)['scribbles'],
+        max_megapixels=options.max_megapixels, **ratios)
     _collect(parallel.map_tasks(
         write, tasks, options.processes, 'Writing scribbles'))
   print(f'{len(files)} scribbles are in {options.output}.')
@@ -201,11 +211,12 @@ def _check_kinds(files, kinds, command):
   raise_problems(problems, f'{command} is for other files; see --help.')
 
 
-def _rewrite_one(task, folder, classes, any_index, drawing_seed, max_megapixels,
-                 seed, shrink, drop):
+def _rewrite_one(task, folder, classes, any_index, drawing_seed, seed, meaning,
+                 max_megapixels, shrink, drop):
   """Reads, deforms and writes one scribble; returns None, problem."""
   try:
-    scribble = _read(task, classes, any_index, max_megapixels, drawing_seed)
+    scribble = _read(
+        task, classes, any_index, meaning, max_megapixels, drawing_seed)
   except masks.DAMAGED as error:
     return None, f'{task[0]}: {error}'
   name = task[1]
@@ -216,13 +227,13 @@ def _rewrite_one(task, folder, classes, any_index, drawing_seed, max_megapixels,
   return None, None
 
 
-def _read(task, classes, any_index, max_megapixels, seed=0):
+def _read(task, classes, any_index, meaning, max_megapixels, seed=0):
   """Returns the mask of a task: (scribble, id, image path or None)."""
   scribble, _, image = task
   if any_index and not isinstance(scribble, annotations.Annotation):
-    classes = range(IGNORE_LABEL)
+    classes = range(labels.IGNORE_LABEL)
   return annotations.read(scribble, image and _size(image, max_megapixels),
-                          classes, seed, max_megapixels)
+                          classes, seed, meaning, max_megapixels)
 
 
 def _size(path, max_megapixels):
@@ -253,7 +264,7 @@ def stats(options):
         'Add the masks, or name the ids that have one by --list=FILE.')
   read = functools.partial(
       _measure_one, dense=dense, classes=class_names(options.classes),
-      any_index=options.classes is None,
+      any_index=options.classes is None, meanings=_meanings(options),
       max_megapixels=options.max_megapixels)
   measured = _collect(parallel.map_tasks(
       read, tasks, options.processes, 'Measuring'))
@@ -266,15 +277,17 @@ def stats(options):
                       'file.') from error
 
 
-def _measure_one(task, dense, classes, any_index, max_megapixels):
+def _measure_one(task, dense, classes, any_index, meanings, max_megapixels):
   """Reads and measures one scribble; returns Measures, problem."""
   scribble, name, _ = task
   try:
-    drawn = _read(task, classes, any_index, max_megapixels)
+    drawn = _read(task, classes, any_index, meanings['scribbles'],
+                  max_megapixels)
     path = dense.get(name)
     if path is None:
       return measures.measure(name, drawn), None
-    mask = masks.read_mask(path, max_megapixels)
+    mask = labels.translate(
+        masks.read_mask(path, max_megapixels), meanings['ground_truth'])
     if mask.shape != drawn.shape:
       raise ValueError(f'is {drawn.shape[1]}x{drawn.shape[0]} pixels, its mask '
                        f'{mask.shape[1]}x{mask.shape[0]}')

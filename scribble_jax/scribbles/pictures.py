@@ -8,9 +8,10 @@ from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import translate
 
 
-def draw(files, photographs, folder, names, max_megapixels):
+def draw(files, photographs, folder, names, meaning, max_megapixels):
   """Returns a picture of examples: photograph, strokes and mask.
 
   Args:
@@ -18,11 +19,12 @@ def draw(files, photographs, folder, names, max_megapixels):
     photographs: {id: path}.
     folder: Of the strokes.
     names: Of the classes, background first; None: their numbers.
+    meaning: Of the masks' values, of `labels.meanings`.
     max_megapixels: Larger files are an error.
   """
   rows, reading = [], images.Reading(max_megapixels=max_megapixels)
   for name, path in files.items():
-    mask = masks.read_mask(path, max_megapixels)
+    mask = translate(masks.read_mask(path, max_megapixels), meaning)
     try:
       image = images.read(
           storage.read_bytes(photographs[name]), reading).pixels

@@ -11,6 +11,8 @@ import lzma
 import os
 import zipfile
 
+import numpy as np
+
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import listings
@@ -18,6 +20,7 @@ from scribble_jax.files import masks
 from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import translate
 from scribble_jax.strokes import boxes
 from scribble_jax.strokes import points
 from scribble_jax.strokes import polylines
@@ -192,29 +195,42 @@ def _kind(entries):
   return BOXES if 'xmin' in keys else POINTS
 
 
-def read(scribble, size, class_names, seed=0,
-         max_megapixels=picture_files.MAX_MEGAPIXELS):
-  """Returns an image's scribble as a mask.
+def read(*args, **settings):
+  """Returns the mask of `read_with_colours` alone."""
+  return read_with_colours(*args, **settings)[0]
+
+
+def read_with_colours(scribble, size, class_names, seed=0, meaning=None,
+                      max_megapixels=picture_files.MAX_MEGAPIXELS):
+  """Returns an image's scribble as a mask, and its palette.
 
   Args:
     scribble: Path of a mask, or Annotation.
     size: (height, width) of the image in pixels; None: as the scribble's own.
     class_names: All classes, background first.
     seed: Of what is drawn at random: the background of boxes.
+    meaning: Of a mask's values, of `labels.meanings`.
     max_megapixels: A larger mask is an error.
 
   Returns:
-    [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
+    mask: [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
+    colours: {value: (red, green, blue)} of the values in the file that stand
+      for classes; {} without a palette.
 
   Raises:
     masks.DAMAGED: The mask is truncated or no image.
     ValueError: Another size, an unknown class, a point outside the image, ...
   """
   if isinstance(scribble, Annotation):
-    return _draw(scribble, size, class_names, seed, max_megapixels)
-  mask = masks.read_mask(scribble, max_megapixels)
+    return _draw(scribble, size, class_names, seed, max_megapixels), {}
+  values, palette = masks.read_with_palette(scribble, max_megapixels)
+  mask = translate(values, meaning)
   check_mask(mask, size, len(class_names))
-  return mask
+  if palette is None:
+    return mask, {}
+  used = np.flatnonzero(np.bincount(values[mask != IGNORE_LABEL].ravel()))
+  return mask, {int(value): tuple(palette[value].tolist())
+                for value in used if value < len(palette)}
 
 
 def _draw(annotation, size, class_names, seed, max_megapixels):
@@ -250,4 +266,6 @@ def check_mask(mask, size, num_classes):
   wrong = mask[(mask >= num_classes) & (mask != IGNORE_LABEL)]
   if wrong.size:
     raise ValueError(f'class index {wrong.max()} is not in the class list '
-                     f'(0 to {num_classes - 1}, or {IGNORE_LABEL})')
+                     f'(0 to {num_classes - 1}, or {IGNORE_LABEL}); '
+                     'data.unlabelled_index and data.label_map say what other '
+                     'values mean')

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 import torch
 
+from scribble_jax.data import contents
 from scribble_jax.data import distance_maps
 from scribble_jax.data import drawn_scenes
 from scribble_jax.data import records
@@ -111,7 +112,7 @@ def time_parts(examples):
     return result
 
   for example in examples:
-    maps, problems = timed('read and decode', sources.load, example,
+    maps, problems = timed('read and decode', contents.load, example,
                            drawn_scenes.CLASS_NAMES)
     assert not problems, problems
     distances = timed('distance maps', lambda maps=maps: [
@@ -148,7 +149,7 @@ def torch_maps(scribble, pseudo_label):
 
 def compare_distance_maps(example):
   """Returns {contestant: Timing} of both maps of one image, bytes compared."""
-  maps, _ = sources.load(example, drawn_scenes.CLASS_NAMES)
+  maps, _ = contents.load(example, drawn_scenes.CLASS_NAMES)
   made = {}
 
   def keep(name, function):

@@ -1,0 +1,71 @@
+"""Lines of a class list that are no class: they would shift the others."""
+
+import re
+
+from scribble_jax.errors import raise_problems
+from scribble_jax.labels import IGNORE_LABEL
+
+# Names are compared by their letters alone.
+_UNLABELLED = {
+    'ignore', 'ignored', 'ignorelabel', 'void', 'unlabelled', 'unlabeled',
+    'notlabelled', 'notlabeled', 'unannotated', 'dontcare'}
+_BACKGROUND = {'background', 'bg'}
+# `cat:128,0,0`, `cat 128 0 0`, `cat: 128, 0, 0::`.
+_COLOUR = re.compile(r'[\s:,;]\d{1,3}([\s,;]+\d{1,3}){2}[\s:,;]*$')
+_HEADER = re.compile(r'name\s*[,;\t]\s*r\s*[,;\t]\s*g\s*[,;\t]\s*b',
+                     re.IGNORECASE)
+_NUMBER = re.compile(r'\d+\s*[.:,;)\s]\s*\S')  # `0 cat`, `1: cat`, `2,cat`.
+
+
+def check(place, names):
+  """Raises UserError for a list that holds other things than class names.
+
+  Args:
+    place: What lists them: a file, or a key of the config.
+    names: Lines of the file, without blank ones.
+  """
+  numbered = all(map(_NUMBER.match, names))
+  raise_problems(
+      [f'{place}, name {number}: {names[number - 1]!r} {problem}'
+       for number in range(1, len(names) + 1)
+       if (problem := _problem(names, number - 1, numbered))],
+      'List only the names of the classes, one a line, background first, in '
+      'the order of their indices.')
+
+
+def _problem(names, index, numbered):
+  """Returns what is wrong with a name, or None."""
+  name = names[index]
+  letters = _letters(name)
+  if name.startswith('#'):
+    return 'is a comment; take it off the list'
+  if _COLOUR.search(name) or _HEADER.match(name):
+    return 'names a colour; write the name of the class only'
+  if numbered:
+    return 'begins with a number; write the name of the class only'
+  if letters in _UNLABELLED:
+    return (f'is no class; take it off the list. If masks hold {index} for it, '
+            f'add {_remedy(index, len(names))}')
+  if letters in _BACKGROUND and index and _letters(names[0]) not in _BACKGROUND:
+    return ('is not the first; index 0 is the background. If masks have other '
+            'indices, --config.data.label_map changes them')
+  return None
+
+
+def _letters(name):
+  return re.sub('[^a-z]', '', name.lower())
+
+
+def _remedy(index, count):
+  """Returns the flag for masks that count an entry without a class."""
+  if index == count - 1:
+    return f'--config.data.unlabelled_index={index}'
+  pairs = [f'{index}:{IGNORE_LABEL}',
+           f'{_range(index + 1, count - 1)}:{_range(index, count - 2)}']
+  if index:
+    pairs.insert(0, f'{_range(0, index - 1)}:{_range(0, index - 1)}')
+  return f'--config.data.label_map={",".join(pairs)}'
+
+
+def _range(first, last):
+  return str(first) if first == last else f'{first}-{last}'
