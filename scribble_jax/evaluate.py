@@ -28,10 +28,10 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
-from scribble_jax.data import contents
 from scribble_jax.data import embedded
 from scribble_jax.data import findings
 from scribble_jax.data import ground_truth
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -80,7 +80,7 @@ def evaluate(config, checkpoint, step, output):
       config.data, pseudo_labels_needed=False, splits=('val',))['val']
   mine = hosts.share(examples)
   load = functools.partial(
-      contents.load, class_names=class_names, reading=images.Reading(
+      loading.load, class_names=class_names, reading=images.Reading(
           config.data.image_range, config.data.max_megapixels),
       meanings=meanings(config.data.unlabelled_index, config.data.label_map,
                         len(class_names)))
@@ -186,7 +186,7 @@ def load_examples(examples, load):
 
   Args:
     examples: Iterable of `sources.Example`.
-    load: Of an example, as `contents.load` with its settings given.
+    load: Of an example, as `loading.load` with its settings given.
 
   Raises:
     UserError: A file can't be used.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from scribble_jax.data import contents
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.strokes import annotations
@@ -346,7 +346,7 @@ def write_entries(root, config, name, entries):
 
 def load(examples, index=0):
   names = ('background', *'abc')
-  return contents.load(examples['train'][index], names)
+  return loading.load(examples['train'][index], names)
 
 
 def test_points_as_the_scribbles_of_training(root, config):

@@ -17,9 +17,9 @@ from scribble_jax import config_check
 from scribble_jax import evaluate
 from scribble_jax import labels
 from scribble_jax import train
-from scribble_jax.data import contents
 from scribble_jax.data import findings
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.data import writing
@@ -461,7 +461,7 @@ def test_what_was_seen_adds_up_in_any_grouping():
     mask[rng.random(mask.shape) < 0.5] = 255
     if number % 2:
       mask[:] = 255
-    parts.append(findings.look(f'id{number}', contents.Maps(
+    parts.append(findings.look(f'id{number}', loading.Maps(
         b'', mask.shape, mask, None, None,
         {'scribbles': {0: (number, 0, 0), 1: GREY}})))
     assert parts[-1].keys() == {'scribbles'}

@@ -16,8 +16,8 @@ import tensorflow as tf
 from configs import scribblesup
 from scribble_jax import evaluate
 from scribble_jax import predict
-from scribble_jax.data import contents
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -672,7 +672,7 @@ def test_tiff_masks_are_found_wherever_png_masks_are(root, config, capsys):
   before = {
       name: value for example in sources.list_examples(
           config.data, True)['train']
-      for name, value in [(example.id, contents.load(
+      for name, value in [(example.id, loading.load(
           example, tuple('abcd'))[0])]}
   for folder in ('scribbles', 'pseudo_labels', 'SegmentationClassAug'):
     for path in [*(root / folder).iterdir()]:
@@ -682,7 +682,7 @@ def test_tiff_masks_are_found_wherever_png_masks_are(root, config, capsys):
     Image.open(path).save(path.with_suffix('.tiff'))
     path.unlink()
   for example in sources.list_examples(config.data, True)['train']:
-    maps, problems = contents.load(example, tuple('abcd'))
+    maps, problems = loading.load(example, tuple('abcd'))
     assert not problems
     for part in ('image', 'scribble', 'pseudo_label', 'ground_truth'):
       np.testing.assert_array_equal(

@@ -13,8 +13,8 @@ import pytest
 
 from scribble_jax import evaluate
 from scribble_jax import predict
-from scribble_jax.data import contents
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -426,7 +426,7 @@ def test_a_link_to_a_file_that_was_moved(root, config, folder):
      lambda name: f'/JPEGImages/{DECOMPOSED}/{name}.jpg /M/{name}.png')])
 def test_a_data_set_of_such_ids(root, config, names, spelled):
   before = sources.list_examples(config.data, True)['train']
-  whole = [contents.load(example, [*'abcd'])[0] for example in before]
+  whole = [loading.load(example, [*'abcd'])[0] for example in before]
   rename(root, names)
   write_lists(root, spelled)
   after = sources.list_examples(config.data, True)
@@ -434,7 +434,7 @@ def test_a_data_set_of_such_ids(root, config, names, spelled):
   assert [example.id for example in after['train']] == [
       unicodedata.normalize('NFC', names(example.id)) for example in before]
   for example, content in zip(after['train'], whole, strict=True):
-    maps, problems = contents.load(example, [*'abcd'])
+    maps, problems = loading.load(example, [*'abcd'])
     assert not problems and maps.image == content.image
     for part in ('scribble', 'pseudo_label', 'ground_truth'):
       np.testing.assert_array_equal(

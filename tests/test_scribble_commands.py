@@ -18,7 +18,7 @@ from PIL import Image
 import pytest
 
 from scribble_jax import panels
-from scribble_jax.data import contents
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -306,7 +306,7 @@ def test_deformed_boxes_are_those_of_training(config, root, tmp_path):
       root / 'JPEGImages')
   config.data.scribbles = 'boxes.json'
   for example in sources.list_examples(config.data, True)['train']:
-    maps, _ = contents.load(example, VOC_CLASSES)
+    maps, _ = loading.load(example, VOC_CLASSES)
     np.testing.assert_array_equal(
         masks.read_mask(tmp_path / f'out/{example.id}.png'),
         deformation.deform(

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scribble_jax.data import contents
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.files import images
 from scribble_jax.files import masks
@@ -137,7 +137,7 @@ def test_scribbles_as_xml(root, config, packed):
         archive.write(path, f'scribble_annotation/{path.name}')
     config.data.scribbles = 'scribbles.zip'
   example = sources.list_examples(config.data, True)['train'][0]
-  maps, problems = contents.load(example, CLASSES + tuple('abcd'))
+  maps, problems = loading.load(example, CLASSES + tuple('abcd'))
   assert not problems
   assert (maps.scribble[4:7, 4:13] == 2).all()
   assert (maps.scribble != 255).sum() == 27
@@ -161,7 +161,7 @@ def test_images_may_be_png_or_jpeg(tmp_path, name, mode):
     image.save(path, 'MPO', save_all=True, append_images=[image])
   else:
     image.save(path)
-  maps, problems = contents.load(sources.Example('image', path), CLASSES)
+  maps, problems = loading.load(sources.Example('image', path), CLASSES)
   assert not problems and maps.size == (10, 20)
 
 
@@ -169,7 +169,7 @@ def test_a_mask_too_large_to_decode_is_a_problem(tmp_path):
   image, mask = tmp_path / 'image.jpg', tmp_path / 'mask.png'
   Image.new('RGB', (4, 4)).save(image)
   Image.new('L', (100, 100)).save(mask)
-  maps, (problem,) = contents.load(
+  maps, (problem,) = loading.load(
       sources.Example('image', image, ground_truth=mask), CLASSES,
       images.Reading(max_megapixels=0.001))
   assert maps is None and 'mask.png: is 100x100 pixels' in problem
@@ -177,6 +177,6 @@ def test_a_mask_too_large_to_decode_is_a_problem(tmp_path):
 
 def test_other_formats_are_a_problem_that_names_the_file(tmp_path):
   Image.new('RGB', (20, 10)).save(tmp_path / 'image.jpg', 'GIF')
-  maps, (problem,) = contents.load(
+  maps, (problem,) = loading.load(
       sources.Example('image', tmp_path / 'image.jpg'), CLASSES)
   assert maps is None and 'image.jpg: is a GIF file, whatever' in problem

@@ -16,8 +16,8 @@ import tensorflow as tf
 from scribble_jax import evaluate
 from scribble_jax import predict
 from scribble_jax import train
-from scribble_jax.data import contents
 from scribble_jax.data import embedded
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -234,7 +234,7 @@ def test_a_bucket_is_read_as_a_disk_is(cloud, config, root):
   names = [str(number) for number in range(4)]
   for ours, theirs in zip(remote['train'], local['train'], strict=True):
     (ours, problems), (theirs, _) = (
-        contents.load(example, names) for example in (ours, theirs))
+        loading.load(example, names) for example in (ours, theirs))
     assert not problems
     jax.tree.map(np.testing.assert_array_equal, vars(ours), vars(theirs))
 

@@ -15,7 +15,7 @@ from scribble_jax import hosts
 from scribble_jax import metrics
 from scribble_jax import panels
 from scribble_jax import train
-from scribble_jax.data import contents
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -230,7 +230,7 @@ def test_strokes_of_val_images_stand_in_for_masks(root, config, caplog):
   assert '1 of 3 val images have no strokes and do not count.' in caplog.text
   assert examples['val'][0].ground_truth is None
   for example in examples['val'][1:]:
-    maps, _ = contents.load(example, ('a', 'b', 'c', 'd'))
+    maps, _ = loading.load(example, ('a', 'b', 'c', 'd'))
     assert maps.scribble is None
     np.testing.assert_array_equal(maps.ground_truth, strokes[example.id])
   assert all(example.ground_truth is None for example in examples['train'])

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scribble_jax.data import contents
 from scribble_jax.data import distance_maps
 from scribble_jax.data import findings
+from scribble_jax.data import loading
 from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
@@ -64,7 +64,7 @@ def encode_example(example, spec, reading):
     seen: What `findings.look` returns.
     problems: One line for each.
   """
-  maps, problems = contents.load(
+  maps, problems = loading.load(
       example, spec['class_names'], reading, _meanings(
           spec['unlabelled_index'], spec['label_map'],
           len(spec['class_names'])))

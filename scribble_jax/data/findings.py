@@ -65,7 +65,7 @@ def look(name, maps):
 
   Args:
     name: Its id.
-    maps: `contents.Maps`.
+    maps: `loading.Maps`.
   """
   seen = {_IMAGES: Seen(remarks=[*maps.remarks])}
   for kind, values in (

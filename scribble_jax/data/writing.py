@@ -50,7 +50,7 @@ def shard_lengths(examples, encode):
     encode: From an example to (content, seen, problems); some are tried.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
-  sizes = [len(content) for content, _, _, problems in map(encode, sample)
+  sizes = [len(content) for content, _, problems in map(encode, sample)
            if not problems]
   size = np.mean(sizes) if sizes else 0
   count = min(len(examples), 1 + int(size * len(examples) / SHARD_BYTES))

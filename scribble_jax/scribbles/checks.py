@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scribble_jax.data import contents
 from scribble_jax.data import findings
 from scribble_jax.data import ground_truth
+from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
@@ -122,7 +122,7 @@ def _read(examples, names, reading, meaning, processes):
 def _look(task, names, reading, meaning):
   """Reads one example as training does; returns _Seen and `findings.look`'s."""
   _, example = task
-  maps, problems = contents.load(example, names, reading, meaning)
+  maps, problems = loading.load(example, names, reading, meaning)
   if problems:
     return _Seen(problems), {}
   return _compare(maps), findings.look(example.id, maps)

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 import torch
 
-from scribble_jax.data import contents
 from scribble_jax.data import distance_maps
 from scribble_jax.data import drawn_scenes
+from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import masks
@@ -112,7 +112,7 @@ def time_parts(examples):
     return result
 
   for example in examples:
-    maps, problems = timed('read and decode', contents.load, example,
+    maps, problems = timed('read and decode', loading.load, example,
                            drawn_scenes.CLASS_NAMES)
     assert not problems, problems
     distances = timed('distance maps', lambda maps=maps: [
@@ -149,7 +149,7 @@ def torch_maps(scribble, pseudo_label):
 
 def compare_distance_maps(example):
   """Returns {contestant: Timing} of both maps of one image, bytes compared."""
-  maps, _ = contents.load(example, drawn_scenes.CLASS_NAMES)
+  maps, _ = loading.load(example, drawn_scenes.CLASS_NAMES)
   made = {}
 
   def keep(name, function):
