@@ -5,6 +5,8 @@ the two distance maps, made here once (about 140 kB an image of VOC).
 """
 
 import functools
+import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -29,15 +31,31 @@ def make_features():
   return tfds.features.FeaturesDict(features)
 
 
+class Encoded(NamedTuple):
+  """What became of an example.
+
+  Attributes:
+    content: The record's bytes, or None if there are problems.
+    is_empty: Whether no pixel is scribbled.
+    problems: One line for each.
+    digests: {part: int} of what training learns from, whatever file held it:
+      'images', 'scribbles', 'pseudo_labels', 'ground_truths'.
+  """
+  content: bytes | None
+  is_empty: bool
+  problems: list
+  digests: dict
+
+
 def encode(example, spec):
-  """As `encode_example`, but the features are a record's bytes."""
-  features, is_empty, problems = encode_example(example, spec)
+  """Returns an `Encoded`; the arguments are those of `encode_example`."""
+  features, is_empty, problems, digests = encode_example(example, spec)
   if problems:
-    return None, is_empty, problems
+    return Encoded(None, is_empty, problems, digests)
   content = _serializer().serialize_example(features)
   # Otherwise each process has an order of its own for the features.
-  return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), is_empty, problems
+  return Encoded(tf.train.Example.FromString(content).SerializeToString(
+      deterministic=True), is_empty, problems, digests)
 
 
 @functools.cache
@@ -56,10 +74,11 @@ def encode_example(example, spec):
     features: The record, or None if there are problems.
     is_empty: Whether no pixel is scribbled.
     problems: One line for each.
+    digests: See `Encoded`.
   """
   maps, problems = sources.load(example, spec['class_names'])
   if problems:
-    return None, False, problems
+    return None, False, problems, {}
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
       name: unlabelled if value is None else value
@@ -74,7 +93,18 @@ def encode_example(example, spec):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  return features, bool(np.all(labels['scribble'] == IGNORE_LABEL)), []
+  digests = {f'{part}s': _digest(example.id, value)
+             for part, value in ({'image': maps.image} | labels).items()}
+  is_empty = bool(np.all(labels['scribble'] == IGNORE_LABEL))
+  return features, is_empty, [], digests
+
+
+def _digest(name, value):
+  """Returns a number of 128 bits for an image's bytes, or [H, W] labels."""
+  digest = hashlib.sha256(f'{name} {np.shape(value)} '.encode())
+  digest.update(np.ascontiguousarray(np.frombuffer(value, np.uint8)
+                                     if isinstance(value, bytes) else value))
+  return int.from_bytes(digest.digest()[:16])
 
 
 def _deformed(scribble, example, spec):

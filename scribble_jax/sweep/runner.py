@@ -1,17 +1,18 @@
 """Runs the points of a sweep, each seed in its own folder."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
 import queue
 import shlex
-import shutil
 import threading
 import time
 
 from tqdm import tqdm
 
+from scribble_jax.data import record_folders
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -181,7 +182,7 @@ class Sweep:
     return [
         points.config_flag(self._config.base, point.variant),
         f'--workdir={self._folder(point, seed)}',
-        f'--config.data.records={self._records(point) / _RECORDS}',
+        f'--config.data.records={self._records(point)}',
         *self._description['flags'], *points.override_flags(point.overrides),
         f'--config.seed={seed}']
 
@@ -234,4 +235,6 @@ class Sweep:
                if self._records(other) == self._records(point)]
     if all(self._is_finished(other, seed) for other in sharing
            for seed in self._config.seeds):
-      shutil.rmtree(self._records(point), ignore_errors=True)
+      record_folders.remove_unused(self._records(point))
+      with contextlib.suppress(OSError):  # Not empty: another process reads.
+        self._records(point).rmdir()
