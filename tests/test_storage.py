@@ -346,7 +346,7 @@ def test_stage1(cloud, config, tmp_path):
   found = []
   for root in (config.data.root, 'gs://bucket/data'):
     config.data.root = root
-    done = stage.with_pseudo_labels(config)
+    done = stage.with_pseudo_labels(config, stage.prepare(config))
     folder = storage.path(root, done.data.pseudo_labels)
     found.append({path.name: masks.read_mask(path)
                   for path in folder.iterdir()})

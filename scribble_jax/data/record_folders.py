@@ -173,9 +173,8 @@ def old_lines(parent):
   """Returns a line for each folder with records of an older version in it."""
   folders = [parent, *(parent.with_name(parent.name + suffix)
                        for suffix in _OLD_SIBLINGS)]
-  return [f'The files of {folder} are records of an older version, which '
-          f'nothing reads now. Delete {"them" if folder == parent else "it"} '
-          'to make room.'
+  return [f'The files in {folder} are records of an older version, which '
+          'nothing reads now. Delete them to make room.'
           for folder in folders if (folder / _INFO).exists()]
 
 

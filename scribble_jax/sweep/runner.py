@@ -175,7 +175,7 @@ class Sweep:
     name = '_'.join(f'{key.removeprefix("data.")}={value}'
                     for key, value in point.overrides.items()
                     if key.startswith('data.'))
-    return self.workdir / _RECORDS / (name or 'base')
+    return self.workdir / _RECORDS / (name or 'base') / _RECORDS
 
   def _run_flags(self, point, seed):
     """Returns the flags of a run's training, and of its evaluation."""
@@ -235,6 +235,8 @@ class Sweep:
                if self._records(other) == self._records(point)]
     if all(self._is_finished(other, seed) for other in sharing
            for seed in self._config.seeds):
-      record_folders.remove_unused(self._records(point))
+      folder = self._records(point)
+      record_folders.remove_unused(folder)
       with contextlib.suppress(OSError):  # Not empty: another process reads.
-        self._records(point).rmdir()
+        folder.rmdir()
+        folder.parent.rmdir()
