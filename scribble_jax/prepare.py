@@ -58,7 +58,7 @@ def main(argv):
   start = time.monotonic()
   prepared = records.prepare(data, needed, splits, options)
   print(_summary(prepared, time.monotonic() - start))
-  record_folders.say_several(parent)
+  record_folders.say_several(prepared.folder.parent, [prepared.folder])
   if rest:
     print('These are the records of stage 1. Those of stage 2 hold the '
           'pseudo-labels that it generates, so the training makes them; or '
@@ -180,7 +180,7 @@ def _summary(prepared, seconds):
   return (f'{images} images in {sum(len(split.paths) for split in shards)} '
           f'shards, {sum(split.size for split in shards) / 1e9:.2f} GB, '
           f'{seconds:.0f} s, {images / seconds:.1f} images/s: '
-          f'{prepared.builder.data_dir}')
+          f'{prepared.folder}')
 
 
 if __name__ == '__main__':

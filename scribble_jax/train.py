@@ -17,7 +17,6 @@ from scribble_jax.data import record_folders
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import formats
-from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
 from scribble_jax.training import occupancy
@@ -56,10 +55,10 @@ def _train(config, workdir, heartbeat, other_data):
       config, workdir, models.build(config.model))
   embedded.prepare(config.data)
   needed = config_check.needs_pseudo_labels(config)
-  learned_from = {}
+  learned_from, read = {}, []
   if config.data.pseudo_labels == sources.GENERATE and needed:
     stage1 = stage.prepare(config)
-    learned_from = stage1.learned_from()
+    learned_from, read = stage1.learned_from(), [stage1.source.folder]
     if checkpoint.has_checkpoint(workdir / 'checkpoints'):
       provenance.check(  # Before stage 1 takes hours.
           workdir, learned_from, other_data)
@@ -69,7 +68,7 @@ def _train(config, workdir, heartbeat, other_data):
   source = records.prepare(config.data, needed)
   if hosts.is_first():
     record_folders.say_several(
-        storage.path(config.data.root, config.data.records))
+        source.folder.parent, [*read, source.folder])
   config = config_check.with_classes(config, source.class_names)
   model = models.build(config.model)
   validation = Validation(config, model, source)

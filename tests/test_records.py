@@ -1,6 +1,5 @@
 """Folders of records beside each other: made, held, listed, removed."""
 
-import pathlib
 import re
 import shutil
 import subprocess
@@ -22,10 +21,6 @@ from scribble_jax.pseudo_labels import config_rules
 from tests.conftest import record_folders as folders_in
 
 
-def folder_of(source):
-  return pathlib.Path(source.builder.data_dir)
-
-
 def changed(config, **values):
   config = config.copy_and_resolve_references()
   config.data.update(values)
@@ -41,13 +36,13 @@ def test_records_of_another_lambda_leave_those_in_use_alone(config):
   first = records.prepare(config.data)
   before = distances(first)
   second = records.prepare(changed(config, lambda_c=5.0).data)
-  assert folder_of(first).parent == folder_of(second).parent
+  assert first.folder.parent == second.folder.parent
   assert distances(first) == before != distances(second)
   # Back to the first: nothing is made again.
-  made = (folder_of(first) / 'index.npz').stat().st_mtime_ns
+  made = (first.folder / 'index.npz').stat().st_mtime_ns
   again = records.prepare(config.data)
-  assert folder_of(again) == folder_of(first)
-  assert (folder_of(again) / 'index.npz').stat().st_mtime_ns == made
+  assert again.folder == first.folder
+  assert (again.folder / 'index.npz').stat().st_mtime_ns == made
 
 
 def test_the_stages_share_one_place_and_nothing_else(config, root):
@@ -58,8 +53,8 @@ def test_the_stages_share_one_place_and_nothing_else(config, root):
   none = records.prepare(config_check.with_pseudo_labels(config, 'none').data)
   assert len(folders_in(root / 'records')) == 3
   other_lambda = config_rules.stage1_config(changed(config, lambda_s=9.0))
-  assert folder_of(records.prepare(other_lambda.data, False, ('train',))) == (
-      folder_of(one))
+  assert records.prepare(other_lambda.data, False, ('train',)).folder == (
+      one.folder)
   assert both.num_examples('val') == none.num_examples('val') == 3
 
 
@@ -88,8 +83,8 @@ def test_who_wants_the_same_records_waits_and_others_do_not(
   go_on.set()
   for thread in same:
     thread.join(60)
-  assert folder_of(found[0]) == folder_of(found[1])
-  assert built == [folder_of(found[0]).name, folder_of(other).name]
+  assert found[0].folder == found[1].folder
+  assert built == [found[0].folder.name, other.folder.name]
   assert 'Waiting for another process that makes' in caplog.text
 
 
@@ -98,7 +93,7 @@ def test_records_that_are_read_are_not_removed(config, root):
   [found] = record_folders.find(root / 'records')
   assert found.is_read() and found.num_images == 13
   assert found.size == sum(
-      path.stat().st_size for path in folder_of(source).glob('*tfrecord*'))
+      path.stat().st_size for path in source.folder.glob('*tfrecord*'))
   removed, kept = record_folders.remove_unused(root / 'records')
   assert not removed and kept == [found]
   assert len(distances(source)) == 10
@@ -110,7 +105,7 @@ def test_records_that_are_read_are_not_removed(config, root):
 
 
 def test_another_process_holds_them_until_it_is_killed(config, root):
-  folder = folder_of(records.prepare(config.data))
+  folder = records.prepare(config.data).folder
   process = subprocess.Popen(
       [sys.executable, '-c', 'import pathlib, sys, time\n'
        'from scribble_jax.data import record_folders\n'
@@ -127,7 +122,7 @@ def test_another_process_holds_them_until_it_is_killed(config, root):
 
 
 def test_what_killed_processes_left_is_removed(config, root):
-  folder = folder_of(records.prepare(config.data))
+  folder = records.prepare(config.data).folder
   parent = folder.parent
   for name in ('.aaaaaaaaaaaa.partial', '.bbbbbbbbbbbb.removed',
                '.cccccccccccc.partial', 'dddddddddddd'):
@@ -164,15 +159,15 @@ def test_a_lock_that_was_tidied_away_is_made_anew(tmp_path):
 
 
 def test_a_start_says_what_several_folders_take(config, root, caplog):
-  source = records.prepare(config.data)
-  record_folders.say_several(root / 'records')
+  one = records.prepare(config.data)
+  record_folders.say_several(root / 'records', [one.folder])
+  two = records.prepare(changed(config, lambda_s=9.0).data)
+  record_folders.say_several(root / 'records', [one.folder, two.folder])
   assert 'folders of records' not in caplog.text
-  del source
-  records.prepare(changed(config, lambda_s=9.0).data)
-  record_folders.say_several(root / 'records')
+  record_folders.say_several(root / 'records', [two.folder])
   assert re.search(
-      r'records holds 2 folders of records, 0\.00 GB together\. .*prepare '
-      r'--list .*--remove_unused', caplog.text)
+      r'records holds 2 folders of records, 0\.00 GB together; this start does '
+      r'not use 1 of them\. .*prepare --list .*--remove_unused', caplog.text)
 
 
 def test_records_of_an_older_version_are_left_alone_and_named(
@@ -180,14 +175,14 @@ def test_records_of_an_older_version_are_left_alone_and_named(
   source = records.prepare(config.data)
   for place in ('records', 'records_stage1'):  # As they were.
     (root / place).mkdir(exist_ok=True)
-    for path in folder_of(source).iterdir():
+    for path in source.folder.iterdir():
       shutil.copy(path, root / place)
   before = sorted((root / 'records').glob('[!.]*.*'))
-  record_folders.say_several(root / 'records')
+  record_folders.say_several(root / 'records', [source.folder])
   for place in ('records', 'records_stage1'):
     assert f'The files in {root / place} are records of an older' in caplog.text
   again = records.prepare(config.data)
-  assert folder_of(again) == folder_of(source)
+  assert again.folder == source.folder
   record_folders.remove_unused(root / 'records')
   assert sorted((root / 'records').glob('[!.]*.*')) == before
   assert (root / 'records_stage1/dataset_info.json').exists()
@@ -195,11 +190,11 @@ def test_records_of_an_older_version_are_left_alone_and_named(
 
 def test_the_command_lists_and_removes_what_a_config_does_not_use(
     config, root):
-  stage1 = folder_of(records.prepare(
-      config_rules.stage1_config(config).data, False, ('train',)))
-  used = folder_of(records.prepare(config.data))
-  other = folder_of(records.prepare(
-      changed(config, lambda_c=5.0, scribbles='scribbles').data))
+  stage1 = records.prepare(
+      config_rules.stage1_config(config).data, False, ('train',)).folder
+  used = records.prepare(config.data).folder
+  other = records.prepare(
+      changed(config, lambda_c=5.0, scribbles='scribbles').data).folder
   parent = root / 'records'
   rows = {line.split()[0]: line
           for line in prepare.describe(config, parent).splitlines()}
@@ -214,12 +209,12 @@ def test_the_command_lists_and_removes_what_a_config_does_not_use(
   said = prepare.remove_unused(config, parent)
   assert f'Removed {other}: 13 images, 0.00 GB.' in said
   assert '0.00 GB freed; 3 folders of records stay' in said
-  assert set(folders_in(parent)) == {stage1, used, folder_of(live)}
+  assert set(folders_in(parent)) == {stage1, used, live.folder}
   assert 'a running process' in prepare.describe(config, parent)
 
 
 def test_what_is_used_cannot_be_told_of_a_data_set_with_mistakes(config, root):
-  folder = folder_of(records.prepare(config.data))
+  folder = records.prepare(config.data).folder
   next((root / 'JPEGImages').iterdir()).unlink()
   with pytest.raises(UserError, match='nothing for the listed id'):
     prepare.remove_unused(config, root / 'records')

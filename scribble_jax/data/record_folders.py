@@ -156,15 +156,21 @@ def why(parent, spec):
           else 'the records there are not complete')
 
 
-def say_several(parent):
-  """Logs how much disk records take, if there are several folders of them."""
+def say_several(parent, used):
+  """Logs how much disk records take, if there are more than a start uses.
+
+  Args:
+    parent: Folder of records.
+    used: Paths of those that the start reads.
+  """
   found = find(parent)
-  if len(found) > 1:
+  others = sum(each.folder not in used for each in found)
+  if others:
     logging.warning(
-        '%s holds %d folders of records, %s together. python -m '
-        'scribble_jax.prepare --list with the same config shows them; '
-        '--remove_unused removes those that the config does not use.',
-        parent, len(found), gigabytes(sum(each.size for each in found)))
+        '%s holds %d folders of records, %s together; this start does not use '
+        '%d of them. python -m scribble_jax.prepare --list with the same '
+        'config shows them, --remove_unused removes what it does not use.',
+        parent, len(found), gigabytes(sum(each.size for each in found)), others)
   for line in old_lines(parent):
     logging.warning('%s', line)
 

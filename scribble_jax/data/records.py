@@ -54,6 +54,11 @@ class Records:
   skip_corrupt: bool
   hold: record_folders.Hold | None = None
 
+  @property
+  def folder(self):
+    """Path of the folder that holds them."""
+    return storage.path(self.builder.data_dir)
+
   def num_examples(self, split):
     """Returns how many images a split has."""
     return self.builder.info.splits[split].num_examples

@@ -99,8 +99,8 @@ def generate(config, workdir, other_data=False):
   """
   stage1 = _prepare(config, 'config.')
   if hosts.is_first():
-    record_folders.say_several(
-        storage.path(config.data.root, config.data.records))
+    folder = stage1.source.folder
+    record_folders.say_several(folder.parent, [folder])
   return _generate_at(workdir, stage1, other_data)
 
 
