@@ -93,6 +93,13 @@ def define_step():
       'validation), or the number of its step.')
 
 
+def define_other_data():
+  """Adds --resume_with_other_data to a command that trains."""
+  return flags.DEFINE_bool(
+      'resume_with_other_data', False, 'Go on with the run in the workdir even '
+      'if the data or the stage-1 settings that it learned from have changed.')
+
+
 class ArgumentParser(argparse.ArgumentParser):
   """For `run`, where a typo becomes a UserError."""
 

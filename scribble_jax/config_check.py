@@ -204,6 +204,13 @@ def loss_weights(config):
   return weights
 
 
+def with_pseudo_labels(config, place):
+  """Returns the config with another `data.pseudo_labels`."""
+  config = config.copy_and_resolve_references()
+  config.data.pseudo_labels = place
+  return config
+
+
 def evaluation_protocol(config):
   """Returns how evaluate.py and predict.py see an image."""
   evaluation = config.evaluation

@@ -15,7 +15,7 @@ def main(argv):
   # TensorFlow takes seconds to load: a mistake in the flags is told before.
   from scribble_jax import train
   command_line.join_job()
-  train.train(_CONFIG.value, _WORKDIR.value)
+  train.train(_CONFIG.value, _WORKDIR.value, _OTHER_DATA.value)
 
 
 if __name__ == '__main__':
@@ -24,5 +24,6 @@ if __name__ == '__main__':
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder for checkpoints, event files and results.',
       required=True)
+  _OTHER_DATA = command_line.define_other_data()
   command_line.run(main, interrupted=(
       'The same command goes on from the last checkpoint.'))

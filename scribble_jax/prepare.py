@@ -11,6 +11,11 @@ python -m scribble_jax.prepare --config=configs/own_data.py \
     --pipeline_options='--runner=DataflowRunner
     --project=PROJECT --region=REGION --temp_location=gs://BUCKET/tmp
     --sdk_container_image=IMAGE'
+
+Records that other settings or data have left:
+
+python -m scribble_jax.prepare --config=configs/scribblesup.py \
+    --config.data.root=VOC2012 --list    # Or --remove_unused.
 """
 
 import importlib.util
@@ -33,30 +38,109 @@ _LARGE = 50_000  # Images from which on processes are worth their start.
 
 
 def main(argv):
-  """Prepares what the flags describe."""
+  """Prepares, lists or removes what the flags describe."""
   del argv
   # TensorFlow takes seconds to load: a mistake in the flags is told before.
   from scribble_jax.data import embedded
+  from scribble_jax.data import record_folders
   from scribble_jax.data import records
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
+  parent = storage.path(config.data.root, config.data.records)
+  if _REMOVE_UNUSED.value:
+    print(remove_unused(config, parent))
+  if _LIST.value:
+    print(describe(config, parent))
+  if _LIST.value or _REMOVE_UNUSED.value:
+    return
   embedded.prepare(config.data)
-  generating = config.data.get('pseudo_labels') == sources.GENERATE
-  if 'supervision' in config or generating:  # Stage 1, which needs no val.
-    data = (config_rules.stage1_config(config) if generating else config).data
-    needed, splits = False, ('train',)
-  else:
-    data, splits = config.data, ground_truth.listed_splits(config.data)
-    needed = config_check.needs_pseudo_labels(config)
+  (data, needed, splits), *rest = stages(config)
   if options is None:
     options = local_options(data, splits, _NUM_WORKERS.value)
   start = time.monotonic()
   prepared = records.prepare(data, needed, splits, options)
   print(_summary(prepared, time.monotonic() - start))
-  if generating:
+  record_folders.say_several(prepared.folder.parent, [prepared.folder])
+  if rest:
     print('These are the records of stage 1. Those of stage 2 hold the '
           'pseudo-labels that it generates, so the training makes them; or '
           'run stage 1 by scribble_jax.pseudo_labels, then this command with '
           '--config.data.pseudo_labels=FOLDER.')
+
+
+def stages(config):
+  """Returns what the stages of a config read, in their order.
+
+  Args:
+    config: ConfigDict of either stage.
+
+  Returns:
+    [(data, pseudo_labels_needed, splits), ...], arguments of `records.prepare`.
+    Stage 2's pseudo-labels are sources.GENERATE where stage 1 makes them.
+  """
+  if 'supervision' in config:  # Stage 1, which needs no val.
+    return [(config.data, False, ('train',))]
+  needed = config_check.needs_pseudo_labels(config)
+  splits = ground_truth.listed_splits(config.data)
+  if config.data.pseudo_labels != sources.GENERATE:
+    return [(config.data, needed, splits)]
+  if not needed:
+    return [(config_check.with_pseudo_labels(
+        config, sources.NO_PSEUDO_LABELS).data, needed, splits)]
+  return [(config_rules.stage1_config(config).data, False, ('train',)),
+          (config.data, needed, splits)]
+
+
+def find_used(config):
+  """Returns the folders of the records that a config's runs read.
+
+  Args:
+    config: ConfigDict of either stage. Of stage 2's, stage 1's count as well,
+      generated pseudo-labels or not.
+  """
+  from scribble_jax.data import records
+  from scribble_jax.pseudo_labels import settings
+  found = []
+  if 'supervision' not in config:
+    stage1 = config_rules.stage1_config(config)
+    folder, source = records.find(stage1.data, False, ('train',))
+    found.append(folder)
+    if (source and config.data.pseudo_labels == sources.GENERATE
+        and config_check.needs_pseudo_labels(config)):
+      stage1 = settings.Stage1(
+          config_check.with_classes(stage1, source.class_names), source)
+      made = settings.place(config, stage1)
+      if storage.path(config.data.root, made, settings.FOLDER).is_dir():
+        config = settings.with_generated(config, made)
+  return found + [records.find(*arguments)[0] for arguments in stages(config)
+                  if arguments[0].pseudo_labels != sources.GENERATE]
+
+
+def describe(config, parent):
+  """Returns a table of the records in a folder, and what else to know."""
+  from scribble_jax.data import record_folders
+  table = record_folders.table(parent, find_used(config))
+  size = sum(found.size for found in record_folders.find(parent))
+  return '\n'.join([
+      *([table.text()] if table.rows else []),
+      f'{len(table.rows)} folders of records in {parent}, '
+      f'{record_folders.gigabytes(size)}.',
+      *record_folders.old_lines(parent)])
+
+
+def remove_unused(config, parent):
+  """Removes records that neither the config nor a process uses; says which."""
+  from scribble_jax.data import record_folders
+  try:
+    removed, kept = record_folders.remove_unused(parent, find_used(config))
+  except storage.errors() as error:
+    raise UserError(f'Cannot remove records in {parent}: {error}. Mend that, '
+                    'or delete them by hand.') from error
+  size = record_folders.gigabytes(sum(found.size for found in removed))
+  return '\n'.join([
+      *(f'Removed {found.folder}: {found.num_images} images, '
+        f'{record_folders.gigabytes(found.size)}.' for found in removed),
+      f'{size} freed; {len(kept)} folders of records stay, which this config '
+      'or a running process uses.', *record_folders.old_lines(parent)])
 
 
 def parse_options(text):
@@ -98,7 +182,7 @@ def _summary(prepared, seconds):
   return (f'{images} images in {sum(len(split.paths) for split in shards)} '
           f'shards, {sum(split.size for split in shards) / 1e9:.2f} GB, '
           f'{seconds:.0f} s, {images / seconds:.1f} images/s: '
-          f'{prepared.builder.data_dir}')
+          f'{prepared.folder}')
 
 
 if __name__ == '__main__':
@@ -106,6 +190,11 @@ if __name__ == '__main__':
   _PIPELINE_OPTIONS = flags.DEFINE_string(
       'pipeline_options', '', 'Flags for Apache Beam, apart by spaces or '
       'commas: --runner=DataflowRunner,--project=... Beam runs then.')
+  _LIST = flags.DEFINE_bool(
+      'list', False, 'Only show the folders of records, and who uses them.')
+  _REMOVE_UNUSED = flags.DEFINE_bool(
+      'remove_unused', False, 'Only remove the folders of records that neither '
+      'this config nor a running process uses.')
   _NUM_WORKERS = flags.DEFINE_integer(
       'num_workers', None, 'Processes on this machine, by Apache Beam; unless '
       f'given, one a core for {_LARGE} images and more, if Beam is installed.',

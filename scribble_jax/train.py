@@ -1,6 +1,7 @@
 """Stage 2, the segmentation network: from a config to figures and pictures."""
 
 import contextlib
+import dataclasses
 import functools
 
 from absl import logging
@@ -14,6 +15,7 @@ from scribble_jax import results
 from scribble_jax.data import embedded
 from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import record_folders
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.files import formats
@@ -21,15 +23,18 @@ from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
 from scribble_jax.training import occupancy
+from scribble_jax.training import provenance
 from scribble_jax.validation import Validation
+from scribble_jax.weights import checkpoint
 
 
-def train(config, workdir):
+def train(config, workdir, other_data=False):
   """Trains until `config.num_steps`, resuming from `workdir` if it can.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
     workdir: Directory for checkpoints, event files, metrics and pictures.
+    other_data: Whether a run that learned from other data may go on.
 
   Returns:
     The last state.
@@ -44,10 +49,10 @@ def train(config, workdir):
     with hosts.together():
       heartbeat = (stack.enter_context(occupancy.only_run(workdir))
                    if hosts.is_first() else None)
-    return _train(config, workdir, heartbeat)
+    return _train(config, workdir, heartbeat, other_data)
 
 
-def _train(config, workdir, heartbeat):
+def _train(config, workdir, heartbeat, other_data):
   """`train` in a workdir of one's own."""
   embedded.prepare(config.data)
   with hosts.together():
@@ -58,24 +63,29 @@ def _train(config, workdir, heartbeat):
   # Before the longer work.
   initial = loop.read_initial(config, workdir, model)
   needed = config_check.needs_pseudo_labels(config)
-  if config.data.pseudo_labels == sources.GENERATE:
-    config = (stage.with_pseudo_labels(config) if needed
-              else _without_pseudo_labels(config))
+  learned_from, read = {}, []
+  if config.data.pseudo_labels == sources.GENERATE and needed:
+    stage1 = stage.prepare(config)
+    learned_from, read = stage1.learned_from(), [stage1.source.folder]
+    if checkpoint.has_checkpoint(workdir / 'checkpoints'):
+      provenance.check(  # Before stage 1 takes hours.
+          workdir, learned_from, other_data)
+    config = stage.with_pseudo_labels(config, stage1)
+  elif config.data.pseudo_labels == sources.GENERATE:
+    config = config_check.with_pseudo_labels(config, sources.NO_PSEUDO_LABELS)
   source = records.prepare(
       config.data, needed, ground_truth.listed_splits(config.data))
+  if hosts.is_first():
+    record_folders.say_several(
+        source.folder.parent, [*read, source.folder])
   validation = Validation(config, model, source)
-  task = _make_task(config, model, validation, heartbeat)
+  task = dataclasses.replace(
+      _make_task(config, model, validation, heartbeat),
+      learned_from=learned_from | source.learned_from(needed),
+      other_data=other_data)
   outcome = loop.run(config, workdir, task, source, initial)
   _report(workdir, outcome, validation)
   return outcome.state
-
-
-def _without_pseudo_labels(config):
-  """Returns the config with records of its own: a run beside has others."""
-  config = config.copy_and_resolve_references()
-  config.data.pseudo_labels = sources.NO_PSEUDO_LABELS
-  config.data.records += '_scribbles'
-  return config
 
 
 def _make_task(config, model, validate, heartbeat):

@@ -1,6 +1,7 @@
 """Every mistake of a user: what, where, remedy; and nothing half-written."""
 
 import math
+import pathlib
 import re
 
 import numpy as np
@@ -11,6 +12,7 @@ from scribble_jax import train
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
+from tests.conftest import record_folders
 from tests.test_sources import xml
 
 
@@ -118,7 +120,7 @@ def test_mistake_in_the_data(root, config, mistake):
   with pytest.raises(UserError, match=message.replace('{id}', name)) as error:
     records.prepare(config.data)
   assert '\n' not in str(error.value)
-  assert not list(root.glob('records*'))
+  assert not record_folders(root / 'records')
 
 
 def test_missing_root(config):
@@ -139,18 +141,18 @@ def test_problems_are_listed_together_first_twenty(root, config):
   first, *listed, last = str(error.value).splitlines()
   assert first.startswith('21 problems.')
   assert len(listed) == 20 and last.strip() == '... and 1 more'
-  assert not list(root.glob('records*'))
+  assert not record_folders(root / 'records')
 
 
-def test_rebuild_with_bad_sources_keeps_the_old_records(root, config):
-  records.prepare(config.data)
-  before = {path: path.read_bytes() for path in (root / 'records').iterdir()}
+def test_bad_sources_leave_the_old_records_alone(root, config):
+  folder = pathlib.Path(records.prepare(config.data).builder.data_dir)
+  before = {path: path.read_bytes() for path in folder.iterdir()}
   write_rgb(scribble(root))
   with pytest.raises(UserError):
     records.prepare(config.data)
   assert before == {
-      path: path.read_bytes() for path in (root / 'records').iterdir()}
-  assert not (root / 'records.partial').exists()
+      path: path.read_bytes() for path in folder.iterdir()}
+  assert record_folders(root / 'records') == [folder]
 
 
 @pytest.mark.parametrize('damage', [
@@ -160,7 +162,7 @@ def test_rebuild_with_bad_sources_keeps_the_old_records(root, config):
 ])
 def test_damaged_record_file(root, config, damage):
   records.prepare(config.data)
-  path = next((root / 'records').glob('*train.tfrecord*'))
+  path = next((root / 'records').glob('*/*train.tfrecord*'))
   damage(path)
   with pytest.raises(UserError, match=re.escape(
       str(path)) + ' is missing or truncated.*Delete'):
@@ -169,7 +171,7 @@ def test_damaged_record_file(root, config, damage):
 
 def test_flipped_bit_in_a_record(root, config, tmp_path):
   records.prepare(config.data)
-  path = next((root / 'records').glob('*train.tfrecord*'))
+  path = next((root / 'records').glob('*/*train.tfrecord*'))
   content = bytearray(path.read_bytes())
   content[5000] ^= 1
   path.write_bytes(content)

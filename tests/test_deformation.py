@@ -191,4 +191,4 @@ def test_other_ratios_make_the_records_anew(root, caplog):
   records.prepare(config.data)
   config.data.scribble_drop = 0.5
   records.prepare(config.data)
-  assert 'changed since last time: scribble_drop' in caplog.text
+  assert 'differ in scribble_drop.' in caplog.text

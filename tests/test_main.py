@@ -2,6 +2,7 @@
 
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import orbax.checkpoint as ocp
 import pytest
 
+from tests.conftest import record_folders
 from tests.test_train import assert_same_state
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
@@ -83,6 +85,57 @@ def test_killed_and_resumed_main_equals_a_straight_run(tmp_path):
   step, state = last_state(tmp_path / 'killed')
   assert step == 12
   assert_same_state(state, last_state(tmp_path / 'straight')[1])
+
+
+def test_two_runs_on_one_data_set_do_not_disturb_each_other(
+    drawn_root, tmp_path):
+  """Other lambdas, seconds apart, both killed: each equals its lone twin."""
+  for name in ('shared', 'lone_one', 'lone_other'):
+    shutil.copytree(drawn_root, tmp_path / 'data' / name)
+  flags = {name: ('--config.data.pseudo_labels=pseudo_labels',
+                  f'--config.data.lambda_s={value}')
+           for name, value in (('one', 1.0), ('other', 40.0))}
+
+  def begin(name, *more):
+    return start(tmp_path / name, tmp_path / 'data/shared', *flags[name], *more)
+
+  runs = {'one': begin('one')}
+  # The other one comes when this one trains.
+  wait_until(runs['one'], (tmp_path / 'one/config.json').exists)
+  runs['other'] = begin('other')
+  for name, run in runs.items():
+    wait_until(run, lambda name=name: has_checkpoint(tmp_path / name))
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert 0 < last_state(tmp_path / name)[0] < 12
+  assert len(record_folders(tmp_path / 'data/shared/records')) == 2
+
+  finish({name: begin(name) for name in flags})
+  finish({name: start(tmp_path / f'lone_{name}', tmp_path / f'data/lone_{name}',
+                      *flags[name]) for name in flags})
+  states = {name: last_state(tmp_path / name)[1] for name in (
+      'one', 'other', 'lone_one', 'lone_other')}
+  for name in flags:
+    assert_same_state(states[name], states[f'lone_{name}'])
+  with pytest.raises(AssertionError):
+    assert_same_state(states['one'], states['other'])
+
+  # With other strokes it does not go on, unless it is told to.
+  other = ('--config.data.scribbles=pseudo_labels', '--config.num_steps=13')
+  refused = begin('one', *other)
+  _, errors = refused.communicate(timeout=300)
+  assert refused.returncode == 1
+  assert errors.splitlines()[-1].startswith(
+      f'error: {tmp_path}/one holds a run that learned from other data. '
+      'Changed: scribbles.')
+  finish({'one': begin('one', *other, '--resume_with_other_data')})
+  assert last_state(tmp_path / 'one')[0] == 13
+
+
+def finish(runs):
+  for name, run in runs.items():
+    _, errors = run.communicate(timeout=600)
+    assert run.returncode == 0, (name, errors)
 
 
 def test_sigterm_saves_and_stops_even_before_the_first_resumed_step(tmp_path):

@@ -52,6 +52,10 @@ def changed(config, changes):
   return config
 
 
+def generated(config):
+  return stage.with_pseudo_labels(config, stage.prepare(config))
+
+
 def read(folder):
   return {path.name: path.read_bytes() for path in folder.glob('*.png')}
 
@@ -134,19 +138,49 @@ def test_other_settings_make_the_labels_anew_and_say_why(
 
 
 @pytest.mark.parametrize('change', [
-    lambda config, root: config.optim.update(lr=0.7),
-    lambda config, root: config.model.update(width=8),
-    lambda config, root: masks.write_mask(
-        next((root / 'scribbles').iterdir()), np.zeros([48, 48], np.uint8)),
+    lambda config: config.optim.update(lr=0.7),
+    lambda config: config.model.update(width=8),
 ])
-def test_a_classifier_of_other_settings_or_data_is_refused(
-    diffusion, root, tmp_path, change):
+def test_a_classifier_of_other_settings_is_refused(
+    diffusion, tmp_path, change):
   stage.generate(diffusion, tmp_path / 'run')
   before = read(tmp_path / 'run/pseudo_labels')
-  change(diffusion, root)
-  with pytest.raises(UserError, match='holds a classifier of other settings'):
+  change(diffusion)
+  for other_data in (False, True):
+    with pytest.raises(UserError, match='holds a classifier of other settings'):
+      stage.generate(diffusion, tmp_path / 'run', other_data)
+  assert read(tmp_path / 'run/pseudo_labels') == before
+
+
+def test_a_classifier_of_other_data_is_refused_unless_asked_for(
+    diffusion, root, tmp_path, caplog):
+  stage.generate(diffusion, tmp_path / 'run')
+  before = read(tmp_path / 'run/pseudo_labels')
+  for path in (root / 'scribbles').iterdir():  # Written again, unchanged.
+    path.write_bytes(path.read_bytes())
+  stage.generate(diffusion, tmp_path / 'run')
+  name = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()[0]
+  masks.write_mask(root / f'scribbles/{name}.png',
+                   np.zeros([48, 48], np.uint8))
+  with pytest.raises(UserError, match=(
+      r'learned from other data\. Changed: scribbles\. '
+      '.*--resume_with_other_data')):
     stage.generate(diffusion, tmp_path / 'run')
   assert read(tmp_path / 'run/pseudo_labels') == before
+  stage.generate(diffusion, tmp_path / 'run', True)
+  assert 'Going on with other data: scribbles.' in caplog.text
+  assert not masks.read_mask(tmp_path / f'run/pseudo_labels/{name}.png').any()
+
+
+def test_a_classifier_of_an_older_version_goes_on_with_a_warning(
+    diffusion, tmp_path, caplog):
+  stage.generate(diffusion, tmp_path / 'run')
+  path = tmp_path / 'run/settings.json'
+  stored = json.loads(path.read_text())
+  stored['classifier']['data'] = {'version': 2, 'images': '123'}
+  path.write_text(json.dumps(stored))
+  stage.generate(diffusion, tmp_path / 'run')
+  assert 'does not say what its classifier learned from' in caplog.text
 
 
 def test_undecided_pixels_become_255(diffusion, tmp_path):
@@ -261,11 +295,16 @@ def test_stage_2_makes_its_pseudo_labels_first(config, root, tmp_path):
   kept = json.loads((tmp_path / 'run/config.json').read_text())
   made = root / kept['data']['pseudo_labels']
   assert made.parent.parent == root / 'stage1' and len(read(made)) == 10
+  # Another stage 1 is refused before it begins.
+  other = changed(config, {'stage1.refinement.contrast': 0.9})
+  with pytest.raises(UserError, match=(
+      r'Changed: config\.stage1\.refinement\.contrast \(was 0\.\d+, is 0')):
+    train.train(other, str(tmp_path / 'run'))
+  assert [*(root / 'stage1').iterdir()] == [made.parent]
   # A lambda has nothing to do with stage 1, another contrast has.
-  again = stage.with_pseudo_labels(changed(config, {'data.lambda_c': 5.0}))
+  again = generated(changed(config, {'data.lambda_c': 5.0}))
   assert root / again.data.pseudo_labels == made
-  other = stage.with_pseudo_labels(
-      changed(config, {'stage1.refinement.contrast': 0.9}))
+  other = generated(other)
   assert root / other.data.pseudo_labels != made
   assert len(read(made)) == 10
 

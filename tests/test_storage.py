@@ -15,9 +15,11 @@ import tensorflow as tf
 
 from scribble_jax import evaluate
 from scribble_jax import predict
+from scribble_jax import prepare
 from scribble_jax import train
 from scribble_jax.data import embedded
 from scribble_jax.data import loading
+from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -339,6 +341,33 @@ def test_weights(cloud):
     weight_files.read_state_dict('gs://bucket/b.pth')
 
 
+def test_records(cloud, config, drawn_root):
+  put(cloud, drawn_root, 'data')
+  here = records.prepare(config.data)
+  config.data.root = 'gs://bucket/data'
+  there = records.prepare(config.data)
+  assert there.learned_from(True) == here.learned_from(True)
+  name = there.folder.name
+  before = contents(cloud, f'data/records/{name}')
+  assert 'incomplete' not in before
+  # A process that was killed has left a part.
+  cloud.put('bucket', f'data/records/{name}/incomplete', b'', {})
+  again = records.prepare(config.data)
+  for record in range(10):
+    assert again.shards['train'].read(record) == (
+        here.shards['train'].read(record))
+  assert contents(cloud, f'data/records/{name}').keys() == before.keys()
+  config.data.lambda_s = 9.0
+  other = records.prepare(config.data)
+  assert {path.split('/')[3] for path in cloud.names('bucket/data/records/')
+          } == {name, other.folder.name}
+  assert f'Removed {there.folder}: 13 images' in prepare.remove_unused(
+      config, there.folder.parent)
+  assert other.folder.name in prepare.describe(config, other.folder.parent)
+  assert {path.split('/')[3] for path in cloud.names('bucket/data/records/')
+          } == {other.folder.name}
+
+
 def test_stage1(cloud, config, tmp_path):
   config.stage1.labels.source = 'diffusion'  # Needs no network.
   put(cloud, pathlib.Path(config.data.root), 'data')
@@ -347,7 +376,7 @@ def test_stage1(cloud, config, tmp_path):
   found = []
   for root in (config.data.root, 'gs://bucket/data'):
     config.data.root = root
-    done = stage.with_pseudo_labels(config)
+    done = stage.with_pseudo_labels(config, stage.prepare(config))
     folder = storage.path(root, done.data.pseudo_labels)
     found.append({path.name: masks.read_mask(path)
                   for path in folder.iterdir()})

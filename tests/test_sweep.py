@@ -17,6 +17,7 @@ from configs import demo
 from configs import lambdas
 from configs import loss_weights
 from configs import robustness
+from scribble_jax.data import record_folders
 from scribble_jax.errors import UserError
 from scribble_jax.sweep import points
 from scribble_jax.sweep import process
@@ -195,6 +196,19 @@ def test_records_stay_until_no_run_needs_them(fake_runs):
   # Those of `bad`, which is not finished.
   assert [path.name for path in (fake_runs / 'records').iterdir()] == [
       'scribble_drop=0.5']
+
+
+def test_records_that_another_process_reads_stay(fake_runs):
+  folder = fake_runs / 'records/base/records/0123456789ab'
+  folder.mkdir(parents=True)
+  for name in ('metadata.json', 'dataset_info.json', 'index.npz'):
+    (folder / name).write_text('{"splits": []}')
+  held = record_folders.hold(folder)
+  assert run(make_config(GOOD, seeds=(0,)), fake_runs)
+  assert folder.exists()
+  del held
+  assert run(make_config(GOOD, OTHER, seeds=(0,)), fake_runs)
+  assert not [*(fake_runs / 'records').iterdir()]
 
 
 def test_an_interrupted_sweep_stops_its_runs(fake_runs):

@@ -24,6 +24,7 @@ from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
 from scribble_jax.training import loop
 from scribble_jax.weights import checkpoint
+from tests.conftest import record_folders
 
 
 def assert_same_state(actual, expected):
@@ -179,15 +180,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
     (lambda config, root: config.data.update(pseudo_labels='none'),
      'pseudo_labels'),
 ])
-def test_stale_records_are_made_again_and_say_why(
+def test_other_records_are_made_beside_and_say_why(
     config, root, caplog, change, reason):
-  records.prepare(config.data)
+  first = pathlib.Path(records.prepare(config.data).builder.data_dir)
   caplog.clear()
   records.prepare(config.data)
   assert not caplog.text  # Nothing changed: reused without a word.
   change(config, root)
   records.prepare(config.data)
-  assert f'changed since last time: {reason}.' in caplog.text
+  assert f'those in {first.name} differ in {reason}.' in caplog.text
+  assert len(record_folders(root / 'records')) == 2
 
 
 def test_other_files_in_the_place_of_records_are_kept(config, root):
@@ -213,11 +215,14 @@ def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
   monkeypatch.setattr(encoding, 'encode_example', interrupted)
   with pytest.raises(KeyboardInterrupt):
     records.prepare(config.data)
-  assert not list(root.glob('records*'))
+  assert not record_folders(root / 'records')
   monkeypatch.undo()
-  (root / 'records.partial').mkdir()  # Of a run that was killed.
+  folder = pathlib.Path(records.prepare(config.data).builder.data_dir)
+  shutil.rmtree(folder)
+  partial = folder.with_name(f'.{folder.name}.partial')
+  partial.mkdir()  # Of a run that was killed.
   records.prepare(config.data)
-  assert not (root / 'records.partial').exists()
+  assert record_folders(root / 'records') == [folder]
 
 
 def test_without_pseudo_labels_their_terms_are_left_out(config, root, tmp_path):

@@ -7,6 +7,8 @@ two distance maps, made here once (about 140 kB an image of VOC).
 
 import dataclasses
 import functools
+import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -34,15 +36,31 @@ def make_features():
   return tfds.features.FeaturesDict(features)
 
 
+class Encoded(NamedTuple):
+  """What became of an example.
+
+  Attributes:
+    content: The record's bytes, or None if there are problems.
+    seen: What `findings.look` returns.
+    problems: One line for each.
+    digests: {part: int} of what training learns from, whatever file held it:
+      'images', 'scribbles', 'pseudo_labels', 'ground_truths'.
+  """
+  content: bytes | None
+  seen: dict
+  problems: list
+  digests: dict
+
+
 def encode(example, spec, reading):
-  """As `encode_example`, but the features are a record's bytes."""
-  features, seen, problems = encode_example(example, spec, reading)
+  """Returns an `Encoded`; the arguments are those of `encode_example`."""
+  features, seen, problems, digests = encode_example(example, spec, reading)
   if problems:
-    return None, seen, problems
+    return Encoded(None, seen, problems, digests)
   content = _serializer().serialize_example(features)
   # Otherwise each process has an order of its own for the features.
-  return tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), seen, problems
+  return Encoded(tf.train.Example.FromString(content).SerializeToString(
+      deterministic=True), seen, problems, digests)
 
 
 @functools.cache
@@ -63,13 +81,14 @@ def encode_example(example, spec, reading):
     features: The record, or None if there are problems.
     seen: What `findings.look` returns.
     problems: One line for each.
+    digests: See `Encoded`.
   """
   maps, problems = loading.load(
       example, spec['class_names'], reading, _meanings(
           spec['unlabelled_index'], spec['label_map'],
           len(spec['class_names'])))
   if problems:
-    return None, {}, problems
+    return None, {}, problems, {}
   maps = dataclasses.replace(
       maps, scribble=_deformed(maps.scribble, example, spec))
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
@@ -87,10 +106,20 @@ def encode_example(example, spec, reading):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  return features, findings.look(example.id, maps), []
+  digests = {f'{part}s': _digest(example.id, value) for part, value in (
+      {'image': features['image']} | labels).items()}
+  return features, findings.look(example.id, maps), [], digests
 
 
 _meanings = functools.cache(meanings)  # Parsing takes longer than using them.
+
+
+def _digest(name, value):
+  """Returns a number of 128 bits for an image's bytes, or [H, W] labels."""
+  digest = hashlib.sha256(f'{name} {np.shape(value)} '.encode())
+  digest.update(np.ascontiguousarray(np.frombuffer(value, np.uint8)
+                                     if isinstance(value, bytes) else value))
+  return int.from_bytes(digest.digest()[:16])
 
 
 def _deformed(scribble, example, spec):

@@ -1,13 +1,13 @@
 """TFRecord shards of everything that training and validation read."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import io
 import itertools
-import json
 import os
-import shutil
 
 from absl import logging
 import numpy as np
@@ -18,6 +18,7 @@ from scribble_jax import hosts
 from scribble_jax.data import encoding
 from scribble_jax.data import findings
 from scribble_jax.data import reading
+from scribble_jax.data import record_folders
 from scribble_jax.data import shards
 from scribble_jax.data import sources
 from scribble_jax.data import writing
@@ -30,15 +31,16 @@ from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import meanings
 
-_INDEX = 'index.npz'  # Where each record ends.
 _WARNINGS = 'warnings.json'  # Of `findings`, for whoever reads them.
-_STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
 _NAME = 'scribble_records'  # What their files begin with.
-# Counts the changes of the folder's form; another one makes records stale.
-_VERSION = 3
+# Counts the changes of the folder's form; another one makes other records.
+_VERSION = 4
 # Of the `data` part of a config: what is made of a user's files.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
             'scribble_seed', 'image_range', 'unlabelled_index', 'label_map')
+# Likewise, where things are: kept to describe the records.
+_MADE_FROM = ('root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
+              'train_list', 'val_list')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +52,42 @@ class Records:
     class_names: Background first.
     shards: {split: `shards.Shards`}.
     skip_corrupt: Whether damaged records are left out with a warning.
+    hold: Keeps them from being removed.
   """
   builder: tfds.core.DatasetBuilder
   class_names: tuple[str, ...]
   shards: dict[str, shards.Shards]
   skip_corrupt: bool
+  hold: record_folders.Hold | None = None
+
+  @property
+  def folder(self):
+    """Path of the folder that holds them."""
+    return storage.path(self.builder.data_dir)
 
   def num_examples(self, split):
     """Returns how many images a split has."""
     return self.builder.info.splits[split].num_examples
+
+  def learned_from(self, pseudo_labels):
+    """Returns what a run learns from, whatever files hold it: {part: value}.
+
+    Args:
+      pseudo_labels: Whether they are a part of it.
+
+    Returns:
+      The class names, and digests of contents, ready for JSON.
+    """
+    contents = self.builder.info.metadata['contents']
+    train, val = contents['train'], contents.get('val')
+    parts = {'class list': [*self.class_names], 'train list': train['list'],
+             'images': train['images'], 'scribbles': train['scribbles']}
+    if pseudo_labels:
+      parts['pseudo-labels'] = train['pseudo_labels']
+    if val:
+      parts |= {'val list': val['list'], 'val images': val['images'],
+                'ground truth': val['ground_truths']}
+    return parts
 
   def reader(self, split):
     """Returns a new `reading.Reader` of a split."""
@@ -70,9 +99,10 @@ class Records:
 
 def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
             pipeline_options=None):
-  """Opens the records of a data set, making them if missing or stale.
+  """Opens the records of a data set, making them if they are missing.
 
-  Of a job's processes, all of which call it, the first makes them.
+  Each variety of settings and files has a folder of its own. Of a job's
+  processes, all of which call it, the first makes them.
 
   Args:
     config: The `data` part of a config: `sources.list_examples`' keys,
@@ -101,22 +131,19 @@ def _leave_accelerators_to_jax():
 
 def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
   """`prepare` in one process."""
-  examples = sources.list_examples(config, pseudo_labels_needed, splits)
-  class_names = sources.read_class_names(config.classes, config.root)
-  spec = {'version': _VERSION, 'class_names': list(class_names),
-          **{name: config[name] for name in SETTINGS},
-          'image_range': list(config.image_range or ()),  # As JSON has it.
-          **sources.fingerprint(examples)}
-  reading = images.Reading(config.image_range, config.max_megapixels)
-  # A mistake in these is told before any work.
-  meanings(config.unlabelled_index, config.label_map, len(class_names))
-  directory = storage.path(config.root, config.records)
+  directory, spec, examples = _plan(config, pseudo_labels_needed, splits)
   try:
-    with atomic.only_one_process(directory):
-      reason = _stale_reason(directory, spec)
-      if reason:
-        logging.warning('Preparing %s: %s.', directory, reason)
-        _build(directory, examples, spec, reading, pipeline_options)
+    record_folders.check_place(directory.parent)
+    while (hold := record_folders.hold(directory)) is None:
+      with atomic.only_one_process(directory):
+        if not record_folders.is_complete(directory):
+          logging.info('Preparing %s: %s.', directory,
+                       record_folders.why(directory.parent, spec))
+          encoder = functools.partial(
+              encoding.encode, spec=spec, reading=images.Reading(
+                  config.image_range, config.max_megapixels))
+          _build(directory, examples, encoder, pipeline_options, spec | {
+              'made_from': {name: config.get(name) for name in _MADE_FROM}})
   except (tf.errors.OpError, *storage.errors()) as error:
     reason = write_errors.reason(error, directory.parent)
     if reason is None:
@@ -124,7 +151,48 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
     raise UserError(f'Cannot write {directory}: {reason}. Set '
                     '--config.data.records to a folder that can be '
                     'written.') from error
-  return _open(directory, class_names, config.skip_corrupt)
+  return dataclasses.replace(
+      _open(directory, spec['class_names'], config.skip_corrupt), hold=hold)
+
+
+def _plan(config, pseudo_labels_needed, splits):
+  """Returns the folder of a config's records, their spec and the examples.
+
+  Raises:
+    UserError: The sources can't be used.
+  """
+  examples = sources.list_examples(config, pseudo_labels_needed, splits)
+  class_names = sources.read_class_names(config.classes, config.root)
+  spec = {'version': _VERSION, 'splits': [*splits],
+          'class_names': [*class_names],
+          **{name: config[name] for name in SETTINGS},
+          'image_range': list(config.image_range or ()),  # As JSON has it.
+          **sources.fingerprint(examples)}
+  # A mistake in these is told before any work.
+  meanings(config.unlabelled_index, config.label_map, len(class_names))
+  directory = storage.path(
+      config.root, config.records, record_folders.fingerprint(spec))
+  return directory, spec, examples
+
+
+def find(config, pseudo_labels_needed=True, splits=sources.SPLITS):
+  """Returns the folder of a data set's records, and Records if it holds them.
+
+  Args:
+    config: As of `prepare`, like the others.
+    pseudo_labels_needed: See there.
+    splits: See there.
+
+  Returns:
+    The path, and Records or None.
+
+  Raises:
+    UserError: The sources or the records can't be used.
+  """
+  directory, spec, _ = _plan(config, pseudo_labels_needed, splits)
+  complete = record_folders.is_complete(directory)
+  return directory, _open(
+      directory, spec['class_names'], config.skip_corrupt) if complete else None
 
 
 def _open(directory, class_names, skip_corrupt):
@@ -137,7 +205,8 @@ def _open(directory, class_names, skip_corrupt):
     findings.report(formats.read_json(directory / _WARNINGS) or ())
   builder = tfds.builder_from_directory(str(directory))
   found = {}
-  with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
+  content = (directory / record_folders.INDEX).read_bytes()
+  with np.load(io.BytesIO(content)) as index:
     for name, split in builder.info.splits.items():
       found[name] = shards.Shards(
           tuple(os.fspath(path) for path in split.filepaths),
@@ -148,60 +217,30 @@ def _open(directory, class_names, skip_corrupt):
                     'it again.')
   for line in problems:
     logging.warning('%s.', line)
-  return Records(builder, class_names, found, skip_corrupt)
+  return Records(builder, tuple(class_names), found, skip_corrupt)
 
 
-def _stale_reason(directory, spec):
-  """Returns why records must be made, or None if those there will do.
-
-  Raises:
-    UserError: The folder holds something else, which must not be lost.
-  """
-  if not directory.exists():
-    return 'no records yet'
-  if (directory / _STARTED).exists():
-    return 'the records there are not complete'
-  if not (directory / 'dataset_info.json').exists():
-    raise UserError(f'{directory} holds other files than records. Set '
-                    '--config.data.records to a new folder.')
-  try:
-    stored = json.loads((directory / 'metadata.json').read_text())
-  except (OSError, ValueError):
-    stored = None
-  if stored is None or not (directory / _INDEX).exists():
-    return 'the records there are of no use'
-  changed = [name for name in spec if stored.get(name) != spec[name]]
-  return f'changed since last time: {", ".join(changed)}' if changed else None
-
-
-def _build(directory, examples, spec, reading, pipeline_options):
+def _build(directory, examples, encoder, pipeline_options, metadata):
   """Makes complete records in the place of `directory`."""
-  if storage.is_remote(directory):  # Where renaming would be copying.
-    if directory.exists():
-      storage.remove_folder(directory)
-    directory.mkdir(parents=True)
-    (directory / _STARTED).write_text('')
-    _write(directory, examples, spec, reading, pipeline_options)
-    (directory / _STARTED).unlink()
+  if not storage.is_remote(directory):
+    with atomic.whole_folder(directory) as partial:
+      _write(partial, examples, encoder, pipeline_options, metadata)
     return
-  partial = directory.with_name(directory.name + '.partial')
-  try:
-    shutil.rmtree(partial, ignore_errors=True)  # Of a killed run.
-    partial.mkdir(parents=True)
-    _write(partial, examples, spec, reading, pipeline_options)
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
+  # Renaming would be copying there, and nobody can be kept out: another process
+  # may write the same bytes to the same files.
+  directory.mkdir(parents=True, exist_ok=True)
+  started = directory / record_folders.STARTED
+  started.write_text('')
+  _write(directory, examples, encoder, pipeline_options, metadata)
+  started.unlink(missing_ok=True)
 
 
-def _write(folder, examples, spec, reading, pipeline_options):
-  """Writes records to an empty folder.
+def _write(folder, examples, encoder, pipeline_options, metadata):
+  """Writes records to a folder.
 
   Raises:
     UserError: Sources have problems, or Beam.
   """
-  encoder = functools.partial(encoding.encode, spec=spec, reading=reading)
   lengths = {split: writing.shard_lengths(listed, encoder)
              for split, listed in examples.items()}
   templates = {split: tfds.core.ShardedFileTemplate(
@@ -224,8 +263,10 @@ def _write(folder, examples, spec, reading, pipeline_options):
   of_split, rest = {}, iter(written)
   for split in examples:
     of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
-  _judge(folder, of_split, spec['class_names'])
-  _describe(folder, spec, templates, of_split)
+  _judge(folder, of_split, metadata['class_names'])
+  contents = {split: _contents(examples[split], of_split[split])
+              for split in examples}
+  _describe(folder, metadata | {'contents': contents}, templates, of_split)
 
 
 def _judge(folder, written, class_names):
@@ -240,10 +281,22 @@ def _judge(folder, written, class_names):
       findings.add(splits[split], shard.seen)
   problems, warnings = findings.judge(splits, class_names)
   raise_problems(problems, 'Then start again.')
-  (folder / _WARNINGS).write_text(json.dumps(warnings))
+  formats.write_json(folder / _WARNINGS, warnings)
 
 
-def _describe(folder, spec, templates, written):
+def _contents(examples, written):
+  """Returns {part: hex digest} of a split: what was read, in 128 bits each."""
+  names = hashlib.sha256()
+  for example in examples:
+    names.update(f'{example.id}\n'.encode())
+  sums = collections.Counter()
+  for shard in written:
+    sums.update(shard.digests)
+  return {'list': names.hexdigest()[:32]} | {
+      part: f'{total % 2**128:032x}' for part, total in sums.items()}
+
+
+def _describe(folder, metadata, templates, written):
   """Writes what tensorflow-datasets knows of the records, and the index."""
   tfds.folder_dataset.write_metadata(
       data_dir=folder, features=encoding.make_features(), check_data=False,
@@ -254,9 +307,9 @@ def _describe(folder, spec, templates, written):
                    for split, shards in written.items()],
       filename_template=tfds.core.ShardedFileTemplate(data_dir=folder),
       disable_shuffling=True,  # The lists' order; training shuffles anyway.
-      metadata=tfds.core.MetadataDict(spec))
+      metadata=tfds.core.MetadataDict(metadata))
   index = io.BytesIO()
   np.savez(index, **{
       split: np.concatenate([shard.ends for shard in shards]).astype(np.uint32)
       for split, shards in written.items()})
-  (folder / _INDEX).write_bytes(index.getvalue())
+  (folder / record_folders.INDEX).write_bytes(index.getvalue())

@@ -5,6 +5,7 @@ written in one go, in the lists' order, and nothing passes through memory or
 between machines but one record at a time.
 """
 
+import collections
 import functools
 import itertools
 import os
@@ -24,7 +25,6 @@ from scribble_jax.files import storage
 SHARD_BYTES = 128 * 2**20  # About; many files and few make reading slow.
 _SAMPLE = 16  # Images that tell how big a record is.
 _MAX_BYTES = 2**32  # Of a shard: the index has 4 bytes a record.
-_TASKS = 'tasks'  # Folder for what Beam's workers need to know.
 
 
 class Written:
@@ -34,12 +34,15 @@ class Written:
     ends: Where each record ends in the file, in bytes.
     seen: What their label images hold, {kind: `findings.Seen`}.
     problems: One line for each; without any the shard is whole.
+    digests: {part: int}, sums of those of `encoding.Encoded`: a sum does not
+      depend on how examples are spread over shards.
   """
 
   def __init__(self):
     self.ends = []
     self.seen = {}
     self.problems = []
+    self.digests = collections.Counter()
 
 
 def shard_lengths(examples, encode):
@@ -47,11 +50,11 @@ def shard_lengths(examples, encode):
 
   Args:
     examples: List of `sources.Example`.
-    encode: From an example to (content, seen, problems); some are tried.
+    encode: From an example to `encoding.Encoded`; some are tried.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
-  sizes = [len(content) for content, _, problems in map(encode, sample)
-           if not problems]
+  sizes = [len(encoded.content) for encoded in map(encode, sample)
+           if not encoded.problems]
   size = np.mean(sizes) if sizes else 0
   count = min(len(examples), 1 + int(size * len(examples) / SHARD_BYTES))
   return np.diff(np.arange(count + 1) * len(examples) // count).tolist()
@@ -62,8 +65,8 @@ def write_shard(path, encoded, *, progress=None):
 
   Args:
     path: File to make.
-    encoded: Iterable of (content, seen, problems). After the first problem,
-      only problems are collected.
+    encoded: Iterable of `encoding.Encoded`. After the first problem, only
+      problems are collected.
     progress: tqdm that counts the examples.
 
   Returns:
@@ -74,13 +77,14 @@ def write_shard(path, encoded, *, progress=None):
   """
   written, position = Written(), 0
   with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-    for content, seen, problems in encoded:
-      written.problems += problems
-      findings.add(written.seen, seen)
+    for example in encoded:
+      written.problems += example.problems
+      findings.add(written.seen, example.seen)
       if not written.problems:
-        writer.write(content)
-        position += len(content) + tfrecords.OVERHEAD
+        writer.write(example.content)
+        position += len(example.content) + tfrecords.OVERHEAD
         written.ends.append(position)
+        written.digests.update(example.digests)
       if progress is not None:
         progress.update()
   if position >= _MAX_BYTES:
@@ -125,9 +129,11 @@ def write_by_beam(shards, encode, folder, options):
     UserError: Beam is missing, or refuses the options.
   """
   beam, pipeline_options = _import_beam(options)
-  tasks = folder / _TASKS
+  # Of this process: in a bucket another one may make the same records.
+  tasks = folder / f'tasks-{uuid.uuid4().hex}'
   tasks.mkdir(parents=True)
-  # In files: a pipeline's description must be small, and lists can be long.
+  # What workers need to know is in files: a pipeline's description must be
+  # small, and lists can be long.
   for number, (path, examples) in enumerate(shards):
     (tasks / f'{number}.task').write_bytes(pickle.dumps(
         (os.fspath(path), examples, encode)))

@@ -107,7 +107,7 @@ def discard_unfinished(path):
 
 
 @contextlib.contextmanager
-def only_one_process(path):
+def only_one_process(path, *, wait=True):
   """Lets a second process wait until the first one has made `path`.
 
   Buckets have no locks that end with their process: there nobody waits, and
@@ -115,16 +115,35 @@ def only_one_process(path):
 
   Args:
     path: File or folder to make; the lock is a file beside it.
+    wait: Whether to wait for a process that makes it.
+
+  Yields:
+    Whether no other process makes it; always True after waiting.
   """
   if storage.is_remote(path):
-    yield
+    yield True
     return
   path = storage.resolve(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with open(path.with_name(f'.{path.name}.lock'), 'w') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      logging.info('Waiting for another process that makes %s.', path)
-      fcntl.flock(lock, fcntl.LOCK_EX)
-    yield
+  name = path.with_name(f'.{path.name}.lock')
+  while True:
+    with open(name, 'w') as lock:
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        if not wait:
+          yield False
+          return
+        logging.info('Waiting for another process that makes %s.', path)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+      if is_same(lock, name):  # Else somebody has tidied it away.
+        yield True
+        return
+
+
+def is_same(file, path):
+  """Whether an open file is the one that is at a path of this machine now."""
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+  except FileNotFoundError:
+    return False

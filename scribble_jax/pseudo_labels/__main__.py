@@ -20,7 +20,8 @@ def main(argv):
   from scribble_jax.pseudo_labels import labelling
   from scribble_jax.pseudo_labels import stage
   command_line.join_job()
-  summary = stage.generate(_CONFIG.value, _WORKDIR.value)
+  summary = stage.generate(
+      _CONFIG.value, _WORKDIR.value, _OTHER_DATA.value)
   if hosts.is_first():
     print(labelling.report(summary))
     print(f'{summary["num_images"]} pseudo-labels and pictures are in '
@@ -33,5 +34,6 @@ if __name__ == '__main__':
   _WORKDIR = flags.DEFINE_string(
       'workdir', None, 'Folder for the classifier and the pseudo-labels.',
       required=True)
+  _OTHER_DATA = command_line.define_other_data()
   command_line.run(main, interrupted=(
       'Finished pseudo-labels are kept; the same command goes on.'))

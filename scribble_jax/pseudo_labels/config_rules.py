@@ -33,8 +33,7 @@ def stage1_config(config):
     stage1.mesh = copy.deepcopy(config.mesh)
     stage1.profile = ''
   stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
-  stage1.data.records = f'{config.data.records}_stage1'
-  # Stage 1 has no use for distance maps: no lambda makes its records stale.
+  # Stage 1 has no use for distance maps: its records serve every lambda.
   stage1.data.lambda_s = stage1.data.lambda_c = 0.0
   return stage1
 

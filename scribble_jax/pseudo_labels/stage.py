@@ -1,8 +1,6 @@
 """Stage 1 as a whole: from scribbles to pseudo-labels on disk (METHOD 1)."""
 
 import contextlib
-import hashlib
-import json
 
 from absl import logging
 import jax
@@ -11,54 +9,63 @@ from tqdm import tqdm
 
 from scribble_jax import config_check
 from scribble_jax import hosts
-from scribble_jax import labels
 from scribble_jax import panels
 from scribble_jax import switches
 from scribble_jax.data import embedded
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import record_folders
 from scribble_jax.data import records
-from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
-from scribble_jax.files import listings
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import config_rules
 from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import pictures
+from scribble_jax.pseudo_labels import settings
 from scribble_jax.training import loop
 
-FOLDER = 'pseudo_labels'  # Below the workdir.
-_CALIBRATION, _SETTINGS, _SUMMARY = (
-    'calibration.json', 'settings.json', 'summary.json')
-# Counts the changes of what is made of the same settings; another one makes
-# pseudo-labels anew.
-_VERSION = 2
 
-
-def with_pseudo_labels(config):
-  """Makes the pseudo-labels that stage 2's config wants generated.
+def prepare(config):
+  """Returns the Stage1 of stage 2's config, with its records made.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
 
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  return _prepare(config_rules.stage1_config(config), 'config.stage1.')
+
+
+def _prepare(config, section):
+  """`prepare` of stage 1's own config, which the user's calls `section`."""
+  config_rules.check(config, jax.device_count(), section)
+  embedded.prepare(config.data)
+  source = records.prepare(config.data, False, splits=('train',))
+  return settings.Stage1(
+      config_check.with_classes(config, source.class_names), source)
+
+
+def with_pseudo_labels(config, stage1):
+  """Makes the pseudo-labels that stage 2's config wants generated.
+
+  Args:
+    config: ConfigDict as in configs/scribblesup.py.
+    stage1: From `prepare`.
+
   Returns:
-    The config with `data.pseudo_labels` naming their folder, one for each
-    variety of settings and data.
+    The config with `data.pseudo_labels` naming their folder.
 
   Raises:
     UserError: Whatever a user can mend.
     Stopped: By a signal, in the training.
   """
-  stage1, source = _prepare(
-      config_rules.stage1_config(config), 'config.stage1.')
-  _warn_of_open_pixels(stage1.labels, config.method.pseudo_ignore)
-  settings = json.dumps(_settings(stage1, source), sort_keys=True)
-  name = hashlib.sha256(settings.encode()).hexdigest()[:8]
-  folder = storage.path(config.data.stage1, name)
+  _warn_of_open_pixels(stage1.config.labels, config.method.pseudo_ignore)
+  folder = settings.place(config, stage1)
   workdir = storage.path(config.data.root, folder)
-  summary = _generate_at(workdir, stage1, source)
+  summary = _generate_at(workdir, stage1)
   if summary['num_unlabelled'] and config.method.pseudo_ignore == 'official':
     logging.warning(
         '%d images without a stroke have empty pseudo-labels, which will be '
@@ -68,12 +75,7 @@ def with_pseudo_labels(config):
     truth = summary['ground_truth']
     print(f'Pseudo-labels of stage 1 are in {workdir}'
           + (f'; their mIoU is {100 * truth["miou"]:.2f}.' if truth else '.'))
-  config = config.copy_and_resolve_references()
-  config.data.pseudo_labels = str(folder / FOLDER)
-  with config.ignore_type():
-    config.data.unlabelled_index, config.data.label_map = labels.of_generated(
-        config.data.unlabelled_index, config.data.label_map)
-  return config
+  return settings.with_generated(config, folder)
 
 
 def _warn_of_open_pixels(labels, pseudo_ignore):
@@ -84,13 +86,14 @@ def _warn_of_open_pixels(labels, pseudo_ignore):
         'background: --config.method.pseudo_ignore=corrected ignores it.')
 
 
-def generate(config, workdir):
+def generate(config, workdir, other_data=False):
   """Trains the classifier and writes the pseudo-labels, as far as missing.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     workdir: Folder for the classifier's run, `pseudo_labels/ID.png`,
       summary.json and pictures.
+    other_data: Whether a run that learned from other data may go on.
 
   Returns:
     The summary, a dict.
@@ -99,41 +102,39 @@ def generate(config, workdir):
     UserError: Whatever a user can mend.
     Stopped: By a signal, in the training.
   """
-  return _generate_at(workdir, *_prepare(config, 'config.'))
+  stage1 = _prepare(config, 'config.')
+  if hosts.is_first():
+    folder = stage1.source.folder
+    record_folders.say_several(folder.parent, [folder])
+  return _generate_at(workdir, stage1, other_data)
 
 
-def _prepare(config, section):
-  """Returns the config with its classes, and the records."""
-  config_rules.check(config, jax.device_count(), section)
-  embedded.prepare(config.data)
-  source = records.prepare(config.data, False, splits=('train',))
-  return config_check.with_classes(config, source.class_names), source
-
-
-def _generate_at(workdir, config, source):
-  """`generate` from records."""
+def _generate_at(workdir, stage1, other_data=False):
+  """`generate` of a Stage1."""
+  config, source = stage1.config, stage1.source
   workdir = loop.open_workdir(workdir)
   with (write_errors.named(workdir),
-        atomic.only_one_process(workdir / FOLDER) if hosts.is_first()
+        atomic.only_one_process(workdir / settings.FOLDER) if hosts.is_first()
         else contextlib.nullcontext()):
-    settings = _settings(config, source)
-    if not hosts.gather(_is_finished(workdir, settings))[0]:
+    wanted = stage1.settings()
+    if not hosts.gather(settings.is_finished(workdir, wanted))[0]:
       with hosts.together():
         if hosts.is_first():
-          _start_folder(workdir, settings)
+          settings.start_folder(workdir, wanted, other_data)
       judge = network.make_judge(config, workdir, source)
       _make(config, workdir, source, judge)
-    return formats.read_json(workdir / _SUMMARY)
+    return formats.read_json(workdir / settings.SUMMARY)
 
 
 def _make(config, workdir, source, judge):
   """Chooses thresholds, writes the labels, then what they came to."""
-  folder = workdir / FOLDER
-  calibration = hosts.gather(formats.read_json(workdir / _CALIBRATION))[0]
+  folder = workdir / settings.FOLDER
+  calibration = hosts.gather(
+      formats.read_json(workdir / settings.CALIBRATION))[0]
   if calibration is None:
     calibration = _calibrate(config, source, judge)
     if hosts.is_first():
-      formats.write_json(workdir / _CALIBRATION, calibration)
+      formats.write_json(workdir / settings.CALIBRATION, calibration)
   _write_labels(config, source, judge, calibration, folder)
   hosts.wait_for_all()  # What follows reads what all have written.
   if hosts.is_first():
@@ -144,7 +145,7 @@ def _make(config, workdir, source, judge):
         labelling.hidden_strokes_name(not network.learns_strokes(config)))
     formats.write_png(workdir / 'panels.png',
                       panels.draw_panels(rows, source.class_names))
-    formats.write_json(workdir / _SUMMARY,
+    formats.write_json(workdir / settings.SUMMARY,
                        _summary(config, source, calibration, folder))
   hosts.wait_for_all()  # What follows reads what the first one wrote.
 
@@ -156,73 +157,6 @@ def _final(config):
 
 def _examples(source, **which):
   return input_pipeline.whole_examples(source, 'train', **which)
-
-
-def _settings(config, source):
-  """Returns all that the pseudo-labels depend on, ready for JSON.
-
-  Returns:
-    'classifier': what it learns, and from what; 'labels': what is made of it.
-  """
-  labels = ('labels', 'refinement', 'evaluation')
-  without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
-                    'num_panels', 'mesh', 'profile')
-  everything = json.loads(config.to_json())
-  data = everything.pop('data')  # Files count by what they hold.
-  everything['model'].pop('remat')  # Memory, not labels, depends on it.
-  classifier = {key: value for key, value in everything.items()
-                if key not in (*labels, *without_effect)}
-  return {
-      'labels': {key: everything[key] for key in labels} | {
-          'version': _VERSION},
-      'classifier': classifier | {
-          'crop_size': data['crop_size'], 'augmentation': data['augmentation'],
-          'shuffle_buffer': data['shuffle_buffer'],
-          'data': dict(source.builder.info.metadata)}}
-
-
-def _is_finished(workdir, settings):
-  """Whether the pseudo-labels of these settings are complete."""
-  summary = formats.read_json(workdir / _SUMMARY)
-  return (bool(summary)
-          and formats.read_json(workdir / _SETTINGS) == settings
-          and len(_written(workdir / FOLDER)) == summary['num_images'])
-
-
-def _written(folder):
-  """Returns the ids of the pseudo-labels in a folder."""
-  return ({*listings.files_by_id(folder, ('.png',))} if folder.is_dir()
-          else set())
-
-
-def _start_folder(workdir, settings):
-  """Keeps finished pseudo-labels of the same settings, and no others.
-
-  Raises:
-    UserError: The folder is of another classifier, or holds files that this
-      program has not made.
-  """
-  folder, stored = workdir / FOLDER, formats.read_json(workdir / _SETTINGS)
-  if stored is None and folder.exists() and any(folder.iterdir()):
-    raise UserError(f'{folder} holds other files than generated pseudo-labels. '
-                    'Name another folder with --workdir.')
-  if stored:
-    changed = [name for name, value in settings['classifier'].items()
-               if stored['classifier'].get(name) != value]
-    if changed:
-      raise UserError(f'{workdir} holds a classifier of other settings or data '
-                      f'(changed: {", ".join(changed)}). Name another '
-                      '--workdir, or delete it.')
-  if stored != settings:
-    if stored:
-      logging.info('Making the pseudo-labels in %s anew: the settings have '
-                   'changed.', folder)
-    for name in (_SUMMARY, _CALIBRATION):
-      (workdir / name).unlink(missing_ok=True)
-    if folder.exists():
-      storage.remove_folder(folder)
-    formats.write_json(workdir / _SETTINGS, settings)
-  folder.mkdir(exist_ok=True)
 
 
 def _calibrate(config, source, judge):
@@ -244,7 +178,7 @@ def _calibrate(config, source, judge):
 
 def _write_labels(config, source, judge, calibration, folder):
   """Writes the pseudo-labels of this host's images that are not done yet."""
-  done = _written(folder)
+  done = settings.written(folder)
   progress = tqdm(
       _examples(source, shared=True), desc='Writing pseudo-labels',
       total=len(hosts.share(range(source.num_examples('train')))),

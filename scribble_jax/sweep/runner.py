@@ -1,18 +1,19 @@
 """Runs the points of a sweep, each seed in its own folder."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
 import queue
 import shlex
-import shutil
 import threading
 import time
 
 from tqdm import tqdm
 
 from scribble_jax import results
+from scribble_jax.data import record_folders
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -175,14 +176,14 @@ class Sweep:
     name = '_'.join(f'{key.removeprefix("data.")}={value}'
                     for key, value in point.overrides.items()
                     if key.startswith('data.'))
-    return self.workdir / _RECORDS / (name or 'base')
+    return self.workdir / _RECORDS / (name or 'base') / _RECORDS
 
   def _run_flags(self, point, seed):
     """Returns the flags of a run's training."""
     return [
         points.config_flag(self._config.base, point.variant),
         f'--workdir={self._folder(point, seed)}',
-        f'--config.data.records={self._records(point) / _RECORDS}',
+        f'--config.data.records={self._records(point)}',
         *self._description['flags'], *points.override_flags(point.overrides),
         f'--config.seed={seed}']
 
@@ -237,4 +238,8 @@ class Sweep:
                if self._records(other) == self._records(point)]
     if all(self._is_finished(other, seed) for other in sharing
            for seed in self._config.seeds):
-      shutil.rmtree(self._records(point), ignore_errors=True)
+      folder = self._records(point)
+      record_folders.remove_unused(folder)
+      with contextlib.suppress(OSError):  # Not empty: another process reads.
+        folder.rmdir()
+        folder.parent.rmdir()

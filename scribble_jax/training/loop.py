@@ -4,7 +4,6 @@ from collections.abc import Callable
 import contextlib
 import dataclasses
 import functools
-import json
 import time
 from typing import Any
 
@@ -14,20 +13,19 @@ import flax.linen as nn
 import jax
 
 from scribble_jax import config_check
-from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import memory
 from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
-from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.training import environment
 from scribble_jax.training import optimizer
 from scribble_jax.training import preemption
 from scribble_jax.training import profiling
+from scribble_jax.training import provenance
 from scribble_jax.training import train_state
 from scribble_jax.training.step_log import StepLog
 from scribble_jax.training.train_step import make_train_step
@@ -54,6 +52,9 @@ class Task:
       `checkpoint.rank`; None for neither.
     eval_every: Steps between validations; it is due at the last one too.
     on_step: Told the number of completed updates after each.
+    learned_from: {part: value} that a resumed run must still learn from, as
+      of `provenance.check`; {} where somebody else checks that.
+    other_data: Whether a resumed run may learn from other data all the same.
     title: Of the progress line.
   """
   model: nn.Module
@@ -64,6 +65,8 @@ class Task:
   validate: Callable | None = None
   eval_every: int | None = None
   on_step: Callable = lambda step: None
+  learned_from: dict[str, Any] = dataclasses.field(default_factory=dict)
+  other_data: bool = False
   title: str = 'Training'
 
 
@@ -148,7 +151,8 @@ def run(config, workdir, task, source, initial):
                  if steps],
       last_step=config.num_steps)
   with preemption.watch() as must_stop, manager:
-    _keep_config(workdir, config, source.class_names, resuming=state.step > 0)
+    provenance.keep(workdir, config, task.learned_from,
+                    resuming=state.step > 0, other_data=task.other_data)
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
@@ -199,20 +203,6 @@ def _compile_step(train_step, rng, state, batch):
   # A CPU's collectives wait half a minute for the others, when first used.
   hosts.wait_for_all()
   return lambda state, batch: compiled(state, batch, rng)
-
-
-def _keep_config(workdir, config, class_names, resuming):
-  """Leaves config and classes in the workdir; resuming goes on with its own.
-
-  Raises:
-    UserError: The run in the workdir differs in what it learns.
-  """
-  path = workdir / config_files.OF_RUN
-  if resuming and path.exists():
-    config_check.compare(config, json.loads(path.read_text()), workdir)
-  if hosts.is_first():
-    formats.write_json(path, json.loads(config.to_json()))
-    formats.write_json(workdir / config_files.CLASSES, class_names)
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):

@@ -1,0 +1,270 @@
+"""Folders of records: one for each fingerprint of what goes into them.
+
+They lie side by side in one folder, RECORDS/FINGERPRINT, so runs with other
+settings or data don't disturb each other. On a disk a complete one appears by
+renaming, and a shared lock on its metadata.json tells that a process reads it.
+Buckets have neither: there a mark tells that records are not complete yet.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+
+from absl import logging
+
+from scribble_jax import tables
+from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import storage
+
+METADATA = 'metadata.json'  # The spec, and what tensorflow-datasets reads.
+INDEX = 'index.npz'  # Where each record ends.
+STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
+_INFO = 'dataset_info.json'  # Of tensorflow-datasets: splits and sizes.
+_FINGERPRINT = re.compile('[0-9a-f]{12}')
+# Of a folder, its lock, and what a killed process leaves of it.
+_ANY_NAME = re.compile(r'\.?([0-9a-f]{12})(?:\.(?:lock|partial|old|removed))?')
+_OLD_SIBLINGS = ('_stage1', '_scribbles')  # Where older versions put others.
+
+
+def fingerprint(spec):
+  """Returns the folder's name for a spec: a dict that JSON can hold."""
+  text = json.dumps(spec, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_place(parent):
+  """Raises UserError if a folder is there for something else than records."""
+  names = [path.name for path in _visible(parent)]
+  if names and _INFO not in names and not any(map(
+      _FINGERPRINT.fullmatch, names)):
+    raise UserError(f'{parent} holds other files than records. Set '
+                    '--config.data.records to a new folder.')
+
+
+def _visible(parent):
+  return [path for path in sorted(parent.iterdir())
+          if not path.name.startswith('.')] if parent.is_dir() else []
+
+
+def is_complete(folder):
+  """Whether a folder holds records, all of them."""
+  return (all((folder / name).exists() for name in (METADATA, INDEX, _INFO))
+          and not (folder / STARTED).exists())
+
+
+class Hold:
+  """Keeps records from being removed, as long as the object lives."""
+
+  def __init__(self, file):
+    """Args: their file that carries the lock, or None in a bucket."""
+    self.file = file
+
+  def __del__(self):
+    if self.file:
+      self.file.close()
+
+
+def hold(folder):
+  """Returns a Hold on complete records; None if there are none."""
+  if not is_complete(folder):
+    return None
+  if storage.is_remote(folder):
+    return Hold(None)
+  path = folder / METADATA
+  try:
+    found = Hold(open(path, 'rb'))  # noqa: SIM115, the Hold closes it.
+  except FileNotFoundError:  # Removed just now.
+    return None
+  fcntl.flock(found.file, fcntl.LOCK_SH)
+  if not atomic.is_same(found.file, path):  # Removed while this one waited.
+    return None
+  with contextlib.suppress(OSError):  # Of another user.
+    os.utime(path)  # Tells when they were used last.
+  return found
+
+
+@contextlib.contextmanager
+def _alone_with(folder):
+  """Yields whether no process reads the records; none can begin meanwhile."""
+  if storage.is_remote(folder):
+    yield True
+    return
+  with open(folder / METADATA, 'r+b') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      yield False
+    else:
+      yield True
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """Complete records.
+
+  Attributes:
+    folder: Their path.
+    spec: What they were made of, and its description in 'made_from'.
+    num_images: Of all splits.
+    size: Bytes of all shards.
+  """
+  folder: os.PathLike
+  spec: dict
+  num_images: int
+  size: int
+
+  def is_read(self):
+    """Whether a process of this machine reads them."""
+    with _alone_with(self.folder) as alone:
+      return not alone
+
+
+def find(parent):
+  """Returns a list of Found: the complete records of a folder."""
+  found = []
+  for folder in _visible(parent):
+    if _FINGERPRINT.fullmatch(folder.name) and is_complete(folder):
+      spec, info = (formats.read_json(folder / name)
+                    for name in (METADATA, _INFO))
+      if spec and info:  # Nobody removed them just now.
+        splits = info.get('splits', ())
+        found.append(Found(
+            folder, spec,
+            sum(int(length) for split in splits
+                for length in split['shardLengths']),
+            sum(int(split['numBytes']) for split in splits)))
+  return found
+
+
+def why(parent, spec):
+  """Returns why records of a spec must be made, for the user."""
+  differences = [
+      ([key for key in spec if found.spec.get(key) != spec[key]], found.folder)
+      for found in find(parent)]
+  if not differences:
+    return 'no records yet'
+  changed, folder = min(differences, key=lambda pair: len(pair[0]))
+  return (f'those in {folder.name} differ in {", ".join(changed)}' if changed
+          else 'the records there are not complete')
+
+
+def say_several(parent, used):
+  """Logs how much disk records take, if there are more than a start uses.
+
+  Args:
+    parent: Folder of records.
+    used: Paths of those that the start reads.
+  """
+  found = find(parent)
+  others = sum(each.folder not in used for each in found)
+  if others:
+    logging.warning(
+        '%s holds %d folders of records, %s together; this start does not use '
+        '%d of them. python -m scribble_jax.prepare --list with the same '
+        'config shows them, --remove_unused removes what it does not use.',
+        parent, len(found), gigabytes(sum(each.size for each in found)), others)
+  for line in old_lines(parent):
+    logging.warning('%s', line)
+
+
+def old_lines(parent):
+  """Returns a line for each folder with records of an older version in it."""
+  folders = [parent, *(parent.with_name(parent.name + suffix)
+                       for suffix in _OLD_SIBLINGS)]
+  return [f'The files in {folder} are records of an older version, which '
+          'nothing reads now. Delete them to make room.'
+          for folder in folders if (folder / _INFO).exists()]
+
+
+def gigabytes(size):
+  """Returns bytes as text."""
+  return f'{size / 1e9:.2f} GB'
+
+
+def table(parent, wanted):
+  """Returns a Table of the records in a folder.
+
+  Args:
+    parent: The folder.
+    wanted: Paths of those that the user's config uses.
+  """
+  rows = []
+  for found in find(parent):
+    made_from = found.spec['made_from']
+    users = (['this config'] * (found.folder in wanted)
+             + ['a running process'] * found.is_read())
+    rows.append((
+        found.folder.name, str(found.num_images), gigabytes(found.size),
+        _time_of(found.folder / INDEX), _time_of(found.folder / METADATA),
+        f'{found.spec["lambda_s"]:.4g}', f'{found.spec["lambda_c"]:.4g}',
+        made_from['scribbles'], made_from['pseudo_labels'],
+        ' and '.join(users) or 'nobody'))
+  return tables.Table(
+      ('folder', 'images', 'size', 'made', 'last used', 'lambda_s', 'lambda_c',
+       'scribbles', 'pseudo_labels', 'used by'), tuple(rows))
+
+
+def _time_of(path):
+  """Returns when a file was written, to the minute; '-' in a bucket."""
+  if storage.is_remote(path):
+    return '-'
+  return datetime.datetime.fromtimestamp(path.stat().st_mtime).isoformat(
+      ' ', 'minutes')
+
+
+def remove_unused(parent, wanted=()):
+  """Removes records that nobody uses, and what killed processes left.
+
+  Args:
+    parent: Folder of records.
+    wanted: Paths of those that stay. Those that a process of this machine
+      reads stay as well; in buckets nobody can tell.
+
+  Returns:
+    The removed ones, a list of Found, and those that stay.
+  """
+  removed, kept = [], []
+  for found in find(parent):
+    is_removed = found.folder not in wanted and _remove(found.folder)
+    (removed if is_removed else kept).append(found)
+  _tidy(parent, wanted)
+  return removed, kept
+
+
+def _tidy(parent, wanted):
+  """Deletes what killed processes left, and locks that nobody holds."""
+  paths = parent.iterdir() if parent.is_dir() else ()
+  for name in {match[1] for match in map(
+      _ANY_NAME.fullmatch, [path.name for path in paths]) if match}:
+    folder = parent / name
+    with atomic.only_one_process(folder, wait=False) as alone:
+      if not alone:
+        continue
+      if (folder.exists() and not is_complete(folder)
+          and folder not in wanted):
+        storage.remove_folder(folder)
+      if not storage.is_remote(folder):
+        for suffix in ('partial', 'old', 'removed'):
+          shutil.rmtree(parent / f'.{name}.{suffix}', ignore_errors=True)
+        (parent / f'.{name}.lock').unlink(missing_ok=True)
+
+
+def _remove(folder):
+  """Deletes records unless they are read; returns whether it did."""
+  with _alone_with(folder) as alone:
+    if alone and storage.is_remote(folder):
+      storage.remove_folder(folder)
+    elif alone:  # At once for others: who needs them now makes new ones.
+      gone = folder.with_name(f'.{folder.name}.removed')
+      shutil.rmtree(gone, ignore_errors=True)
+      folder.rename(gone)
+      shutil.rmtree(gone, ignore_errors=True)
+    return alone

@@ -1,0 +1,182 @@
+"""A run goes on with what it has learned from, wherever that lies now."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from scribble_jax.data import records
+from scribble_jax.errors import UserError
+from scribble_jax.files import masks
+from scribble_jax.strokes import annotations
+from scribble_jax.training import provenance
+
+
+def keep(config, workdir, *, resuming=True, other_data=False):
+  """Starts a run of a config without training."""
+  learned_from = records.prepare(config.data).learned_from(True)
+  provenance.keep(workdir, config, learned_from, resuming=resuming,
+                  other_data=other_data)
+  return learned_from
+
+
+@pytest.fixture
+def workdir(config, tmp_path):
+  """Of a run of the config."""
+  folder = tmp_path / 'run'
+  folder.mkdir()
+  keep(config, folder, resuming=False)
+  return folder
+
+
+def first_id(root):
+  return (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()[0]
+
+
+def to_points(config, root):
+  ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  (root / 'points.json').write_text(json.dumps({
+      name: [{'x': 3, 'y': 4, 'cls': 'background'}] for name in ids}))
+  config.data.scribbles = 'points.json'
+
+
+def shorten_list(config, root):
+  ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  (root / 'short.txt').write_text('\n'.join(ids[1:]))
+  config.data.train_list = 'short.txt'
+
+
+def reverse_list(config, root):
+  ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  (root / 'reversed.txt').write_text('\n'.join(reversed(ids)))
+  config.data.train_list = 'reversed.txt'
+
+
+def change_pixel(folder):
+  def change(config, root):
+    del config
+    path = root / folder / f'{first_id(root)}.png'
+    mask = masks.read_mask(path).copy()
+    mask[5, 6] = (mask[5, 6] != 1)
+    masks.write_mask(path, mask)
+  return change
+
+
+def change_image(config, root):
+  path = root / f'JPEGImages/{first_id(root)}.jpg'
+  Image.new('RGB', (48, 48)).save(path)
+
+
+def rename_class(config, root):
+  path = root / 'classes.txt'
+  names = path.read_text().split()
+  path.write_text('\n'.join([*names[:-1], 'another']))
+
+
+def generated_elsewhere(config, root):
+  """The same folder's name, other labels."""
+  shutil.rmtree(root / 'pseudo_labels')
+  shutil.copytree(root / 'SegmentationClassAug', root / 'pseudo_labels')
+
+
+@pytest.mark.parametrize('change, parts', [
+    (to_points, 'scribbles'), (shorten_list, 'train list'),
+    (reverse_list, 'train list'), (change_pixel('scribbles'), 'scribbles'),
+    (change_pixel('pseudo_labels'), 'pseudo-labels'),
+    (generated_elsewhere, 'pseudo-labels'),
+    (change_image, 'images'), (rename_class, 'class list')])
+def test_other_data_is_refused_unless_asked_for(
+    config, root, workdir, caplog, change, parts):
+  before = {path: path.read_bytes() for path in workdir.iterdir()}
+  change(config, root)
+  with pytest.raises(UserError) as error:
+    keep(config, workdir)
+  assert str(error.value) == (
+      f'{workdir} holds a run that learned from other data. Changed: {parts}. '
+      'Give it the data and settings of that run, name another --workdir, or '
+      'go on all the same with --resume_with_other_data.')
+  assert before == {path: path.read_bytes() for path in workdir.iterdir()}
+  caplog.clear()
+  keep(config, workdir, other_data=True)
+  assert f'Going on with other data: {parts}.' in caplog.text
+  caplog.clear()
+  keep(config, workdir)  # From now on these are the run's data.
+  assert 'Going on with other data' not in caplog.text
+
+
+@pytest.mark.parametrize('ground_truth', [False, True])
+def test_what_is_only_measured_on_may_change(
+    config, root, workdir, caplog, ground_truth):
+  path = root / 'ImageSets/SegmentationAug/val.txt'
+  ids = path.read_text().split()
+  if ground_truth:
+    masks.write_mask(root / f'SegmentationClassAug/{ids[0]}.png',
+                     np.zeros([48, 48], np.uint8))
+    parts = 'ground truth'
+  else:
+    path.write_text('\n'.join(ids[1:]))
+    parts = 'val list, val images, ground truth'
+  keep(config, workdir)
+  assert f'Going on with other data: {parts}.' in caplog.text
+
+
+def test_a_copied_data_set_goes_on_without_a_word(
+    config, root, tmp_path, workdir, caplog):
+  """Other place, other times, and the strokes in another format."""
+  copy = tmp_path / 'copy'
+  shutil.copytree(root, copy, ignore=shutil.ignore_patterns('records'))
+  for path in copy.rglob('*'):
+    os.utime(path, (1e9, 1e9))
+  before = json.loads((workdir / 'learned_from.json').read_text())
+  config.data.root = str(copy)
+  config.data.pseudo_labels = str(root / 'pseudo_labels')
+  caplog.clear()
+  assert keep(config, workdir) == before
+  assert 'other data' not in caplog.text
+
+
+def test_strokes_count_however_they_are_stored(config, root, workdir, caplog):
+  ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
+  names = (root / 'classes.txt').read_text().split()
+  points = {name: [{'x': 3 + number, 'y': 4, 'cls': names[1]}]
+            for number, name in enumerate(ids)}
+  (root / 'points.json').write_text(json.dumps(points))
+  config.data.scribbles = 'points.json'
+  keep(config, workdir, other_data=True)
+  drawn = annotations.scribbles_by_id(root / 'points.json', '')
+  (root / 'drawn').mkdir()
+  for name, annotation in drawn.items():
+    masks.write_mask(root / f'drawn/{name}.png',
+                     annotations.read(annotation, (48, 48), names))
+  config.data.scribbles = 'drawn'
+  caplog.clear()
+  keep(config, workdir)
+  assert 'other data' not in caplog.text
+
+
+def test_a_run_of_an_older_version_goes_on_with_a_warning(
+    config, root, workdir, caplog):
+  (workdir / 'learned_from.json').unlink()
+  change_image(config, root)
+  keep(config, workdir)
+  assert 'does not say what its run learned from' in caplog.text
+  caplog.clear()
+  keep(config, workdir)
+  assert 'does not say' not in caplog.text
+
+
+def test_stage_1_counts_where_it_made_the_labels(tmp_path, caplog):
+  learned_from = {'images': 'a', 'config.stage1': {
+      'labels': {'threshold': 0.3, 'refine': True}, 'seed': 0}}
+  (tmp_path / 'learned_from.json').write_text(json.dumps(
+      learned_from | {'pseudo-labels': 'b'}))
+  provenance.check(tmp_path, learned_from, False)
+  learned_from['config.stage1']['labels']['threshold'] = 0.5
+  with pytest.raises(UserError, match=(
+      r'Changed: config\.stage1\.labels\.threshold \(was 0\.3, is 0\.5\)\.')):
+    provenance.check(tmp_path, learned_from, False)
+  # Taken from their folder, labels count by what they hold.
+  provenance.check(tmp_path, {'images': 'a', 'pseudo-labels': 'b'}, False)
