@@ -76,31 +76,21 @@ def evaluate(config, checkpoint, step, output):
   _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
-  examples = sources.list_examples(
-      config.data, pseudo_labels_needed=False, splits=('val',))['val']
-  mine = hosts.share(examples)
-  load = functools.partial(
-      loading.load, class_names=class_names, reading=images.Reading(
-          config.data.image_range, config.data.max_megapixels),
-      meanings=meanings(config.data.unlabelled_index, config.data.label_map,
-                        len(class_names)))
-  with hosts.together():
-    seen = _check_examples(mine, load)
-  _check_set(hosts.gather(seen), class_names)
+  num_images, examples, load = _checked_examples(config.data, class_names)
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
-          predict, variables, load_examples(mine, load)),
-      desc='Evaluating', total=len(mine), unit='image', dynamic_ncols=True)
+          predict, variables, load_examples(examples, load)),
+      desc='Evaluating', total=len(examples), unit='image', dynamic_ncols=True)
   try:
     with _output_folder(output) as folder:
       written = {}  # Of a host without a folder: what the first one writes.
       confusions = hosts.gather(metrics.confusion_of_examples(
           _kept(predicted, written, folder), len(class_names)))
       figures = {'step': step, 'checkpoint': str(checkpoint),
-                 'num_images': len(examples),
+                 'num_images': num_images,
                  'protocol': config.evaluation.to_dict() | {
                      'window': config.data.crop_size}}
       figures |= _summary(config.data, class_names, sum(confusions))
@@ -151,6 +141,26 @@ def _check_output(output):
   if found not in (_OWN_FILES, set()):
     raise UserError(f'{output} holds other files than an evaluation. Name a '
                     'new folder with --output.')
+
+
+def _checked_examples(data, class_names):
+  """Returns how many val images there are, this host's, and how to load them.
+
+  Raises:
+    UserError: Files can't be used.
+  """
+  examples = sources.list_examples(
+      data, pseudo_labels_needed=False, splits=('val',))['val']
+  mine = hosts.share(examples)
+  load = functools.partial(
+      loading.load, class_names=class_names,
+      reading=images.Reading(data.image_range, data.max_megapixels),
+      meanings=meanings(
+          data.unlabelled_index, data.label_map, len(class_names)))
+  with hosts.together():
+    seen = _check_examples(mine, load)
+  _check_set(hosts.gather(seen), class_names)
+  return len(examples), mine, load
 
 
 def _check_examples(examples, load):

@@ -1,5 +1,6 @@
 """evaluate, predict, export and report on a trained network."""
 
+import functools
 import json
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ from scribble_jax import published
 from scribble_jax import results
 from scribble_jax import train
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -108,8 +110,8 @@ def test_evaluate_sees_the_pixels_that_validation_sees(root, config):
     (root / f'JPEGImages/{name}.jpg').unlink()
     image.save(root / f'JPEGImages/{name}.png')
   examples = sources.list_examples(config.data, True, ('val',))['val']
-  own = evaluate.load_examples(
-      examples, ('a', 'b', 'c', 'd'), images.READING)
+  own = evaluate.load_examples(examples, functools.partial(
+      loading.load, class_names=('a', 'b', 'c', 'd')))
   validated = input_pipeline.whole_examples(
       records.prepare(config.data), 'val')
   for example, expected in zip(own, validated, strict=True):

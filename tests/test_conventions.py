@@ -1,6 +1,8 @@
 """What label images mean: settings, class lists, and what is refused."""
 
+import functools
 import json
+import pathlib
 import pickle
 import sys
 
@@ -25,8 +27,9 @@ from scribble_jax.data import sources
 from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.files import class_list
+from scribble_jax.files import images
 from scribble_jax.files import masks
-from scribble_jax.pseudo_labels import stage
+from scribble_jax.pseudo_labels import settings
 from tests.test_scribble_commands import run
 
 FOLDERS = ('scribbles', 'pseudo_labels', 'SegmentationClassAug')
@@ -90,17 +93,14 @@ def test_label_map_and_class_list_or_unlabelled_index_disagree():
     labels.meanings('scribbles=0', '0:1', 3)
 
 
-def test_generated_pseudo_labels_are_not_translated(config, monkeypatch):
+def test_generated_pseudo_labels_are_not_translated(config):
   assert labels.of_generated(255, '') == (255, '')
   assert labels.of_generated('scribbles=0', 'ground_truth=1:0') == (
       'scribbles=0', 'ground_truth=1:0')
-  monkeypatch.setattr(stage, '_prepare', lambda config, _: (config, None))
-  monkeypatch.setattr(stage, '_settings', lambda *_: {})
-  monkeypatch.setattr(
-      stage, '_generate_at', lambda *_: {'ground_truth': None})
   config.data.unlabelled_index = 0
   config.data.label_map = '1-4:0-3,ground_truth=1:0'
-  data = stage.with_pseudo_labels(config).data
+  data = settings.with_generated(config, pathlib.Path('stage1/0')).data
+  assert data.pseudo_labels == 'stage1/0/pseudo_labels'
   before, after = (labels.meanings(one.unlabelled_index, one.label_map)
                    for one in (config.data, data))
   assert after['pseudo_labels'] is None
@@ -196,8 +196,9 @@ def test_files_in_another_convention(root, config, convention):
   assert contents(records.prepare(config.data)) == expected
 
   names = sources.read_class_names('classes.txt', root)
-  for example in evaluate.load_examples(
-      examples['val'], names, labels.meanings(index, label_map)):
+  for example in evaluate.load_examples(examples['val'], functools.partial(
+      loading.load, class_names=names,
+      meanings=labels.meanings(index, label_map))):
     np.testing.assert_array_equal(
         example['ground_truth'], truth[example['id']])
   options = f'--unlabelled_index={index}', f'--label_map={label_map}'
@@ -299,7 +300,7 @@ def test_set_that_tells_nothing_is_refused(root, config, mistake):
   with pytest.raises(UserError) as error:
     records.prepare(config.data)
   assert line in str(error.value) and '\n' not in str(error.value)
-  assert not list(root.glob('records*'))
+  assert not list(root.glob('records/[!.]*'))
   code, printed = run('check', root)
   assert code == 1 and line in printed.split('Worth knowing')[0]
 
@@ -462,9 +463,10 @@ def test_what_was_seen_adds_up_in_any_grouping():
     if number % 2:
       mask[:] = 255
     parts.append(findings.look(f'id{number}', loading.Maps(
-        b'', mask.shape, mask, None, None,
-        {'scribbles': {0: (number, 0, 0), 1: GREY}})))
-    assert parts[-1].keys() == {'scribbles'}
+        np.zeros([*mask.shape, 3], np.uint8), b'', mask, None, None,
+        'ground_truth', {'scribbles': {0: (number, 0, 0), 1: GREY}},
+        (images.Remark(images.DARK, f'id{number}', 4095),))))
+    assert parts[-1].keys() == {'images', 'scribbles'}
     assert parts[-1]['scribbles'].covered == np.mean(mask != 255)
   whole, halves = {}, [{}, {}]
   for part in parts:

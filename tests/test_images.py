@@ -194,12 +194,12 @@ def jpeg_cases():
 
 
 def write_data(root, files, mask=None):
-  """Writes a data set of images, each with a name of its own, unscribbled.
+  """Writes a data set of images, each with a name of its own.
 
   Args:
     root: Folder.
     files: [(name, content, expected pixels)].
-    mask: [H, W] uint8 of all images; None: unlabelled, of the image's size.
+    mask: [H, W] uint8 of all images; None: a dot, of the image's size.
   """
   for folder in ('JPEGImages', 'scribbles', 'SegmentationClassAug',
                  'ImageSets/SegmentationAug'):
@@ -211,9 +211,11 @@ def write_data(root, files, mask=None):
   for one, (name, content, expected) in zip(ids, files, strict=True):
     suffix = name[name.rindex('.'):]
     (root / f'JPEGImages/{one}{suffix}').write_bytes(content)
+    dot = np.full(expected.shape[:2], 255, np.uint8)
+    dot[0, 0] = 1
     for folder in ('scribbles', 'SegmentationClassAug'):
-      masks.write_mask(root / f'{folder}/{one}.png', np.full(
-          expected.shape[:2], 255, np.uint8) if mask is None else mask)
+      masks.write_mask(root / f'{folder}/{one}.png',
+                       dot if mask is None else mask)
 
 
 def config_for(root, **data):
@@ -234,7 +236,8 @@ def seen_by_all(config, tmp_path, monkeypatch):
   examples = sources.list_examples(config.data, False, ('val',))['val']
   evaluation = {
       example['id']: example['image'] for example in
-      evaluate.load_examples(examples, ('background', 'cat'), reading)}
+      evaluate.load_examples(examples, functools.partial(
+          loading.load, class_names=('background', 'cat'), reading=reading))}
   prediction = {}
 
   def predict_pairs(predict_images, variables, pairs):
@@ -313,7 +316,7 @@ def turned_data(root, orientation, mask_shape, side=HEIGHT):
   content = saved(
       STORED[orientation](pixels), 'JPEG', exif=exif(orientation))
   write_data(root, [('a.jpg', content, pixels)],
-             np.zeros(mask_shape, np.uint8))
+             np.ones(mask_shape, np.uint8))
   return config_for(root)
 
 
@@ -434,7 +437,8 @@ def test_a_range_stretches_alike_for_all(tmp_path, monkeypatch, caplog):
   assert caplog.text.count('Preparing') == 1
   config.data.image_range = (0, 4095)
   records.prepare(config.data, False)
-  assert 'changed since last time: image_range' in caplog.text
+  assert caplog.text.count('Preparing') == 2
+  assert 'differ in image_range' in caplog.text
 
 
 def test_not_a_number_is_black():
@@ -470,8 +474,7 @@ def test_little_of_16_bits_is_a_warning(
           f'--config.data.image_range=0,{largest}, in training and')
   seen_by_all(config, tmp_path, monkeypatch)
   assert caplog.text.count(line) == 2  # Of records and of prediction.
-  examples = sources.list_examples(config.data, False, ('val',))['val']
-  evaluate._check_examples(examples, ('background', 'cat'), images.READING)
+  evaluate._checked_examples(config.data, ('background', 'cat'))
   assert caplog.text.count(line) == 3
   options = scribbles.make_parser().parse_args(
       ['check', str(tmp_path / 'data'), '--pseudo_labels=none',
@@ -552,10 +555,8 @@ def test_one_limit_for_all(tmp_path, monkeypatch, capsys):
   with pytest.raises(UserError) as error:
     records.prepare(config.data, False)
   assert message in str(error.value)
-  examples = sources.list_examples(config.data, False, ('val',))['val']
   with pytest.raises(UserError) as error:
-    evaluate._check_examples(
-        examples, ('background', 'cat'), images.Reading(**small))
+    evaluate._checked_examples(config.data, ('background', 'cat'))
   assert message in str(error.value)
   parse = scribbles.make_parser().parse_args
   for arguments in (

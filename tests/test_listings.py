@@ -23,7 +23,7 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.pseudo_labels import labelling
-from scribble_jax.pseudo_labels import stage
+from scribble_jax.pseudo_labels import settings
 from scribble_jax.scribbles import outputs
 from scribble_jax.strokes import annotations
 from tests.test_annotations import point
@@ -277,9 +277,9 @@ def test_ids_in_json(tmp_path):
 
 
 @pytest.mark.parametrize('name, there, advice', [
-    ('p00', 'p00.gif', 'which is not read: save as .png or .xml'),
+    ('p00', 'p00.gif', 'which is not read: save as .png, .tif, .tiff or .xml'),
     ('p00', 'p00.json', 'which is not read'), ('p00', 'p00', 'not read'),
-    ('city/x', 'city/x.tif', 'which is not read'),
+    ('city/x', 'city/x.gif', 'which is not read'),
     ('p00', 'P00.png', 'but capitals, blanks, dashes and zeros must agree'),
     ('leaf 00', 'leaf00.png', 'but capitals, blanks'),
     ('p00', "'p00 .png'", 'but capitals, blanks'),
@@ -389,7 +389,7 @@ def test_keys_of_json_are_told_as_they_are(tmp_path):
 def test_training_says_it_for_each_folder(root, config):
   (train, _), folder = ids_of(root), root / 'JPEGImages'
   for name in train:
-    (folder / f'{name}.jpg').rename(folder / f'{name}.bmp')
+    (folder / f'{name}.jpg').rename(folder / f'{name}.heic')
   (root / f'scribbles/{train[0]}.png').rename(
       root / f'scribbles/{train[0]}_scribble.png')
   _, problems = sources.find_examples(config.data, True, ('train',))
@@ -397,7 +397,8 @@ def test_training_says_it_for_each_folder(root, config):
   assert problems[0].startswith(
       f'{folder}: nothing for the listed ids {train[0]}, ')
   assert problems[0].endswith(
-      'which are not read: save as .jpg, .jpeg or .png')
+      'which are not read: save as .jpg, .jpeg, .png, .tif, .tiff, .bmp or '
+      '.webp')
   assert problems[1].startswith(
       f'{root}/scribbles: nothing for the listed id {train[0]}; there is '
       f'{train[0]}_scribble.png, but a file is named by its id')
@@ -435,7 +436,7 @@ def test_a_data_set_of_such_ids(root, config, names, spelled):
       unicodedata.normalize('NFC', names(example.id)) for example in before]
   for example, content in zip(after['train'], whole, strict=True):
     maps, problems = loading.load(example, [*'abcd'])
-    assert not problems and maps.image == content.image
+    assert not problems and maps.file == content.file
     for part in ('scribble', 'pseudo_label', 'ground_truth'):
       np.testing.assert_array_equal(
           getattr(maps, part), getattr(content, part))
@@ -466,22 +467,23 @@ def test_junk_beside_the_files_of_training_changes_nothing(root, config):
 
 def test_pseudo_labels_and_predictions_of_subfolders(tmp_path):
   label = np.eye(3, dtype=np.uint8)
-  folder = tmp_path / stage.FOLDER
+  folder = tmp_path / settings.FOLDER
   folder.mkdir()
-  assert stage._written(tmp_path / 'nowhere') == set()
+  assert settings.written(tmp_path / 'nowhere') == set()
   for name in ('a', 'city/x', 'city/y'):
     labelling.write_label(folder, types.SimpleNamespace(example={'id': name}),
                           label)
   make(folder, '._a.png', '.DS_Store')
   np.testing.assert_array_equal(masks.read_mask(folder / 'city/x.png'), label)
-  assert stage._written(folder) == {'a', 'city/x', 'city/y'}
+  assert settings.written(folder) == {'a', 'city/x', 'city/y'}
   formats.write_json(tmp_path / 'summary.json', {'num_images': 3})
   formats.write_json(tmp_path / 'settings.json', {})
-  assert stage._is_finished(tmp_path, {})
+  assert settings.is_finished(tmp_path, {})
   (folder / 'city/x.png').unlink()
-  assert not stage._is_finished(tmp_path, {})
+  assert not settings.is_finished(tmp_path, {})
   examples = [{'id': name, 'ground_truth': label} for name in ('a', 'city/y')]
-  assert labelling.quality(examples, folder, ('b', 'c'))['miou'] == 1
+  assert labelling.examine(examples, folder, ('b', 'c'))[
+      'ground_truth']['miou'] == 1
   with evaluate._output_folder(tmp_path / 'evaluation') as output:
     for example in evaluate._kept(
         [{'id': 'city/x', 'prediction': label}], {}, output):

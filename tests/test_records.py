@@ -14,6 +14,7 @@ from scribble_jax import config_check
 from scribble_jax import prepare
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import record_folders
+from scribble_jax.data import record_making
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -62,7 +63,7 @@ def test_who_wants_the_same_records_waits_and_others_do_not(
     config, monkeypatch, caplog):
   """One process builds; one wants the same, one wants others."""
   building, go_on = threading.Event(), threading.Event()
-  build, built = records._build, []
+  build, built = record_making.build, []
 
   def slow_build(directory, *args):
     built.append(directory.name)
@@ -71,7 +72,7 @@ def test_who_wants_the_same_records_waits_and_others_do_not(
       assert go_on.wait(60)
     build(directory, *args)
 
-  monkeypatch.setattr(records, '_build', slow_build)
+  monkeypatch.setattr(record_making, 'build', slow_build)
   found = {}
   same = [threading.Thread(target=lambda i=i: found.update(
       {i: records.prepare(config.data)})) for i in range(2)]

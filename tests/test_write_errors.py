@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from scribble_jax import train
+from scribble_jax.data import record_making
 from scribble_jax.data import records
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import write_errors
+from scribble_jax.pseudo_labels import settings
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.scribbles import outputs
 
@@ -181,28 +183,29 @@ def raises(error):
 
 
 def test_records(root, config, monkeypatch):
-  monkeypatch.setattr(records, '_build', raises(ELSEWHERE))
+  monkeypatch.setattr(record_making, 'build', raises(ELSEWHERE))
   with pytest.raises(PermissionError):
     records.prepare(config.data)
-  monkeypatch.setattr(records, '_build', raises(tf.errors.DataLossError(
+  monkeypatch.setattr(record_making, 'build', raises(tf.errors.DataLossError(
       None, None, 'of /data/JPEGImages/a.jpg')))
   with pytest.raises(tf.errors.DataLossError):
     records.prepare(config.data)
-  monkeypatch.setattr(records, '_build', raises(OSError(
-      errno.ENOSPC, 'words', f'{root}/records.partial/index.npz')))
+  monkeypatch.setattr(record_making, 'build', raises(OSError(
+      errno.ENOSPC, 'words', f'{root}/records/.0.partial/index.npz')))
   with pytest.raises(UserError, match=(
-      r'Cannot write .*/records: No space left on device\. Set')):
+      r'Cannot write .*/records/[0-9a-f]+: No space left on device\. Set')):
     records.prepare(config.data)
 
 
 def test_stage1(tmp_path, monkeypatch):
-  monkeypatch.setattr(stage, '_settings', raises(ELSEWHERE))
+  made_from = settings.Stage1(None, None)
+  monkeypatch.setattr(settings.Stage1, 'settings', raises(ELSEWHERE))
   with pytest.raises(PermissionError):
-    stage._generate_at(tmp_path / 'run', None, None)
-  monkeypatch.setattr(stage, '_settings', raises(OSError(
+    stage._generate_at(tmp_path / 'run', made_from)
+  monkeypatch.setattr(settings.Stage1, 'settings', raises(OSError(
       errno.EDQUOT, 'words', f'{tmp_path}/run/pseudo_labels/a.png')))
   with pytest.raises(UnwritableError, match='Disk quota exceeded. Make room'):
-    stage._generate_at(tmp_path / 'run', None, None)
+    stage._generate_at(tmp_path / 'run', made_from)
 
 
 def test_training(tmp_path, config, monkeypatch):

@@ -1,12 +1,9 @@
 """TFRecord shards of everything that training and validation read."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
-import itertools
 import os
 
 from absl import logging
@@ -19,11 +16,10 @@ from scribble_jax.data import encoding
 from scribble_jax.data import findings
 from scribble_jax.data import reading
 from scribble_jax.data import record_folders
+from scribble_jax.data import record_making
 from scribble_jax.data import shards
 from scribble_jax.data import sources
-from scribble_jax.data import writing
 from scribble_jax.errors import UserError
-from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import images
@@ -31,8 +27,6 @@ from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import meanings
 
-_WARNINGS = 'warnings.json'  # Of `findings`, for whoever reads them.
-_NAME = 'scribble_records'  # What their files begin with.
 # Counts the changes of the folder's form; another one makes other records.
 _VERSION = 4
 # Of the `data` part of a config: what is made of a user's files.
@@ -142,8 +136,10 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
           encoder = functools.partial(
               encoding.encode, spec=spec, reading=images.Reading(
                   config.image_range, config.max_megapixels))
-          _build(directory, examples, encoder, pipeline_options, spec | {
-              'made_from': {name: config.get(name) for name in _MADE_FROM}})
+          record_making.build(
+              directory, examples, encoder, pipeline_options, spec | {
+                  'made_from': {
+                      name: config.get(name) for name in _MADE_FROM}})
   except (tf.errors.OpError, *storage.errors()) as error:
     reason = write_errors.reason(error, directory.parent)
     if reason is None:
@@ -202,7 +198,8 @@ def _open(directory, class_names, skip_corrupt):
     UserError: A file is missing, shortened or lengthened.
   """
   if hosts.is_first():
-    findings.report(formats.read_json(directory / _WARNINGS) or ())
+    findings.report(
+        formats.read_json(directory / record_making.WARNINGS) or ())
   builder = tfds.builder_from_directory(str(directory))
   found = {}
   content = (directory / record_folders.INDEX).read_bytes()
@@ -218,98 +215,3 @@ def _open(directory, class_names, skip_corrupt):
   for line in problems:
     logging.warning('%s.', line)
   return Records(builder, tuple(class_names), found, skip_corrupt)
-
-
-def _build(directory, examples, encoder, pipeline_options, metadata):
-  """Makes complete records in the place of `directory`."""
-  if not storage.is_remote(directory):
-    with atomic.whole_folder(directory) as partial:
-      _write(partial, examples, encoder, pipeline_options, metadata)
-    return
-  # Renaming would be copying there, and nobody can be kept out: another process
-  # may write the same bytes to the same files.
-  directory.mkdir(parents=True, exist_ok=True)
-  started = directory / record_folders.STARTED
-  started.write_text('')
-  _write(directory, examples, encoder, pipeline_options, metadata)
-  started.unlink(missing_ok=True)
-
-
-def _write(folder, examples, encoder, pipeline_options, metadata):
-  """Writes records to a folder.
-
-  Raises:
-    UserError: Sources have problems, or Beam.
-  """
-  lengths = {split: writing.shard_lengths(listed, encoder)
-             for split, listed in examples.items()}
-  templates = {split: tfds.core.ShardedFileTemplate(
-      data_dir=folder, dataset_name=_NAME, split=split,
-      filetype_suffix='tfrecord') for split in examples}
-  tasks = []
-  for split, listed in examples.items():
-    rest = iter(listed)
-    tasks += [
-        (templates[split].sharded_filepath(
-            shard_index=index, num_shards=len(lengths[split])),
-         [*itertools.islice(rest, length)])
-        for index, length in enumerate(lengths[split])]
-  if pipeline_options is None:
-    written = writing.write_in_threads(tasks, encoder)
-  else:
-    written = writing.write_by_beam(tasks, encoder, folder, pipeline_options)
-  raise_problems([line for shard in written for line in shard.problems],
-                 'Mend these files and start again.')
-  of_split, rest = {}, iter(written)
-  for split in examples:
-    of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
-  _judge(folder, of_split, metadata['class_names'])
-  contents = {split: _contents(examples[split], of_split[split])
-              for split in examples}
-  _describe(folder, metadata | {'contents': contents}, templates, of_split)
-
-
-def _judge(folder, written, class_names):
-  """Notes what later starts warn of too.
-
-  Raises:
-    UserError: The data set as a whole can't be learned from.
-  """
-  splits = {split: {} for split in written}
-  for split, shards_of_split in written.items():
-    for shard in shards_of_split:
-      findings.add(splits[split], shard.seen)
-  problems, warnings = findings.judge(splits, class_names)
-  raise_problems(problems, 'Then start again.')
-  formats.write_json(folder / _WARNINGS, warnings)
-
-
-def _contents(examples, written):
-  """Returns {part: hex digest} of a split: what was read, in 128 bits each."""
-  names = hashlib.sha256()
-  for example in examples:
-    names.update(f'{example.id}\n'.encode())
-  sums = collections.Counter()
-  for shard in written:
-    sums.update(shard.digests)
-  return {'list': names.hexdigest()[:32]} | {
-      part: f'{total % 2**128:032x}' for part, total in sums.items()}
-
-
-def _describe(folder, metadata, templates, written):
-  """Writes what tensorflow-datasets knows of the records, and the index."""
-  tfds.folder_dataset.write_metadata(
-      data_dir=folder, features=encoding.make_features(), check_data=False,
-      split_infos=[tfds.core.SplitInfo(
-          name=split, shard_lengths=[len(shard.ends) for shard in shards],
-          num_bytes=sum(shard.ends[-1] for shard in shards),
-          filename_template=templates[split])
-                   for split, shards in written.items()],
-      filename_template=tfds.core.ShardedFileTemplate(data_dir=folder),
-      disable_shuffling=True,  # The lists' order; training shuffles anyway.
-      metadata=tfds.core.MetadataDict(metadata))
-  index = io.BytesIO()
-  np.savez(index, **{
-      split: np.concatenate([shard.ends for shard in shards]).astype(np.uint32)
-      for split, shards in written.items()})
-  (folder / record_folders.INDEX).write_bytes(index.getvalue())
