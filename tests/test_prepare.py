@@ -123,8 +123,16 @@ def test_command_prepares_what_training_takes(root, config, caplog):
   assert re.match(r'13 images in 2 shards, 0\.\d\d GB, \d+ s, [\d.]+ images/s: '
                   + re.escape(str(root / 'records')) + '/[0-9a-f]{12}$',
                   done.stdout)
-  records.prepare(config.data)
+  used = records.prepare(config.data)
   assert not caplog.text  # Nothing left to make.
+  config.data.lambda_s = 9.0
+  other = records.prepare(config.data).folder
+  done = run_command('--config=configs/own_data.py', '--remove_unused',
+                     f'--config.data.root={root}', '--list')
+  assert done.returncode == 0, done.stderr
+  assert f'Removed {other}: 13 images' in done.stdout
+  assert f'1 folders of records in {root}/records, ' in done.stdout
+  assert record_folders(root / 'records') == [used.folder]
 
 
 def test_command_prepares_what_is_listed(root):

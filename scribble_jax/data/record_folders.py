@@ -148,9 +148,9 @@ def why(parent, spec):
   """Returns why records of a spec must be made, for the user."""
   differences = [
       ([key for key in spec if found.spec.get(key) != spec[key]], found.folder)
-      for found in find(parent)]
+      for found in find(parent) if found.spec['splits'] == spec['splits']]
   if not differences:
-    return 'no records yet'
+    return 'no records of this kind yet'
   changed, folder = min(differences, key=lambda pair: len(pair[0]))
   return (f'those in {folder.name} differ in {", ".join(changed)}' if changed
           else 'the records there are not complete')
