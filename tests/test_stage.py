@@ -246,7 +246,7 @@ def test_empty_pseudo_labels_that_count_as_background_are_told(
   monkeypatch.setattr(stage, '_generate_at', lambda *args: {
       'num_unlabelled': 3, 'ground_truth': None})
   config.method.pseudo_ignore = ignore
-  stage.with_pseudo_labels(config)
+  stage.with_pseudo_labels(config, stage.prepare(config))
   assert ('3 images without a stroke have empty pseudo-labels' in caplog.text
           ) == warned
 
@@ -271,14 +271,12 @@ def test_strokes_are_hidden_from_a_network_that_does_not_learn_them(
 
 
 def test_neither_ground_truth_nor_a_val_list_is_needed(
-    diffusion, root, tmp_path):
+    diffusion, root, tmp_path, caplog):
   shutil.rmtree(root / 'SegmentationClassAug')
   (root / 'ImageSets/SegmentationAug/val.txt').unlink()
-  with pytest.raises(UserError, match='SegmentationClassAug does not exist.*'
-                     '--config.data.ground_truth=none .*val_list=none'):
-    stage.generate(diffusion, tmp_path / 'run')
-  diffusion.data.ground_truth = 'none'
   summary = stage.generate(diffusion, tmp_path / 'run')
+  assert ('SegmentationClassAug does not exist: nothing is compared with a '
+          'ground truth' in caplog.text)
   assert summary['ground_truth'] is None
   assert summary['refined']['miou'] is None
   assert 'refined: threshold 0.' in labelling.report(summary)
