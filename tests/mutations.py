@@ -254,7 +254,7 @@ def of_lines(rng, content):
   end = choose(rng, ('\n', '\n', '\n', '\r\n', '\r', ' ', ',', '\n\n'))
   return end.join(lines).encode(choose(rng, (
       'utf-8', 'utf-8', 'utf-8', 'utf-8-sig', 'utf-16', 'utf-32', 'cp1252',
-      'utf-7')), 'replace')
+      'utf-7')), 'replace')[:_MOST_BYTES]
 
 
 def of_xml(rng, content):
@@ -427,7 +427,7 @@ def _bomb(count, blocks, lies):
   directory = b''.join(
       struct.pack('<4s6H3I5H2I', b'PK\x01\x02', 20, 20, 0, 8, 0, 33, 0, *sizes,
                   len(name), 0, 0, 0, 0, 0, 0) + name
-      for name in (f'a{number}.xml'.encode() for number in range(count)))
+      for name in [b'a.xml'] * count)
   end = struct.pack('<4s4H2IH', b'PK\x05\x06', 0, 0, count, count,
                     len(directory), len(local) + len(data), 0)
   return local + data + directory + end

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import io
 import itertools
-import json
 import os
 import shutil
 
@@ -23,6 +22,7 @@ from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
+from scribble_jax.files import formats
 from scribble_jax.files import images
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
@@ -157,7 +157,7 @@ def _stale_reason(directory, spec):
     raise UserError(f'{directory} holds other files than records. Set '
                     '--config.data.records to a new folder.')
   try:
-    stored = json.loads((directory / 'metadata.json').read_text())
+    stored = formats.parse_json((directory / 'metadata.json').read_text())
   except (OSError, ValueError):
     stored = None
   if stored is None or not (directory / _INDEX).exists():
