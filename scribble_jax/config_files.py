@@ -17,6 +17,8 @@ from scribble_jax.files import storage
 
 OF_RUN = 'config.json'  # In a workdir, like the next one.
 CLASSES = 'classes.json'  # Names of the classes that the run learns, in order.
+# May be None in spite of its default: as many as the class list has.
+_OF_CLASS_LIST = 'num_classes'
 _MODULE = 'scribble_jax_config_file'
 _ROOT = pathlib.Path(scribblesup.__file__).parents[1]  # Of this program.
 
@@ -121,8 +123,9 @@ def _restore(stored, defaults):
   for key, value in stored.items():
     default = defaults.get(key)
     kind = defaults.get_type(key) if key in defaults else object
-    if (kind is not object and default is not None
-        and not _is_like(value, default)):
+    may_be_none = default is None or key == _OF_CLASS_LIST
+    if kind is not object and not (
+        (value is None and may_be_none) or _is_like(value, default)):
       raise ValueError(f'{key} is {value!r}, not of type {kind.__name__}')
     if isinstance(value, dict):
       config[key] = _restore(
@@ -138,6 +141,8 @@ def _restore(stored, defaults):
 
 def _is_like(value, default):
   """Whether a value of JSON has a type that can stand for the default's."""
+  if default is None:
+    return True
   if isinstance(default, ConfigDict):
     return isinstance(value, dict)
   if isinstance(default, bool) or isinstance(value, bool):

@@ -235,9 +235,8 @@ def zips(folder):
       lambda path: _draw_all(path, ('city/boxes', 'strokes')))
 
 
-def _state_dict(folder):
-  """Returns the state dict of a tiny network and its config."""
-  del folder
+def tiny_network():
+  """Returns the state dict of a tiny network, its variables and config."""
   config = demo.get_config().model.copy_and_resolve_references()
   config.update({'width': 2, 'head_width': 4, 'num_classes': len(CLASSES)})
   rng = np.random.default_rng(0)
@@ -300,7 +299,7 @@ def pth_files(folder):
 
 def networks(folder):
   """Files of whole networks, as prediction loads them."""
-  state_dict, _, config = _state_dict(folder)
+  state_dict, _, config = tiny_network()
   weight_files.write_state_dict(folder / 'a.safetensors', state_dict)
 
   def read(path):
@@ -314,7 +313,7 @@ def networks(folder):
 
 def _write_workdir(folder):
   """Writes what a run leaves: its config, classes, figures, a checkpoint."""
-  _, variables, model_config = _state_dict(folder)
+  _, variables, model_config = tiny_network()
   config = demo.get_config()
   config.model = model_config
   files = {config_files.OF_RUN: json.loads(config.to_json()),

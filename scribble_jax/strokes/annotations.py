@@ -112,9 +112,9 @@ def _in_zip(path, ids):
           if not listings.is_junk(name):
             found.append((name, place, _read_member(archive, member)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
-          RuntimeError) as error:
-    raise UserError(f'{path} is no complete zip file ({error}). Copy it '
-                    'again, or unpack it and name the folder.') from error
+          RuntimeError, MemoryError) as error:
+    raise_problems([f'{path} is no complete zip file ({error})'],
+                   'Copy it again, or unpack it and name the folder.')
   if not found:
     raise UserError(f'{path} holds no XML file. Unpack what it holds and name '
                     'the folder.')

@@ -125,11 +125,11 @@ def _names(folder):
 
 def _saved_sums(folder):
   """Returns what `sums` was when it was saved; None in old checkpoints."""
-  try:
-    return _read_json(
-        folder / '_CHECKPOINT_METADATA')['custom_metadata'].get(SUMS)
-  except (AttributeError, KeyError) as error:
-    raise DamagedError('_CHECKPOINT_METADATA has changed') from error
+  metadata = _read_json(folder / '_CHECKPOINT_METADATA').get('custom_metadata')
+  found = metadata.get(SUMS) if isinstance(metadata, dict) else 'none'
+  if not isinstance(found, dict | None):
+    raise DamagedError('_CHECKPOINT_METADATA has changed')
+  return found
 
 
 def _read_json(path):
