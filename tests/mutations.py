@@ -371,7 +371,7 @@ def of_zip(rng, content):
   if action < 0.3:
     return of_bytes(rng, content)
   if action < 0.34:
-    return _bomb(*choose(rng, ((1, 1_024), (200, 20), (3, 4_000))),
+    return bomb(*choose(rng, ((1, 1_024), (200, 20), (3, 4_000))),
                  lies=rng.random() < 0.4)
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
     entries = [(item.filename, archive.read(item)) for item in
@@ -410,7 +410,7 @@ def _of_directory(rng, content):
   return bytes(content)
 
 
-def _bomb(count, blocks, lies):
+def bomb(count, blocks, lies):
   """Returns a small zip with `count` files of `blocks` MiB of one blank.
 
   Args:

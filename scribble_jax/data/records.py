@@ -127,13 +127,17 @@ def _open(directory, class_names, skip_corrupt):
   Raises:
     UserError: A file is missing, shortened or lengthened.
   """
-  builder = tfds.builder_from_directory(str(directory))
-  found = {}
-  with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
-    for name, split in builder.info.splits.items():
-      found[name] = shards.Shards(
-          tuple(os.fspath(path) for path in split.filepaths),
-          np.array(split.shard_lengths), index[name])
+  try:
+    builder = tfds.builder_from_directory(str(directory))
+    found = {}
+    with np.load(io.BytesIO((directory / _INDEX).read_bytes())) as index:
+      for name, split in builder.info.splits.items():
+        found[name] = shards.Shards(
+            tuple(os.fspath(path) for path in split.filepaths),
+            np.array(split.shard_lengths), index[name])
+  except Exception as error:  # Libraries let damaged files raise anything.
+    raise UserError(f'{directory} is damaged ({type(error).__name__}). Delete '
+                    'it; the next start makes it again.') from error
   problems = [line for split in found.values() for line in split.problems()]
   if problems and not skip_corrupt:
     raise UserError(f'{problems[0]}. Delete {directory}; the next start makes '
