@@ -301,4 +301,6 @@ def test_json_of_another_form_is_damage(directory, caplog, name, content, step):
     (directory / f'{number}/{name}').write_text(
         json.dumps(content) if content else '[' * 100_000)
   assert checkpoint.restore_variables(directory, step)[1] == 2
-  assert 'is damaged: ' in caplog.text
+  # Without figures one is never the best, damaged or not.
+  assert ('is damaged: ' in caplog.text) != (
+      step == 'best' and name == 'metrics/metrics')

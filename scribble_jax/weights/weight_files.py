@@ -91,8 +91,8 @@ def _read_safetensors(path, copy):
     raise UserError(f'{path} holds numbers of a type that is not read '
                     f'({error}). Save its tensors as float32.') from error
   except (safetensors.SafetensorError, OSError, ValueError) as error:
-    raise UserError(f'{path} is no complete safetensors file ({error}). Copy '
-                    'it again.') from error
+    raise_problems([f'{path} is no complete safetensors file ({error})'],
+                   'Copy it again.')
   return {name: _as_float32(value) for name, value in tensors.items()}
 
 
