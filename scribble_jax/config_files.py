@@ -3,7 +3,6 @@
 import importlib.machinery
 import importlib.util
 import inspect
-import json
 import pathlib
 import sys
 
@@ -13,10 +12,13 @@ from ml_collections import config_dict
 
 from configs import scribblesup
 from scribble_jax.errors import UserError
+from scribble_jax.files import formats
 from scribble_jax.files import storage
 
 OF_RUN = 'config.json'  # In a workdir, like the next one.
 CLASSES = 'classes.json'  # Names of the classes that the run learns, in order.
+# May be None in spite of its default: as many as the class list has.
+_OF_CLASS_LIST = 'num_classes'
 _MODULE = 'scribble_jax_config_file'
 _ROOT = pathlib.Path(scribblesup.__file__).parents[1]  # Of this program.
 
@@ -86,7 +88,7 @@ def of_run(workdir):
   path = storage.absolute(workdir) / OF_RUN
   try:
     with storage.os_errors():
-      stored = json.loads(path.read_text())
+      stored = formats.parse_json(path.read_text())
   except (OSError, ValueError) as error:
     raise UserError(f'{workdir} is no workdir of a training run: it holds no '
                     f'readable {OF_RUN}. Name a workdir or a file of '
@@ -96,7 +98,10 @@ def of_run(workdir):
         f'{workdir} is of stage 1, which makes pseudo-labels, not of a '
         'segmentation network. Name a workdir of scribble_jax.main.')
   defaults = scribblesup.get_config()
-  config = _restore(stored, defaults)
+  try:
+    config = _restore(stored, defaults)
+  except ValueError as error:
+    raise UserError(f'{path} is damaged: {error}. Restore it.') from error
   added = _add_missing(config, defaults)
   if added:
     logging.warning(
@@ -110,11 +115,18 @@ def _restore(stored, defaults):
 
   JSON has lists alone for tuples, and no type for None. A flag that replaces
   None needs one: that of the default.
+
+  Raises:
+    ValueError: A key or the type of a value is wrong.
   """
   config = ConfigDict()
   for key, value in stored.items():
     default = defaults.get(key)
     kind = defaults.get_type(key) if key in defaults else object
+    may_be_none = default is None or key == _OF_CLASS_LIST
+    if kind is not object and not (
+        (value is None and may_be_none) or _is_like(value, default)):
+      raise ValueError(f'{key} is {value!r}, not of type {kind.__name__}')
     if isinstance(value, dict):
       config[key] = _restore(
           value, default if isinstance(default, ConfigDict) else ConfigDict())
@@ -125,6 +137,22 @@ def _restore(stored, defaults):
     else:
       config[key] = _with_tuples(value)
   return config
+
+
+def _is_like(value, default):
+  """Whether a value of JSON has a type that can stand for the default's."""
+  if default is None:
+    return True
+  if isinstance(default, ConfigDict):
+    return isinstance(value, dict)
+  if isinstance(default, bool) or isinstance(value, bool):
+    return isinstance(value, bool) and isinstance(default, bool)
+  if isinstance(default, int | float):
+    return isinstance(value, int | float)
+  if isinstance(default, tuple) and isinstance(default[0], int | float):
+    return isinstance(value, list) and all(
+        _is_like(item, default[0]) for item in value)
+  return isinstance(value, str | list)
 
 
 def _with_tuples(value):

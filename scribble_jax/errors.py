@@ -1,6 +1,7 @@
 """What a user can mend: reported in plain lines, without a traceback."""
 
 MAX_LISTED = 20
+_MAX_LINE = 1_000  # Characters. Files may hold texts without an end.
 
 
 # For launchers: the same command goes on. What sysexits.h calls EX_TEMPFAIL.
@@ -35,7 +36,8 @@ def raise_problems(problems, remedy):
   """Raises one UserError that lists several problems.
 
   Args:
-    problems: List of one-line texts, each naming a file or id and the value.
+    problems: List of texts, each naming a file or id and the value. Each
+      becomes one line, whatever the files hold.
     remedy: One line that says what to do about them.
 
   Raises:
@@ -43,6 +45,7 @@ def raise_problems(problems, remedy):
   """
   if not problems:
     return
+  problems = [*map(_line, problems)]
   lines = problems[:MAX_LISTED]
   if len(problems) > MAX_LISTED:
     lines.append(f'... and {len(problems) - MAX_LISTED} more')
@@ -52,3 +55,11 @@ def raise_problems(problems, remedy):
       [f'{len(problems)} problems. {remedy}', *lines]))
   error.problems = tuple(problems)
   raise error
+
+
+def _line(text):
+  """Returns a text as one line, without the middle of a long one."""
+  line = ' '.join(text.splitlines())
+  half = _MAX_LINE // 2
+  return (line if len(line) <= _MAX_LINE
+          else f'{line[:half]} ... {line[-half:]}')

@@ -119,8 +119,13 @@ def _check_classes(checkpoint, class_names, data):
   """Refuses class names that are not those that a run has learnt."""
   if not storage.path(checkpoint).is_dir():
     return
-  learnt = formats.read_json(  # Older runs have not written it.
-      storage.path(checkpoint, config_files.CLASSES)) or class_names
+  path = storage.path(checkpoint, config_files.CLASSES)
+  if not path.exists():  # Older runs have not written it.
+    return
+  learnt = formats.read_json(path)
+  if not isinstance(learnt, list):
+    raise UserError(f'{path} is damaged: it holds no list of class names. '
+                    'Restore it, or delete it to evaluate all the same.')
   place = (storage.path(data.root, data.classes)
            if isinstance(data.classes, str) else 'config.data.classes')
   raise_problems(

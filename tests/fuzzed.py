@@ -24,9 +24,10 @@ from scribble_jax import config_check
 from scribble_jax import config_files
 from scribble_jax import evaluate
 from scribble_jax import models
-from scribble_jax.data import input_pipeline
+from scribble_jax.data import encoding
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
 from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
@@ -86,9 +87,9 @@ def pictures(folder):
     assert orientation in range(1, 9) and (
         largest is None or 0 <= largest < 2**14)
     assert images.read_size(content, _MEGAPIXELS) == pixels.shape[:2]
-    if is_plain:  # Records keep the file: training sees TensorFlow's pixels.
-      seen = input_pipeline.decode({'image': content}, ())['image']
-      np.testing.assert_array_equal(seen, pixels)
+    if is_plain:  # Training sees what TensorFlow makes of a record.
+      np.testing.assert_array_equal(encoding.decode_image(
+          encoding.encode_image(content, pixels)), pixels)
 
   files = [(name, content) for name, content, _ in test_images.CASES]
   return Reader(files, mutations.of_picture, read, (ValueError,))
@@ -149,8 +150,7 @@ def lists(folder):
       assert not {'..', '.', ''} & {*name.split('/')} and '\0' not in name
     problems = missing.explain(folder, files, found, listings.IMAGE_SUFFIXES)
     assert bool(problems) == bool({*found} - {*ids})
-    for line in problems:
-      _assert_one_line(line)
+    raise_problems(problems, '')
 
   texts = {
       'ids.txt': '\n'.join(ids),
@@ -184,18 +184,24 @@ _XML = (
 
 def _draw_all(path, ids=()):
   """Reads all scribbles of a place, at the size of their images and at any."""
-  found = annotations.scribbles_by_id(path, '', ids)
+  found, problems = annotations.scribbles_by_id(path, '', ids), []
   for name, annotation in found.items():
     assert name and not {'..', '.', ''} & {*name.split('/')}, name
-    for size in (SIZE, None):
-      try:
-        mask = annotations.read(annotation, size, CLASSES,
-                                max_megapixels=_MEGAPIXELS)
-      except masks.DAMAGED as error:
-        _assert_one_line(f'{annotation}: {error}')
-        continue
-      _assert_mask(mask, len(CLASSES))
-      assert size is None or mask.shape == size
+    problems += _draw(annotation, SIZE)
+    _draw(annotation, None)
+  raise_problems(problems, '')
+
+
+def _draw(annotation, size):
+  """Checks the mask of an annotation; returns what it is refused for."""
+  try:
+    mask = annotations.read(annotation, size, CLASSES,
+                            max_megapixels=_MEGAPIXELS)
+  except masks.DAMAGED as error:
+    return [f'{annotation}: {error}']
+  _assert_mask(mask, len(CLASSES))
+  assert size is None or mask.shape == size
+  return []
 
 
 def xml_files(folder):
@@ -229,9 +235,8 @@ def zips(folder):
       lambda path: _draw_all(path, ('city/boxes', 'strokes')))
 
 
-def _state_dict(folder):
-  """Returns the state dict of a tiny network and its config."""
-  del folder
+def tiny_network():
+  """Returns the state dict of a tiny network, its variables and config."""
   config = demo.get_config().model.copy_and_resolve_references()
   config.update({'width': 2, 'head_width': 4, 'num_classes': len(CLASSES)})
   rng = np.random.default_rng(0)
@@ -262,7 +267,10 @@ def _read_weights(path):
     assert isinstance(name, str)
     assert type(value) is np.ndarray and (
         value.dtype == np.float32 or value.dtype.kind in 'iub'), value.dtype
-  pretrained.network_of(state_dict)  # Refuses most.
+  try:
+    pretrained.network_of(state_dict)
+  except UserError as error:  # These belong to no network.
+    assert_plain(error)
 
 
 def safetensors_files(folder):
@@ -291,7 +299,7 @@ def pth_files(folder):
 
 def networks(folder):
   """Files of whole networks, as prediction loads them."""
-  state_dict, _, config = _state_dict(folder)
+  state_dict, _, config = tiny_network()
   weight_files.write_state_dict(folder / 'a.safetensors', state_dict)
 
   def read(path):
@@ -305,7 +313,7 @@ def networks(folder):
 
 def _write_workdir(folder):
   """Writes what a run leaves: its config, classes, figures, a checkpoint."""
-  _, variables, model_config = _state_dict(folder)
+  _, variables, model_config = tiny_network()
   config = demo.get_config()
   config.model = model_config
   files = {config_files.OF_RUN: json.loads(config.to_json()),
@@ -366,12 +374,8 @@ READERS = {
     'networks': networks, 'workdirs': workdirs}
 
 
-def _assert_one_line(text):
-  assert len(text.splitlines()) == 1 and len(text) < 2_000, text[:3_000]
-
-
 def assert_plain(error):
   """Checks that what a refusal says is one line, or one a problem."""
   lines = getattr(error, 'problems', ()) or [str(error)]
   for line in lines:
-    _assert_one_line(line)
+    assert len(line.splitlines()) == 1 and len(line) < 6_000, line[:3_000]

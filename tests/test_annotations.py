@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tracemalloc
 import unicodedata
 import zipfile
 
@@ -18,6 +19,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.strokes import annotations
 from scribble_jax.strokes import boxes
 from scribble_jax.strokes import points
+from tests import mutations
 from tests.test_sources import xml
 
 CLASSES = ('background', 'cat', 'dog')
@@ -300,6 +302,49 @@ def test_a_zip_whose_data_ends_early(tmp_path):
     content[place:place + 4] = (10_000).to_bytes(4, 'little')
   path.write_bytes(content)
   with pytest.raises(UserError, match='boxes.zip is no complete zip file'):
+    annotations.scribbles_by_id(path, '')
+
+
+@pytest.mark.parametrize('count, blocks, lies, message', [
+    (1, 1_024, False, r'a\.xml has 1024 MB; the annotation of one image has '
+     r'at most 8\. Take these files out'),
+    (300, 4, False, r'holds 1\.2 GB of XML, more than the 1 GB that are read\. '
+     'Unpack it'),
+    (1, 1_024, True, 'is no complete zip file'),
+    (300, 1_024, True, 'is no complete zip file')])
+def test_a_small_zip_that_would_unpack_to_gigabytes(
+    tmp_path, count, blocks, lies, message):
+  path = tmp_path / 'boxes.zip'
+  path.write_bytes(mutations.bomb(count, blocks, lies))
+  tracemalloc.start()
+  try:
+    with pytest.raises(UserError, match=f'boxes.zip.*{message}'):
+      annotations.scribbles_by_id(path, '')
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert peak < 50e6
+
+
+def test_xml_that_is_too_large_for_one_image_is_not_parsed():
+  strokes = b'<annotation>' + b'<x/>' * 2**21
+  with pytest.raises(ValueError, match=r'has 8 MB; the annotation of one image '
+                     'has at most 8'):
+    read_xml(strokes, SIZE)
+
+
+@pytest.mark.parametrize('side', ['9' * 4_000, '1' + '0' * 400, '-40', '1e3'])
+@pytest.mark.parametrize('size', [SIZE, None])
+def test_sides_of_an_image_that_are_no_number_of_pixels(side, size):
+  with pytest.raises(ValueError, match="names '.* as the width of its image"):
+    read_xml(voc_xml([], width=side), size)
+
+
+@pytest.mark.parametrize('name', ['\ud800', 'a\0', '../a', '', '.'])
+def test_json_ids_that_no_image_can_have(tmp_path, name):
+  path = tmp_path / 'points.json'
+  path.write_text(json.dumps({name: []}))
+  with pytest.raises(UserError, match='is no path below the folder of images'):
     annotations.scribbles_by_id(path, '')
 
 

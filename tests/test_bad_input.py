@@ -169,6 +169,20 @@ def test_damaged_record_file(root, config, damage):
     records.prepare(config.data)
 
 
+@pytest.mark.parametrize('damage', [
+    lambda content: b'', lambda content: content[:len(content) // 2],
+    lambda content: content.replace(b'"', b"'").replace(b'PK', b'XX')])
+@pytest.mark.parametrize('name', [
+    'index.npz', 'dataset_info.json', 'features.json'])
+def test_damaged_description_of_records(root, config, name, damage):
+  records.prepare(config.data)
+  (path,) = root.rglob(name)
+  path.write_bytes(damage(path.read_bytes()))
+  with pytest.raises(UserError, match=re.escape(
+      str(path.parent)) + ' is damaged .*Delete it; the next start'):
+    records.prepare(config.data)
+
+
 def test_flipped_bit_in_a_record(root, config, tmp_path):
   records.prepare(config.data)
   path = next((root / 'records').glob('*/*train.tfrecord*'))

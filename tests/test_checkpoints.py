@@ -285,3 +285,22 @@ def test_sums_count_each_word_once():
     assert sums.keys() == {
         'step', 'params.a.kernel', 'params.b.bias', 'batch_stats.mean',
         'opt_state.0.trace.a.kernel', 'opt_state.0.trace.b.bias'}
+
+
+@pytest.mark.parametrize('name, content', [
+    ('metrics/metrics', {'miou': 'high'}), ('metrics/metrics', {'miou': [1]}),
+    ('metrics/metrics', {'miou': 10**400}), ('metrics/metrics', {'miou': -1}),
+    ('_CHECKPOINT_METADATA', {'custom_metadata': {'sums': True}}),
+    ('_CHECKPOINT_METADATA', {'custom_metadata': [3]}),
+    ('_CHECKPOINT_METADATA', {'custom_metadata': {'sums': ['a']}}),
+    *((name, None) for name in ('metrics/metrics', '_CHECKPOINT_METADATA',
+                                'default/_METADATA'))])
+@pytest.mark.parametrize('step', ['latest', 'best'])
+def test_json_of_another_form_is_damage(directory, caplog, name, content, step):
+  for number in (4, 6):
+    (directory / f'{number}/{name}').write_text(
+        json.dumps(content) if content else '[' * 100_000)
+  assert checkpoint.restore_variables(directory, step)[1] == 2
+  # Without figures one is never the best, damaged or not.
+  assert ('is damaged: ' in caplog.text) != (
+      step == 'best' and name == 'metrics/metrics')

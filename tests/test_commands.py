@@ -214,6 +214,15 @@ def test_a_run_of_an_older_version_has_no_classes_to_compare(
       config, old, 'latest', tmp_path / 'out')['num_images'] == 3
 
 
+@pytest.mark.parametrize('content', ['', '3', '{"a": 1}', '[' * 100_000])
+def test_damaged_classes_of_a_run_are_named(finished, tmp_path, content):
+  config, workdir = finished
+  spoilt = shutil.copytree(workdir, tmp_path / 'spoilt')
+  (spoilt / 'classes.json').write_text(content)
+  with pytest.raises(UserError, match=r'classes\.json is damaged: .*Restore'):
+    evaluate.evaluate(config, spoilt, 'latest', tmp_path / 'out')
+
+
 def test_bad_val_files_are_listed_together(finished, root, tmp_path):
   config, workdir = finished
   config = config.copy_and_resolve_references()

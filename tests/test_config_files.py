@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import traceback
@@ -267,3 +268,31 @@ def test_the_real_program_shows_the_traceback_of_a_config(tmp_path):
   assert done.returncode == 1 and not done.stdout
   assert f'File "{path}", line 5, in get_config' in done.stderr
   assert done.stderr.strip().splitlines()[-1].startswith('KeyError')
+
+
+@pytest.mark.parametrize('key, value, message', [
+    ('data.crop_size', '321', "crop_size is '321', not of type int"),
+    ('data.crop_size', None, 'crop_size is None, not of type int'),
+    ('batch_size', True, 'batch_size is True, not of type int'),
+    ('evaluation.flip', 1, 'flip is 1, not of type bool'),
+    ('evaluation.scales', ['a'], r"scales is \['a'\], not of type tuple"),
+    ('evaluation.scales', 1.5, 'scales is 1.5, not of type tuple'),
+    ('data.train_list', 5, 'train_list is 5, not of type str'),
+    ('data', [3], r'data is \[3\], not of type ConfigDict'),
+    ('a\\.b', 3, 'does not accept dots')])
+def test_a_workdirs_config_whose_values_have_changed_type(
+    workdir, key, value, message):
+  stored = stored_in(workdir)
+  *sections, last = re.split(r'(?<!\\)\.', key)
+  place = stored
+  for section in sections:
+    place = place[section]
+  place[last.replace('\\', '')] = value
+  with pytest.raises(UserError, match=rf'config\.json is damaged: .*{message}'):
+    config_files.of_run(write_run(workdir, stored))
+
+
+def test_a_workdirs_config_that_is_nested_too_deeply(workdir):
+  (workdir / 'config.json').write_text('[' * 100_000)
+  with pytest.raises(UserError, match='holds no readable config.json'):
+    config_files.of_run(workdir)

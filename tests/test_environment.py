@@ -33,3 +33,11 @@ def test_versions_and_devices_are_named():
   assert description['devices'] == '4 x cpu'  # Those of conftest.py.
   assert description['processor'] and description['cores'] >= 1
   assert json.loads(json.dumps(description)) == description
+
+
+@pytest.mark.parametrize('content', ['', '{', '[1]', '{}', '[' * 100_000])
+def test_a_damaged_description_is_written_anew(tmp_path, content):
+  (tmp_path / 'run.json').write_text(content)
+  with environment.recorded(tmp_path, resuming=True):
+    pass
+  assert json.loads((tmp_path / 'run.json').read_text())['starts'] == 1

@@ -538,3 +538,12 @@ def test_prediction_leaves_junk_in_folders_alone(tmp_path):
   make(tmp_path, '._a.jpg', '.hidden.png', 'city/b.jpg')
   Image.new('RGB', (4, 4)).save(tmp_path / 'a.jpg')
   assert predict._expand([tmp_path]) == [tmp_path / 'a.jpg']
+
+
+def test_a_line_of_all_ids_is_refused_at_once(tmp_path):
+  path = tmp_path / 'train.txt'
+  path.write_text(' '.join(f'a/p{number}' for number in range(200_000)))
+  with pytest.raises(UserError, match=(
+      r"train\.txt: the line that begins with 'a/p0 a/p1 .*' has \d+ "
+      r'characters\. List one image a line')):
+    listings.listed_ids(path, tmp_path, {})

@@ -1,6 +1,7 @@
 """Weights of PyTorch's naming: exact round trips and errors that name."""
 
 import functools
+import json
 import re
 import sys
 
@@ -231,3 +232,28 @@ def test_backbone_of_another_depth_or_width(tmp_path):
   with pytest.raises(UserError, match='no resnet18 of width 16') as error:
     pretrained.read_backbone(str(path), resnet.ResNet(18, 16))
   assert 'tensor bn1.running_mean has shape (8,), not (16,)' in str(error.value)
+
+
+def safetensors_file(path, dtype, shape, data):
+  header = json.dumps({'a': {
+      'dtype': dtype, 'shape': shape, 'data_offsets': [0, len(data)]}}).encode()
+  path.write_bytes(len(header).to_bytes(8, 'little') + header + data)
+  return path
+
+
+@pytest.mark.parametrize('dtype, shape, data, message', [
+    *((kind, [4], bytes(4), 'holds numbers of a type that is not read .*Save')
+      for kind in ('F8_E4M3', 'F8_E5M2', 'F8_E8M0')),
+    ('F4', [8], bytes(4), 'holds numbers of a type that is not read'),
+    ('C64', [1], bytes(8), 'tensor a has complex numbers'),
+    ('F32', [1], b'\0\0\xc0\x7f', 'tensor a has values that are NaN or inf'),
+    ('F64', [1], np.float64(1e300).tobytes(), 'that are NaN or infinite'),
+    ('F32', [1] * 70, bytes(4), 'is no complete safetensors file'),
+    ('F32', [2**40, 0], b'', None)])
+def test_tensors_that_are_not_read(tmp_path, dtype, shape, data, message):
+  path = safetensors_file(tmp_path / 'a.safetensors', dtype, shape, data)
+  if message is None:
+    assert weight_files.read_state_dict(path)['a'].shape == tuple(shape)
+    return
+  with pytest.raises(UserError, match=rf'a\.safetensors.*{message}'):
+    weight_files.read_state_dict(path)

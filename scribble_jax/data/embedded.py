@@ -11,6 +11,7 @@ from scribble_jax import hosts
 from scribble_jax.data import drawn_scenes
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.strokes import simulation
@@ -54,7 +55,7 @@ def prepare_dataset(root, **parameters):
   root = storage.path(root)
   try:
     with atomic.only_one_process(root):
-      stored = _read_description(root)
+      stored = formats.read_json(root / _DESCRIPTION)
       if stored == parameters | {'version': VERSION}:
         return
       if stored:
@@ -64,13 +65,6 @@ def prepare_dataset(root, **parameters):
   except OSError as error:
     raise UserError(f'Cannot draw the data set: {error}. Set '
                     '--config.data.root to a new folder.') from error
-
-
-def _read_description(root):
-  try:
-    return json.loads((root / _DESCRIPTION).read_text())
-  except FileNotFoundError:
-    return None
 
 
 def write_dataset(root, *, num_train, num_val, image_size, seed):

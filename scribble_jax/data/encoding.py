@@ -5,6 +5,7 @@ what `images.read` sees), its scribble, pseudo-label and ground truth, and the
 two distance maps, made here once (about 140 kB an image of VOC).
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -97,8 +98,7 @@ def encode_example(example, spec, reading):
       for name, value in (('scribble', maps.scribble),
                           ('pseudo_label', maps.pseudo_label),
                           ('ground_truth', maps.ground_truth))}
-  features = {'id': example.id,
-              'image': maps.file or formats.encode_png(maps.image)}
+  features = {'id': example.id, 'image': encode_image(maps.file, maps.image)}
   for name, values in (labels | {
       'scribble_distance': distance_maps.scribble_distance_map(
           labels['scribble'], spec['lambda_s']),
@@ -120,6 +120,28 @@ def _digest(name, value):
   digest.update(np.ascontiguousarray(np.frombuffer(value, np.uint8)
                                      if isinstance(value, bytes) else value))
   return int.from_bytes(digest.digest()[:16])
+
+
+def encode_image(file, pixels):
+  """Returns bytes that `decode_image` turns into an image.
+
+  Args:
+    file: The image's file, if that should do; Pillow forgives damage that
+      TensorFlow does not, or sees something else in it. Or None.
+    pixels: [H, W, 3] uint8.
+  """
+  with contextlib.suppress(tf.errors.OpError):
+    if file and np.array_equal(decode_image(file), pixels):
+      return file
+  return formats.encode_png(pixels)
+
+
+def decode_image(content):
+  """Bytes of a JPEG or PNG -> [H, W, 3] uint8, as a tensor."""
+  # Reads PNG as well, in spite of its name. The accurate transform is the one
+  # that Pillow and OpenCV use.
+  return tf.io.decode_jpeg(
+      content, channels=3, dct_method='INTEGER_ACCURATE')
 
 
 def _deformed(scribble, example, spec):

@@ -21,11 +21,7 @@ TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 
 def decode(example, names):
   """Decodes 'image' to [H, W, 3] and the named masks to [H, W], all uint8."""
-  # Reads PNG as well, in spite of its name. The accurate transform is the one
-  # that Pillow and OpenCV use.
-  image = tf.io.decode_jpeg(
-      example['image'], channels=3, dct_method='INTEGER_ACCURATE')
-  return {'image': image} | {
+  return {'image': encoding.decode_image(example['image'])} | {
       name: tf.io.decode_png(example[name], channels=1)[..., 0]
       for name in names}
 

@@ -200,14 +200,18 @@ def _open(directory, class_names, skip_corrupt):
   if hosts.is_first():
     findings.report(
         formats.read_json(directory / record_making.WARNINGS) or ())
-  builder = tfds.builder_from_directory(str(directory))
-  found = {}
-  content = (directory / record_folders.INDEX).read_bytes()
-  with np.load(io.BytesIO(content)) as index:
-    for name, split in builder.info.splits.items():
-      found[name] = shards.Shards(
-          tuple(os.fspath(path) for path in split.filepaths),
-          np.array(split.shard_lengths), index[name])
+  try:
+    builder = tfds.builder_from_directory(str(directory))
+    found = {}
+    content = (directory / record_folders.INDEX).read_bytes()
+    with np.load(io.BytesIO(content)) as index:
+      for name, split in builder.info.splits.items():
+        found[name] = shards.Shards(
+            tuple(os.fspath(path) for path in split.filepaths),
+            np.array(split.shard_lengths), index[name])
+  except Exception as error:  # Libraries let damaged files raise anything.
+    raise UserError(f'{directory} is damaged ({type(error).__name__}). Delete '
+                    'it; the next start makes it again.') from error
   problems = [line for split in found.values() for line in split.problems()]
   if problems and not skip_corrupt:
     raise UserError(f'{problems[0]}. Delete {directory}; the next start makes '

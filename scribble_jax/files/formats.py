@@ -9,10 +9,22 @@ from PIL import Image
 from scribble_jax.files import atomic
 
 
+def parse_json(content, **options):
+  """`json.loads`, for which JSON that is nested too deeply is wrong too.
+
+  Raises:
+    ValueError: The text or bytes hold no JSON.
+  """
+  try:
+    return json.loads(content, **options)
+  except RecursionError as error:
+    raise ValueError(str(error)) from error
+
+
 def read_json(path):
   """Returns the JSON in a file; None without one, or if it is none."""
   try:
-    return json.loads(path.read_text())
+    return parse_json(path.read_text())
   except (FileNotFoundError, ValueError):
     return None
 

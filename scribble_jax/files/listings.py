@@ -23,6 +23,7 @@ _JUNK = ('__macosx', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
 # Of the files that people list in place of ids.
 _LISTED_SUFFIXES = (*IMAGE_SUFFIXES, '.xml')
 _SEPARATOR = re.compile(r'\s*[,;]\s*|\s+')  # Of two paths in one line.
+_MAX_LINE = 2_000  # Characters: two paths.
 _QUOTED = re.compile(r'"([^"]+)"|\'([^\']+)\'')
 
 
@@ -56,7 +57,8 @@ def image_id(name):
     ValueError: It leads out of the folder of images, or is no path.
   """
   found = _without_suffix(path_below(name))
-  if not found or '..' in found.split('/') or '\0' in found:
+  if (not found or '..' in found.split('/') or '\0' in found
+      or not _is_text(found)):
     raise ValueError(f'{name!r} is no path below the folder of images')
   return found
 
@@ -125,10 +127,14 @@ def read_ids(path):
     them.
 
   Raises:
-    UserError: The file is missing, empty or no UTF-8 text.
+    UserError: The file is missing, empty, no UTF-8 text or no list.
   """
   lines = read_lines(path, 'It lists the images, one a line: ID, or '
                      '/JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
+  longest = max(lines, key=len, default='')
+  if len(longest) > _MAX_LINE:
+    raise UserError(f'{path}: the line that begins with {longest[:40]!r} has '
+                    f'{len(longest)} characters. List one image a line.')
   names = [path_below(_first_path(line)) for line in lines]
   names = [_without_suffix(name) for name in names
            if name and not is_junk(name.rpartition('/')[2])]

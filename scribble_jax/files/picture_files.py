@@ -5,7 +5,9 @@ same files with the same words.
 """
 
 import io
+import logging
 import re
+import warnings
 
 import numpy as np
 from PIL import ExifTags
@@ -14,6 +16,10 @@ from PIL import Image
 MAX_MEGAPIXELS = 100.0
 # Pillow warns of large images and refuses larger ones; `check_size` decides.
 Image.MAX_IMAGE_PIXELS = None
+# What it says of broken metadata helps nobody: the pixels are read, or a
+# ValueError says why not.
+logging.getLogger('PIL').setLevel(logging.CRITICAL)
+warnings.filterwarnings('ignore', module='PIL')
 
 _BEGINNINGS = (  # What a file is, whatever its name says.
     (rb'\xff\xd8\xff', 'JPEG'), (rb'\x89PNG', 'PNG'),

@@ -25,6 +25,7 @@ _REFUSED = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 _TENSORSTORE_ERRNO = re.compile(r"\[.*\bos_error_code='(\d+)'.*\]")
 # What became of them as `tf.errors.OpError.error_code`.
 _OF_TENSORFLOW = {7: errno.EACCES, 8: errno.ENOSPC}
+_OF_READING = {3, 11, 15}  # Invalid argument, out of range, data loss.
 _ROOM = 2**26  # Bytes. A disk with less is full.
 
 
@@ -61,7 +62,8 @@ def reason(error, folder):
     error = error.__cause__
   # Errors in writing to a file that is open already do not name it.
   unnamed = [error for error in chain if isinstance(error, storage.errors())
-             and getattr(error, 'filename', None) is None]
+             and getattr(error, 'filename', None) is None
+             and getattr(error, 'error_code', None) not in _OF_READING]
   naming = [error for error in chain if _names(error, folder)]
   for number in (*({*map(_number, naming)} & _REFUSED),
                  *({*map(_errno, unnamed)} & _FULL)):

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from scribble_jax import results
 from scribble_jax.errors import UserError
+from scribble_jax.files import formats
 from scribble_jax.report import events
 
 _EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
@@ -196,7 +197,7 @@ def read_json(path, default=None):
   if default is not None and not path.exists():
     return default
   try:
-    content = json.loads(
+    content = formats.parse_json(
         path.read_text(encoding='utf-8'),
         parse_constant=lambda constant: None)  # NaN says as little as null.
   except (OSError, ValueError) as error:

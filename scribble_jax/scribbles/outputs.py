@@ -5,6 +5,7 @@ import json
 
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
@@ -73,6 +74,6 @@ def _files(folder):
 def _count_written(folder):
   """Returns how many files an earlier run wrote here, None if none did."""
   try:
-    return json.loads((folder / DESCRIPTION).read_text())['files']
+    return formats.parse_json((folder / DESCRIPTION).read_text())['files']
   except (OSError, ValueError, KeyError, TypeError):
     return None

@@ -15,6 +15,7 @@ import numpy as np
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import picture_files
@@ -28,6 +29,9 @@ from scribble_jax.strokes import polylines
 XML, POINTS, BOXES = 'XML', 'points', 'boxes'
 # Of the files in a folder of scribbles.
 SUFFIXES = (*listings.MASK_SUFFIXES, '.xml')
+# Bytes of all XML in a zip, which is read into memory. A few kilobytes may
+# claim more than any machine has.
+_MOST_IN_ZIP = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +102,9 @@ def _in_zip(path, ids):
   found, problems = [], []
   try:
     with zipfile.ZipFile(storage.readable(path)) as archive:
-      for member in archive.infolist():
+      members = archive.infolist()
+      _check_sizes(path, members)
+      for member in members:
         name = _member_name(member)
         if name.lower().endswith('.xml'):
           place = f'{path}/{name}'
@@ -107,11 +113,11 @@ def _in_zip(path, ids):
           except ValueError as error:
             problems.append(f'{place}: {error}')
           if not listings.is_junk(name):
-            found.append((name, place, archive.read(member)))
+            found.append((name, place, _read_member(archive, member)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
-          RuntimeError) as error:
-    raise UserError(f'{path} is no complete zip file ({error}). Copy it '
-                    'again, or unpack it and name the folder.') from error
+          RuntimeError, MemoryError) as error:
+    raise_problems([f'{path} is no complete zip file ({error})'],
+                   'Copy it again, or unpack it and name the folder.')
   if not found:
     raise UserError(f'{path} holds no XML file. Unpack what it holds and name '
                     'the folder.')
@@ -124,6 +130,28 @@ def _in_zip(path, ids):
     files[name] = Annotation(name, place, XML, content)
   raise_problems(problems, 'Keep one XML file an id.')
   return files
+
+
+def _check_sizes(path, members):
+  """Raises UserError for ZipInfos that are too large to be annotations."""
+  raise_problems(
+      [f'{path}/{member.filename} has {member.file_size / 2**20:.0f} MB; the '
+       f'annotation of one image has at most {polylines.MAX_BYTES // 2**20}'
+       for member in members if member.file_size > polylines.MAX_BYTES
+       and member.filename.lower().endswith('.xml')],
+      'Take these files out of the zip.')
+  total = sum(member.file_size for member in members
+              if member.filename.lower().endswith('.xml'))
+  if total > _MOST_IN_ZIP:
+    raise UserError(f'{path} holds {total / 2**30:.1f} GB of XML, more than '
+                    f'the {_MOST_IN_ZIP // 2**30} GB that are read. Unpack it '
+                    'and name the folder.')
+
+
+def _read_member(archive, member):
+  """Returns a file's bytes, never more than the archive's list says."""
+  with archive.open(member) as file:  # All at once would unpack any number.
+    return file.read(member.file_size + 1)
 
 
 def _member_name(member):
@@ -154,11 +182,11 @@ def _in_json(path):
   try:
     with storage.os_errors():
       text = listings.decoded(path, path.read_bytes())
-    entries = json.loads(text, object_pairs_hook=_without_repeats)
+    entries = formats.parse_json(text, object_pairs_hook=_without_repeats)
   except OSError as error:
     raise UserError(f'Cannot read {path}: {error}. Name another file.'
                     ) from error
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise UserError(
         f'{path} is broken JSON: {error}. Export it again.') from error
   if not isinstance(entries, dict):

@@ -1,5 +1,6 @@
 """ScribbleSup's own annotations: strokes as XML polylines (METHOD 9)."""
 
+import contextlib
 import reprlib
 from xml.etree import ElementTree
 
@@ -14,6 +15,10 @@ from scribble_jax.labels import IGNORE_LABEL
 STROKE_WIDTH = 3  # Pixels.
 # Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
 _FARTHEST = 100_000
+_LONGEST_SIDE = 10**9  # Pixels that a file may name.
+# Bytes. A stroke's point takes about 40, and the parser's memory is 40 times
+# the file's size at worst.
+MAX_BYTES = 2**23
 
 
 def parse(xml, size, max_megapixels=picture_files.MAX_MEGAPIXELS):
@@ -29,8 +34,11 @@ def parse(xml, size, max_megapixels=picture_files.MAX_MEGAPIXELS):
     names 0 pixels or no side at all, that of `size`.
 
   Raises:
-    ValueError: Broken XML, or another size or none.
+    ValueError: Broken or huge XML, or another size or none.
   """
+  if len(xml) > MAX_BYTES:
+    raise ValueError(f'has {len(xml) / 2**20:.0f} MB; the annotation of one '
+                     f'image has at most {MAX_BYTES // 2**20}')
   try:
     root = ElementTree.fromstring(xml)
   except (ElementTree.ParseError, LookupError, ValueError) as error:
@@ -53,11 +61,12 @@ def parse(xml, size, max_megapixels=picture_files.MAX_MEGAPIXELS):
 def _side(root, side):
   """Returns the height or width that a file names, 0 if it names none."""
   text = root.findtext(f'size/{side}', '0')
-  try:
-    return int(text)
-  except ValueError:
-    raise ValueError(f'names {reprlib.repr(text)} as the {side} of its image '
-                     'instead of a number of pixels') from None
+  with contextlib.suppress(ValueError):
+    pixels = int(text)
+    if 0 <= pixels <= _LONGEST_SIDE:
+      return pixels
+  raise ValueError(f'names {reprlib.repr(text)} as the {side} of its image '
+                   'instead of a number of pixels')
 
 
 def draw_strokes(root, size, class_names):

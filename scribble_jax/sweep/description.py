@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict
 from scribble_jax import config_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import formats
 from scribble_jax.sweep import points
 
 FILE = 'sweep.json'
@@ -64,7 +65,7 @@ def read(folder):
   """
   path = pathlib.Path(folder, FILE)
   try:
-    stored = json.loads(path.read_text())
+    stored = formats.parse_json(path.read_text())
     complete = {*_SHARED, 'points'} <= stored.keys() and all(
         {'name', 'variant', 'overrides'} <= point.keys()
         for point in stored['points'])

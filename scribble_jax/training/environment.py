@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -16,6 +15,7 @@ import jax
 from scribble_jax.files import formats
 
 _FILE = 'run.json'
+_ADDED = {'started', 'seconds', 'starts'}  # What later starts go on with.
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
              'scipy', 'tensorflow-cpu', 'tensorflow', 'tensorflow-datasets')
 
@@ -33,8 +33,8 @@ def recorded(workdir, resuming):
     return
   path, start = workdir / _FILE, time.monotonic()
   description = describe()
-  if resuming and path.exists():
-    earlier = json.loads(path.read_text())
+  earlier = formats.read_json(path) if resuming else None
+  if isinstance(earlier, dict) and earlier.keys() >= _ADDED:
     description |= {'started': earlier['started'],
                     'seconds': earlier['seconds'],
                     'starts': earlier['starts'] + 1}

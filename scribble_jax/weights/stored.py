@@ -4,15 +4,15 @@ Orbax writes the folders. Its index has checksums, the arrays in it have none,
 so each is saved with the sum of its words.
 """
 
-import json
-
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
 from scribble_jax import hosts
+from scribble_jax import results
 from scribble_jax.errors import UserError
+from scribble_jax.files import formats
 from scribble_jax.files import storage
 
 SUMS = 'sums'  # Of a checkpoint's custom metadata: from `sums`.
@@ -105,7 +105,11 @@ def figures(folder):
     UserError: The file can't be read now.
   """
   path = folder / 'metrics/metrics'
-  return _read_json(path) if path.exists() else {}
+  found = _read_json(path) if path.exists() else {}
+  value = found.get(results.measure(found), 0.0)
+  if not isinstance(value, int | float) or not 0 <= value <= 1:
+    raise DamagedError(f'{path.name} has changed')
+  return found
 
 
 def _names(folder):
@@ -121,11 +125,11 @@ def _names(folder):
 
 def _saved_sums(folder):
   """Returns what `sums` was when it was saved; None in old checkpoints."""
-  try:
-    return _read_json(
-        folder / '_CHECKPOINT_METADATA')['custom_metadata'].get(SUMS)
-  except (AttributeError, KeyError) as error:
-    raise DamagedError('_CHECKPOINT_METADATA has changed') from error
+  metadata = _read_json(folder / '_CHECKPOINT_METADATA').get('custom_metadata')
+  found = metadata.get(SUMS) if isinstance(metadata, dict) else 'none'
+  if not isinstance(found, dict | None):
+    raise DamagedError('_CHECKPOINT_METADATA has changed')
+  return found
 
 
 def _read_json(path):
@@ -134,7 +138,7 @@ def _read_json(path):
     with storage.os_errors():
       if not path.exists():
         raise DamagedError(f'{path.name} is missing')
-      content = json.loads(path.read_bytes())
+      content = formats.parse_json(path.read_bytes())
   except OSError as error:
     raise UserError(f'Cannot read {path}: {error}. Try again.') from error
   except ValueError as error:

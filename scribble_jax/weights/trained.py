@@ -1,13 +1,12 @@
 """Trained networks, from a workdir or from a file of PyTorch's tensors."""
 
-import json
-
 from absl import logging
 from flax import traverse_util
 
 from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
@@ -92,12 +91,12 @@ def _read(path, step):
 def _check_network(path, network, model_config):
   """Raises UserError if a network is not the one of `config.model`."""
   keys = ['head', 'backbone', 'num_classes', 'width']
-  if network['head'] == model_config.head != 'deeplabv2':
+  if network.get('head') == model_config.head != 'deeplabv2':
     keys.append('head_width')  # V2 has none.
   raise_problems(
-      [f'{path} holds a network of {key} {network[key]!r}, but '
+      [f'{path} holds a network of {key} {network.get(key)!r}, but '
        f'config.model.{key} is {model_config[key]!r}'
-       for key in keys if network[key] != model_config[key]],
+       for key in keys if network.get(key) != model_config[key]],
       'Choose the variant of the config that fits, such as '
       '--config=configs/scribblesup.py:deeplabv2_resnet50, or another '
       'checkpoint.')
@@ -106,8 +105,9 @@ def _check_network(path, network, model_config):
 def _read_workdir(path, step):
   """Returns the `model` part of the run's config, variables and step."""
   try:
-    network = json.loads((path / 'config.json').read_text())['model']
-  except (OSError, ValueError, KeyError) as error:
+    network = dict(formats.parse_json(
+        (path / 'config.json').read_text())['model'])
+  except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f'{path} is no workdir of a training run: it holds no '
                     'readable config.json. Name a workdir or a file of '
                     'weights.') from error

@@ -1,6 +1,7 @@
 """Files of PyTorch's tensors: safetensors, and .pth if torch is installed."""
 
 import pickle
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import safetensors.flax
 import safetensors.numpy
 
 from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import storage
 
@@ -40,10 +42,15 @@ def read_state_dict(path):
   read = _read_safetensors if path.suffix == '.safetensors' else _read_pth
   try:
     with storage.local_copy(path) as copy:
-      return read(path, copy)
+      state_dict = read(path, copy)
   except OSError as error:
     raise UserError(f'Cannot read {path}: {error}. Name another '
                     'file.') from error
+  raise_problems(
+      [f'{path}: tensor {name} has {problem}' for name, value
+       in state_dict.items() if (problem := _unusable(value))],
+      'Copy the file again, or save another one.')
+  return state_dict
 
 
 def write_state_dict(path, state_dict):
@@ -80,16 +87,21 @@ def _read_safetensors(path, copy):
       tensors = safetensors.numpy.load_file(copy)
     except TypeError:  # NumPy alone lacks bfloat16.
       tensors = safetensors.flax.load_file(copy)
-  except (safetensors.SafetensorError, OSError) as error:
-    raise UserError(f'{path} is no complete safetensors file ({error}). Copy '
-                    'it again.') from error
+  except AttributeError as error:  # Of numbers in 8 bits and fewer.
+    raise UserError(f'{path} holds numbers of a type that is not read '
+                    f'({error}). Save its tensors as float32.') from error
+  except (safetensors.SafetensorError, OSError, ValueError) as error:
+    raise_problems([f'{path} is no complete safetensors file ({error})'],
+                   'Copy it again.')
   return {name: _as_float32(value) for name, value in tensors.items()}
 
 
 def _read_pth(path, copy):
   torch = _import_torch(path)
   try:
-    content = torch.load(copy, map_location='cpu', weights_only=True)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # Of old forms, and of torch's own code.
+      content = torch.load(copy, map_location='cpu', weights_only=True)
   except Exception as error:  # A damaged file may raise anything.
     if isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
       raise UserError(
@@ -124,4 +136,14 @@ def _import_torch(path):
 def _as_float32(value):
   value = np.asarray(value)
   is_float = jnp.issubdtype(value.dtype, jnp.floating)
-  return value.astype(np.float32) if is_float else value
+  with np.errstate(over='ignore'):  # `_unusable` tells.
+    return value.astype(np.float32) if is_float else value
+
+
+def _unusable(value):
+  """Returns what is wrong with the values of a tensor, '' if nothing."""
+  if np.iscomplexobj(value):
+    return 'complex numbers'
+  if value.dtype == np.float32 and not np.isfinite(value).all():
+    return 'values that are NaN or infinite'
+  return ''

@@ -27,8 +27,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 import numpy as np
 
 from tests import fuzzed
+from tests import fuzzed_commands
 from tests.benchmarks import harness
 
+READERS = fuzzed.READERS | fuzzed_commands.READERS
 SECONDS = 5.0  # For an input.
 MEGABYTES = 400  # Of memory for an input, at its peak.
 _ROOM = 4 * 2**30  # Bytes that all inputs may take in the end.
@@ -71,7 +73,7 @@ def fuzz(name, inputs, seed, folder):
   """Feeds mutated files to a reader.
 
   Args:
-    name: Of `fuzzed.READERS`.
+    name: Of READERS.
     inputs: How many of a reader whose share is 1.
     seed: Of the mutations.
     folder: An empty one, which is left so but for what the reader needs.
@@ -79,7 +81,7 @@ def fuzz(name, inputs, seed, folder):
   Returns:
     Outcome.
   """
-  reader, outcome = fuzzed.READERS[name](folder), Outcome()
+  reader, outcome = READERS[name](folder), Outcome()
   start = time.perf_counter()
   for number in range(max(1, round(inputs * reader.share))):
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
@@ -207,8 +209,8 @@ def main():
     parser.add_argument('--inputs', type=int, default=2_000,
                         help='mutated files for each reader')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--only', nargs='+', choices=[*fuzzed.READERS],
-                        default=[*fuzzed.READERS], metavar='READER')
+    parser.add_argument('--only', nargs='+', choices=[*READERS],
+                        default=[*READERS], metavar='READER')
     parser.add_argument('--keep', type=pathlib.Path,
                         help='folder for the inputs that found a fault')
 
