@@ -180,3 +180,10 @@ def test_stage_1_counts_where_it_made_the_labels(tmp_path, caplog):
     provenance.check(tmp_path, learned_from, False)
   # Taken from their folder, labels count by what they hold.
   provenance.check(tmp_path, {'images': 'a', 'pseudo-labels': 'b'}, False)
+
+
+def test_a_damaged_config_of_a_run_is_one_line(config, workdir):
+  path = workdir / 'config.json'
+  path.write_bytes(path.read_bytes()[:-40])
+  with pytest.raises(UserError, match=r'config\.json is damaged\. Restore it'):
+    keep(config, workdir)

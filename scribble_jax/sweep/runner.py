@@ -136,9 +136,9 @@ class Sweep:
     print(f'{len(runs) - len(missing)} of {len(runs)} runs are finished, '
           f'{len(failed)} failed.')
     for point, seed in failed:
-      failure = json.loads(self._failure(point, seed).read_text())
-      print(f'  {point.name}, seed {seed}: {failure["message"]} '
-            f'({failure["log"]})')
+      failure = formats.read_json(self._failure(point, seed)) or {}
+      print(f'  {point.name}, seed {seed}: {failure.get("message")} '
+            f'({failure.get("log")})')
     return not missing
 
   def has_results(self):
@@ -204,8 +204,7 @@ class Sweep:
         message = self._train(point, seed, lock, cores)
       if self._is_finished(point, seed):
         self._drop_records(point)
-        figures = json.loads(
-            (self._folder(point, seed) / _TRAINED).read_text())
+        figures = formats.read_json(self._folder(point, seed) / _TRAINED) or {}
         minutes = (time.monotonic() - start) / 60
         measure = results.measure(figures)
         return (f'{100 * figures[measure]:.2f} % {results.MEASURES[measure]} '

@@ -36,7 +36,11 @@ def keep(workdir, config, learned_from, *, resuming, other_data):
   """
   path = workdir / config_files.OF_RUN
   if resuming and path.exists():
-    config_check.compare(config, json.loads(path.read_text()), workdir)
+    stored = formats.read_json(path)
+    if not isinstance(stored, dict):
+      raise UserError(f'{path} is damaged. Restore it, or name another '
+                      '--workdir.')
+    config_check.compare(config, stored, workdir)
   if resuming:
     check(workdir, learned_from, other_data)
   if hosts.is_first():
