@@ -26,6 +26,10 @@ def show():
   # Between the progress bars, not behind one of them.
   handler.python_handler.setStream(DummyTqdmFile(sys.stderr))
   handler.setFormatter(_PlainLines())
-  own = os.path.dirname(__file__)
-  handler.addFilter(lambda record: (
-      record.levelno > python_logging.INFO or record.pathname.startswith(own)))
+  handler.addFilter(is_shown)
+
+
+def is_shown(record):
+  """Whether a log record is this program's, or more than status."""
+  return (record.levelno > python_logging.INFO
+          or record.pathname.startswith(os.path.dirname(__file__)))

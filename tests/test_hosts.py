@@ -214,19 +214,21 @@ def test_a_mistake_of_one_is_everybodys(folder):
 def test_a_damaged_record_ends_the_job_and_loses_nothing(folder, straight):
   records = folder / 'data' / 'records_damaged'
   shutil.copytree(folder / 'data' / 'records', records)
-  [stage2] = {path.parent for path in records.glob('*/*val.tfrecord*')}
-  shard = next(stage2.glob('*train.tfrecord*'))
-  content = bytearray(shard.read_bytes())
-  content[len(content) // 2] ^= 1
-  shard.write_bytes(content)
+  # Stage 2's, of each folder of pseudo-labels that a test before has made.
+  shards = [next(path.parent.glob('*train.tfrecord*'))
+            for path in records.glob('*/*val.tfrecord*')]
+  for shard in shards:
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
   flag = f'--config.data.records={records.name}'
   codes = end(start(folder, 'damaged', 2, flag))
   # The other one comes upon it too, or finds that this one is gone.
   assert 1 in codes and 0 not in codes, log_of(folder, 'damaged')
   log = (folder / f'damaged.{codes.index(1)}.log').read_text()
   assert 'Traceback' not in log
-  assert log.splitlines()[-1].startswith(
-      f'error: The records are damaged: {shard}')
+  assert log.splitlines()[-1].startswith(tuple(
+      f'error: The records are damaged: {shard}' for shard in shards))
   shutil.rmtree(records)
   run(folder, 'damaged', 2, flag)
   assert_same_run(folder, 'damaged', straight)

@@ -39,7 +39,7 @@ def first_id(root):
 def to_points(config, root):
   ids = (root / 'ImageSets/SegmentationAug/train.txt').read_text().split()
   (root / 'points.json').write_text(json.dumps({
-      name: [{'x': 3, 'y': 4, 'cls': 'background'}] for name in ids}))
+      name: [{'x': 3, 'y': 4, 'cls': 1}] for name in ids}))
   config.data.scribbles = 'points.json'
 
 

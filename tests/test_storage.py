@@ -19,6 +19,7 @@ from scribble_jax import prepare
 from scribble_jax import train
 from scribble_jax.data import embedded
 from scribble_jax.data import loading
+from scribble_jax.data import record_making
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -349,7 +350,7 @@ def test_records(cloud, config, drawn_root, monkeypatch):
     marks.append(contents(cloud, f'data/records/{folder.name}').keys())
     put(cloud, here.folder, f'data/records/{folder.name}')
 
-  monkeypatch.setattr(records, '_write', write)
+  monkeypatch.setattr(record_making, '_write', write)
   config.data.root = 'gs://bucket/data'
   there = records.prepare(config.data)
   name, parent = there.folder.name, there.folder.parent

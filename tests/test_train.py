@@ -205,11 +205,11 @@ def test_other_files_in_the_place_of_records_are_kept(config, root):
 def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
   calls = []
 
-  def interrupted(example, spec):
+  def interrupted(example, spec, reading):
     calls.append(example)
     if len(calls) > 4:
       raise KeyboardInterrupt
-    return encode(example, spec)
+    return encode(example, spec, reading)
 
   encode = encoding.encode_example
   monkeypatch.setattr(encoding, 'encode_example', interrupted)

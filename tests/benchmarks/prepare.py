@@ -84,7 +84,8 @@ def write_dataset(root, num_images, num_scenes, size):
       'root': str(root), 'classes': drawn_scenes.CLASS_NAMES,
       'train_list': 'train.txt', 'records': 'records', 'skip_corrupt': False,
       'lambda_s': LAMBDA_S, 'lambda_c': LAMBDA_C, 'scribble_shrink': 0.0,
-      'scribble_drop': 0.0, 'scribble_seed': 0})
+      'scribble_drop': 0.0, 'scribble_seed': 0, 'image_range': None,
+      'max_megapixels': 100.0, 'unlabelled_index': 255, 'label_map': ''})
 
 
 def time_prepare(config, repeats):
