@@ -127,14 +127,15 @@ def run(main, *, interrupted, takes_files=False, parser=None):
     if len(argv) > 1 and not takes_files:
       raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
                       '--workdir=DIR or --config.batch_size=8.')
-    if not flags.FLAGS['verbosity'].present:
-      messages.show()
+    if flags.FLAGS['verbosity'].present:
+      messages.show_all()
     _keep_compiled_programs()
     return main(argv)
 
+  messages.show()
   try:
     if parser is not None:
-      messages.show()
+      flags.FLAGS.mark_as_parsed()  # Or absl complains of what is logged.
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
@@ -275,6 +276,8 @@ def _parse(values, argv, **options):
     return values(argv, **options)
   except _MISTAKES as error:
     text = ' '.join(str(error.args[0] if error.args else error).split())
+    if isinstance(error, LookupError | AttributeError):
+      text = f'A flag --config.KEY=VALUE names no key of the config: {text}'
     raise UserError(f'{text} (try --help)') from error
 
 

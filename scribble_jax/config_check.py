@@ -70,14 +70,6 @@ def add_run_rules(rules, config, num_devices):
   rules.require(profiled_steps(config.profile) is not None, 'profile',
                 config.profile, "'' or 'START:STOP', two steps in order")
   meanings(config.data.unlabelled_index, config.data.label_map)
-  for key in ('lambda_s', 'lambda_c'):
-    rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
-                  'at least 0')
-  for key in ('scribble_shrink', 'scribble_drop'):
-    rules.require(0 <= config.data[key] <= 1, f'data.{key}', config.data[key],
-                  'from 0 to 1')
-  rules.require(config.data.scribble_seed >= 0, 'data.scribble_seed',
-                config.data.scribble_seed, 'at least 0')
   rules.require(config.data.shuffle_buffer >= 1, 'data.shuffle_buffer',
                 config.data.shuffle_buffer, 'at least 1')
   scale = config.data.augmentation.scale
@@ -100,15 +92,14 @@ def check_inference(config):
   models.build(config.model)
 
 
-def _add_inference_rules(rules, config):
-  evaluation = config.evaluation
-  for key, unit in (('batch_size', 'windows'), ('long_side', 'pixels')):
-    value = evaluation[key]
-    rules.require(value is None or (isinstance(value, int) and value >= 1),
-                  f'evaluation.{key}', value, f'at least 1 ({unit}), or None')
-  rules.require(evaluation.scales and min(evaluation.scales) > 0,
-                'evaluation.scales', evaluation.scales,
-                'one or more factors above 0')
+def check_data(config):
+  """Raises UserError for values that files can't be read with."""
+  rules = Rules()
+  _add_data_rules(rules, config)
+  rules.enforce()
+
+
+def _add_data_rules(rules, config):
   ends = config.data.image_range or (0, 1)
   rules.require(
       len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)
@@ -118,6 +109,26 @@ def _add_inference_rules(rules, config):
                 'data.max_megapixels', config.data.max_megapixels,
                 f'above 0 and at most {_MOST_MEGAPIXELS}, what TensorFlow '
                 'decodes; cut larger images into tiles')
+  for key in ('lambda_s', 'lambda_c'):
+    rules.require(config.data[key] >= 0, f'data.{key}', config.data[key],
+                  'at least 0')
+  for key in ('scribble_shrink', 'scribble_drop'):
+    rules.require(0 <= config.data[key] <= 1, f'data.{key}', config.data[key],
+                  'from 0 to 1')
+  rules.require(config.data.scribble_seed >= 0, 'data.scribble_seed',
+                config.data.scribble_seed, 'at least 0')
+
+
+def _add_inference_rules(rules, config):
+  _add_data_rules(rules, config)
+  evaluation = config.evaluation
+  for key, unit in (('batch_size', 'windows'), ('long_side', 'pixels')):
+    value = evaluation[key]
+    rules.require(value is None or (isinstance(value, int) and value >= 1),
+                  f'evaluation.{key}', value, f'at least 1 ({unit}), or None')
+  rules.require(evaluation.scales and min(evaluation.scales) > 0,
+                'evaluation.scales', evaluation.scales,
+                'one or more factors above 0')
   smallest = next(size for size in range(1, 100)
                   if feature_size(size) >= _MIN_FEATURE_SIZE)
   rules.require(config.data.crop_size >= smallest, 'data.crop_size',

@@ -12,7 +12,6 @@ as far as they have any.
 """
 
 import contextlib
-import functools
 import io
 import itertools
 
@@ -29,21 +28,18 @@ from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
 from scribble_jax.data import embedded
-from scribble_jax.data import findings
 from scribble_jax.data import ground_truth
-from scribble_jax.data import loading
 from scribble_jax.data import sources
+from scribble_jax.data import val_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
-from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.labels import meanings
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -76,7 +72,7 @@ def evaluate(config, checkpoint, step, output):
   _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
-  num_images, examples, load = _checked_examples(config.data, class_names)
+  num_images, examples, load = val_files.checked(config.data, class_names)
   predict = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size)
@@ -146,54 +142,6 @@ def _check_output(output):
   if found not in (_OWN_FILES, set()):
     raise UserError(f'{output} holds other files than an evaluation. Name a '
                     'new folder with --output.')
-
-
-def _checked_examples(data, class_names):
-  """Returns how many val images there are, this host's, and how to load them.
-
-  Raises:
-    UserError: Files can't be used.
-  """
-  examples = sources.list_examples(
-      data, pseudo_labels_needed=False, splits=('val',))['val']
-  mine = hosts.share(examples)
-  load = functools.partial(
-      loading.load, class_names=class_names,
-      reading=images.Reading(data.image_range, data.max_megapixels),
-      meanings=meanings(
-          data.unlabelled_index, data.label_map, len(class_names)))
-  with hosts.together():
-    seen = _check_examples(mine, load)
-  _check_set(hosts.gather(seen), class_names)
-  return len(examples), mine, load
-
-
-def _check_examples(examples, load):
-  """Lists what is wrong with the files before the long work starts.
-
-  Returns:
-    What their ground truth holds, {kind: `findings.Seen`}.
-  """
-  problems, seen = [], {}
-  for example in tqdm(examples, desc='Checking val images', unit='image',
-                      leave=False, dynamic_ncols=True):
-    maps, found = load(example)
-    problems += found
-    if maps:
-      findings.add(seen, findings.look(example.id, maps))
-  raise_problems(problems, 'Mend these files and start again.')
-  return seen
-
-
-def _check_set(seen_by_hosts, class_names):
-  """Refuses ground truth that tells nothing, warns of what looks wrong."""
-  total = {}
-  for seen in seen_by_hosts:
-    findings.add(total, seen)
-  problems, warnings = findings.judge({'val': total}, class_names)
-  raise_problems(problems, 'Then start again.')
-  if hosts.is_first():
-    findings.report(warnings)
 
 
 def load_examples(examples, load):

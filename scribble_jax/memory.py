@@ -35,8 +35,8 @@ def require(compiled, mesh, remedy):
       - analysis.alias_size_in_bytes)
   if needed > free:
     raise UserError(
-        f'The program takes {needed / 1e9:.1f} GB of memory, and '
-        f'{free / 1e9:.1f} GB are free. {remedy}')
+        f'The program takes {needed / 1e9:.2f} GB of memory, and '
+        f'{free / 1e9:.2f} GB are free. {remedy}')
 
 
 def free_bytes():
@@ -46,9 +46,13 @@ def free_bytes():
     sizes = {line.split(':')[0]: 1024 * int(line.split()[1])
              for line in _MEMINFO.read_text().splitlines()}
     limits.append(sizes['MemAvailable'] + sizes['SwapFree'])
-  with contextlib.suppress(OSError, ValueError):  # 'max' means no limit.
+  with contextlib.suppress(OSError, ValueError, KeyError):  # 'max': no limit.
+    statistics = dict(line.split() for line in (
+        _CGROUP / 'memory.stat').read_text().splitlines())
     limits.append(int((_CGROUP / 'memory.max').read_text())
-                  - int((_CGROUP / 'memory.current').read_text()))
+                  - int((_CGROUP / 'memory.current').read_text())
+                  # Of files that were read; it is given back when needed.
+                  + int(statistics['inactive_file']))
   return min(limits, default=None)
 
 

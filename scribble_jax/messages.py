@@ -29,6 +29,11 @@ def show():
   handler.addFilter(is_shown)
 
 
+def show_all():
+  """Shows what --verbosity asks for, of libraries too."""
+  logging.get_absl_handler().removeFilter(is_shown)
+
+
 def is_shown(record):
   """Whether a log record is this program's, or more than status."""
   return (record.levelno > python_logging.INFO

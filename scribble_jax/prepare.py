@@ -45,6 +45,7 @@ def main(argv):
   from scribble_jax.data import record_folders
   from scribble_jax.data import records
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
+  config_check.check_data(config)
   parent = storage.path(config.data.root, config.data.records)
   if _REMOVE_UNUSED.value:
     print(remove_unused(config, parent))

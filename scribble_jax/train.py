@@ -8,6 +8,7 @@ from absl import logging
 import jax
 
 from scribble_jax import config_check
+from scribble_jax import config_files
 from scribble_jax import hosts
 from scribble_jax import loss_terms
 from scribble_jax import models
@@ -18,7 +19,9 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import record_folders
 from scribble_jax.data import records
 from scribble_jax.data import sources
+from scribble_jax.data import val_files
 from scribble_jax.files import formats
+from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
@@ -26,6 +29,7 @@ from scribble_jax.training import occupancy
 from scribble_jax.training import provenance
 from scribble_jax.validation import Validation
 from scribble_jax.weights import checkpoint
+from scribble_jax.weights import pretrained
 
 
 def train(config, workdir, other_data=False):
@@ -62,19 +66,23 @@ def _train(config, workdir, heartbeat, other_data):
   model = models.build(config.model)
   # Before the longer work.
   initial = loop.read_initial(config, workdir, model)
+  if initial is not None and config.init_from != pretrained.NO_WEIGHTS:
+    _warn_of_other_classes(config.init_from, class_names)
   needed = config_check.needs_pseudo_labels(config)
+  splits = ground_truth.listed_splits(config.data)
   learned_from, read = {}, []
   if config.data.pseudo_labels == sources.GENERATE and needed:
+    resuming = checkpoint.has_checkpoint(workdir / 'checkpoints')
+    if 'val' in splits and not resuming:  # Before stage 1 takes hours.
+      val_files.checked(config.data, class_names)
     stage1 = stage.prepare(config)
     learned_from, read = stage1.learned_from(), [stage1.source.folder]
-    if checkpoint.has_checkpoint(workdir / 'checkpoints'):
-      provenance.check(  # Before stage 1 takes hours.
-          workdir, learned_from, other_data)
+    if resuming:
+      provenance.check(workdir, learned_from, other_data)
     config = stage.with_pseudo_labels(config, stage1)
   elif config.data.pseudo_labels == sources.GENERATE:
     config = config_check.with_pseudo_labels(config, sources.NO_PSEUDO_LABELS)
-  source = records.prepare(
-      config.data, needed, ground_truth.listed_splits(config.data))
+  source = records.prepare(config.data, needed, splits)
   if hosts.is_first():
     record_folders.say_several(
         source.folder.parent, [*read, source.folder])
@@ -86,6 +94,24 @@ def _train(config, workdir, heartbeat, other_data):
   outcome = loop.run(config, workdir, task, source, initial)
   _report(workdir, outcome, validation)
   return outcome.state
+
+
+def _warn_of_other_classes(path, class_names):
+  """Warns if a run has learnt as many classes as another, but other ones.
+
+  Args:
+    path: Of the run's workdir; a file of weights names no classes.
+    class_names: Of the new run.
+  """
+  path = storage.absolute(path)
+  learnt = (formats.read_json(path / config_files.CLASSES)
+            if path.is_dir() else None) or class_names
+  changed = [f'{before} ({name} here)' for before, name in zip(
+      learnt, class_names, strict=False) if before != name]
+  if changed and len(learnt) == len(class_names):
+    logging.warning(
+        '%s has learnt other classes, whose classifiers the run starts from: '
+        '%s.', path, ', '.join(changed))
 
 
 def _make_task(config, model, validate, heartbeat):

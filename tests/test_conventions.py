@@ -2,8 +2,8 @@
 
 import functools
 import json
-import pathlib
 import pickle
+import shutil
 import sys
 
 from absl import flags
@@ -29,7 +29,6 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import class_list
 from scribble_jax.files import images
 from scribble_jax.files import masks
-from scribble_jax.pseudo_labels import settings
 from tests.test_scribble_commands import run
 
 FOLDERS = ('scribbles', 'pseudo_labels', 'SegmentationClassAug')
@@ -93,16 +92,13 @@ def test_label_map_and_class_list_or_unlabelled_index_disagree():
     labels.meanings('scribbles=0', '0:1', 3)
 
 
-def test_generated_pseudo_labels_are_not_translated(config):
+def test_settings_of_generated_pseudo_labels():
   assert labels.of_generated(255, '') == (255, '')
   assert labels.of_generated('scribbles=0', 'ground_truth=1:0') == (
       'scribbles=0', 'ground_truth=1:0')
-  config.data.unlabelled_index = 0
-  config.data.label_map = '1-4:0-3,ground_truth=1:0'
-  data = settings.with_generated(config, pathlib.Path('stage1/0')).data
-  assert data.pseudo_labels == 'stage1/0/pseudo_labels'
-  before, after = (labels.meanings(one.unlabelled_index, one.label_map)
-                   for one in (config.data, data))
+  given = 0, '1-4:0-3,ground_truth=1:0'
+  before, after = labels.meanings(*given), labels.meanings(
+      *labels.of_generated(*given))
   assert after['pseudo_labels'] is None
   for kind in ('scribbles', 'ground_truth'):
     np.testing.assert_array_equal(after[kind], before[kind])
@@ -538,3 +534,37 @@ def test_list_with_other_things_than_class_names(
     ['背景', '猫'], ['фон', 'кот']])
 def test_unusual_names_are_fine(names):
   class_list.check('classes.txt', names)
+
+
+def test_ground_truth_of_one_class_is_a_warning(root, config, caplog):
+  rewrite(root, lambda mask: np.where(mask == 1, 1, 255),
+          ['SegmentationClassAug'])
+  records.prepare(config.data)
+  assert ('the ground truth of all 3 val images has a single class'
+          in caplog.text)
+
+
+def test_labels_of_stage_1_named_by_hand_are_not_translated(root, config):
+  made = root / 'stage1/0/pseudo_labels'
+  shutil.copytree(root / 'pseudo_labels', made)
+  before = records.prepare(config.data).learned_from(True)['pseudo-labels']
+  rewrite(root, zero_is_unlabelled, ['scribbles', 'SegmentationClassAug'])
+  config.data.pseudo_labels = 'stage1/0/pseudo_labels'
+  config.data.label_map = '0:255,1-4:0-3,255:255'
+  translated = records.prepare(config.data).learned_from(True)
+  assert translated['pseudo-labels'] != before  # Of somebody else.
+  (made.parent / 'settings.json').write_text('{}')
+  own = records.prepare(config.data).learned_from(True)
+  assert own['pseudo-labels'] == before
+
+
+def test_an_image_in_both_lists_is_told(root, config, caplog):
+  lists = root / 'ImageSets/SegmentationAug'
+  name = (lists / 'val.txt').read_text().split()[0]
+  masks.write_mask(root / f'scribbles/{name}.png', masks.read_mask(
+      root / f'SegmentationClassAug/{name}.png'))
+  config.data.pseudo_labels = 'none'
+  with open(lists / 'train.txt', 'a') as f:
+    f.write(f'{name}\n')
+  records.prepare(config.data)
+  assert f'1 image ({name}) in both lists' in caplog.text

@@ -20,6 +20,7 @@ from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
 from scribble_jax.data import records
 from scribble_jax.data import sources
+from scribble_jax.data import val_files
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
 from scribble_jax.files import masks
@@ -474,7 +475,7 @@ def test_little_of_16_bits_is_a_warning(
           f'--config.data.image_range=0,{largest}, in training and')
   seen_by_all(config, tmp_path, monkeypatch)
   assert caplog.text.count(line) == 2  # Of records and of prediction.
-  evaluate._checked_examples(config.data, ('background', 'cat'))
+  val_files.checked(config.data, ('background', 'cat'))
   assert caplog.text.count(line) == 3
   options = scribbles.make_parser().parse_args(
       ['check', str(tmp_path / 'data'), '--pseudo_labels=none',
@@ -556,7 +557,7 @@ def test_one_limit_for_all(tmp_path, monkeypatch, capsys):
     records.prepare(config.data, False)
   assert message in str(error.value)
   with pytest.raises(UserError) as error:
-    evaluate._checked_examples(config.data, ('background', 'cat'))
+    val_files.checked(config.data, ('background', 'cat'))
   assert message in str(error.value)
   parse = scribbles.make_parser().parse_args
   for arguments in (

@@ -13,6 +13,7 @@ from scribble_jax import models
 from scribble_jax import train
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
+from scribble_jax.files import formats
 from scribble_jax.models import resnet
 from scribble_jax.training import loop
 from scribble_jax.weights import checkpoint
@@ -248,3 +249,12 @@ def test_a_missing_data_set_is_told_before_weights_are_asked_for(
   config.data.root = '/nowhere/at/all'
   with pytest.raises(UserError, match=r'/nowhere/at/all does not exist\. Set'):
     train.train(config, str(tmp_path / 'run'))
+
+
+def test_other_classes_of_the_same_number_are_told(tmp_path, caplog):
+  formats.write_json(tmp_path / 'classes.json', ['background', 'cat', 'dog'])
+  train._warn_of_other_classes(tmp_path, ['background', 'cat', 'dog'])
+  train._warn_of_other_classes(tmp_path, ['background', 'cow'])  # Anew anyway.
+  assert not caplog.text
+  train._warn_of_other_classes(tmp_path, ['background', 'cow', 'dog'])
+  assert 'cat (cow here)' in caplog.text

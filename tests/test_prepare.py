@@ -10,6 +10,7 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
+from scribble_jax import config_check
 from scribble_jax import prepare
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
@@ -157,3 +158,13 @@ def test_command_prepares_stage_1_where_labels_are_generated(root):
   [folder] = record_folders(root / 'records')
   spec = json.loads((folder / 'metadata.json').read_text())
   assert spec['splits'] == ['train'] and spec['lambda_s'] == 0
+
+
+def test_values_that_no_file_can_be_read_with(config):
+  config.data.image_range = (5.0, 2.0)
+  config.data.max_megapixels = 500.0
+  with pytest.raises(UserError) as error:
+    config_check.check_data(config)
+  lines = str(error.value)
+  assert 'image_range is (5.0, 2.0); it must be two numbers' in lines
+  assert 'max_megapixels is 500.0; it must be above 0 and at' in lines

@@ -185,5 +185,24 @@ def test_stage_1_counts_where_it_made_the_labels(tmp_path, caplog):
 def test_a_damaged_config_of_a_run_is_one_line(config, workdir):
   path = workdir / 'config.json'
   path.write_bytes(path.read_bytes()[:-40])
-  with pytest.raises(UserError, match=r'config\.json is damaged\. Restore it'):
+  with pytest.raises(UserError, match=r'config\.json is damaged, and .* holds'):
+    keep(config, workdir)
+
+
+def test_pseudo_labels_that_come_or_go_are_other_data(config, workdir):
+  without = records.prepare(config.data).learned_from(False)
+  with pytest.raises(UserError, match='Changed: pseudo-labels'):
+    provenance.check(workdir, without, False)
+
+
+def test_a_run_without_its_config_is_not_gone_on_with(config, workdir):
+  (workdir / 'config.json').unlink()
+  with pytest.raises(UserError, match=r'config\.json is missing, and .* holds'):
+    keep(config, workdir)
+
+
+@pytest.mark.parametrize('content', ['[', '[1]'])
+def test_what_a_run_learned_from_is_damaged(config, workdir, content):
+  (workdir / 'learned_from.json').write_text(content)
+  with pytest.raises(UserError, match=r'learned_from\.json is damaged'):
     keep(config, workdir)

@@ -2,6 +2,7 @@
 
 import errno
 import resource
+import sys
 
 from absl import logging
 from clu import asynclib
@@ -226,3 +227,24 @@ def test_scribbles(tmp_path):
     with (pytest.raises(expected),
           outputs.whole_output(tmp_path / 'out', False, {})):
       raise error
+
+
+def test_what_threads_raise_unseen_is_left_out_of_that_line_alone(
+    tmp_path, monkeypatch):
+  seen = []
+  monkeypatch.setattr(sys, 'unraisablehook', seen.append)
+
+  def collide():
+    class Loop:
+      def __del__(self):
+        raise RuntimeError('Event loop is closed')
+    Loop()
+
+  with pytest.raises(UnwritableError), write_errors.named(tmp_path):
+    collide()
+    raise OSError(errno.ENOSPC, 'words', f'{tmp_path}/a')
+  assert not seen
+  with pytest.raises(KeyError), write_errors.named(tmp_path):
+    collide()
+    raise KeyError('mistake')
+  assert len(seen) == 1

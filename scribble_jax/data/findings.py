@@ -149,6 +149,12 @@ def _incomplete(split, kind, seen, class_names):
         'pixels on average. If 0 means unlabelled in them, set '
         '--config.data.unlabelled_index=scribbles=0; if they are dense masks, '
         'this is full supervision')
+  if kind == 'ground_truth' and len(seen.labels - {IGNORE_LABEL}) == 1:
+    lines.append(
+        f'{place}the ground truth of all {seen.images} {_SPLIT[split]} images '
+        'has a single class, so a network that predicts nothing else has an '
+        'mIoU of 100. If 0 is a class there, let '
+        '--config.data.unlabelled_index=scribbles=0 speak of strokes alone')
   absent = [name for label, name in enumerate(class_names)
             if label not in seen.labels]
   if absent:

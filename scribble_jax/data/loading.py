@@ -83,7 +83,7 @@ def load(example, class_names, reading=images.READING, meanings=OWN):
       pseudo_label=read(example.pseudo_label, 'pseudo_labels'),
       ground_truth=read(example.ground_truth, example.truth_kind),
       truth_kind=example.truth_kind, colours=colours,
-      remarks=_remarks(example.image.name, picture))
+      remarks=_remarks(example, picture))
   return (None, problems) if problems else (maps, [])
 
 
@@ -102,10 +102,15 @@ def _only_fits_stored(picture, read_as):
           'upright')
 
 
-def _remarks(name, picture):
+def _remarks(example, picture):
   """Returns the `images.Remark`s on the image of an example."""
+  name = example.image.name
   remarks = images.remarks_on(name, picture)
   height, width, _ = picture.pixels.shape
-  if picture.orientation > 1 and (picture.orientation < 5 or height == width):
+  # Points, boxes and strokes as text may fit either way.
+  is_text = any(isinstance(part, annotations.Annotation)
+                for part in (example.scribble, example.ground_truth))
+  if picture.orientation > 1 and (
+      picture.orientation < 5 or height == width or is_text):
     remarks.append(images.Remark(images.TURNED, name, picture.orientation))
   return tuple(remarks)

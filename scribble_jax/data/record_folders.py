@@ -166,7 +166,7 @@ def say_several(parent, used):
   found = find(parent)
   others = sum(each.folder not in used for each in found)
   if others:
-    logging.warning(
+    logging.info(
         '%s holds %d folders of records, %s together; this start does not use '
         '%d of them. python -m scribble_jax.prepare --list with the same '
         'config shows them, --remove_unused removes what it does not use.',

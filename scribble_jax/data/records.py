@@ -75,9 +75,8 @@ class Records:
     contents = self.builder.info.metadata['contents']
     train, val = contents['train'], contents.get('val')
     parts = {'class list': [*self.class_names], 'train list': train['list'],
-             'images': train['images'], 'scribbles': train['scribbles']}
-    if pseudo_labels:
-      parts['pseudo-labels'] = train['pseudo_labels']
+             'images': train['images'], 'scribbles': train['scribbles'],
+             'pseudo-labels': train['pseudo_labels'] if pseudo_labels else None}
     if val:
       parts |= {'val list': val['list'], 'val images': val['images'],
                 'ground truth': val['ground_truths']}
@@ -159,13 +158,15 @@ def _plan(config, pseudo_labels_needed, splits):
   """
   examples = sources.list_examples(config, pseudo_labels_needed, splits)
   class_names = sources.read_class_names(config.classes, config.root)
+  unlabelled_index, label_map = sources.label_settings(config)
   spec = {'version': _VERSION, 'splits': [*splits],
           'class_names': [*class_names],
           **{name: config[name] for name in SETTINGS},
           'image_range': list(config.image_range or ()),  # As JSON has it.
+          'unlabelled_index': unlabelled_index, 'label_map': label_map,
           **sources.fingerprint(examples)}
   # A mistake in these is told before any work.
-  meanings(config.unlabelled_index, config.label_map, len(class_names))
+  meanings(unlabelled_index, label_map, len(class_names))
   directory = storage.path(
       config.root, config.records, record_folders.fingerprint(spec))
   return directory, spec, examples

@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import pathlib
 
+from absl import logging
+
 from scribble_jax.data import ground_truth
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -13,10 +15,13 @@ from scribble_jax.files import listings
 from scribble_jax.files import missing
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.labels import of_generated
 from scribble_jax.strokes import annotations
 
 SPLITS = ground_truth.SPLITS
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
+STAGE1_SETTINGS = 'settings.json'  # Beside a folder of generated pseudo-labels.
+_SHOWN_IDS = 5
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
 _NO_SCRIBBLES = (
     "Put the scribbles there: PNG or TIFF masks, ScribbleSup's strokes or "
@@ -69,6 +74,23 @@ def read_class_names(classes, root):
   return tuple(names)
 
 
+def label_settings(config):
+  """Returns `unlabelled_index` and `label_map` as they hold for the files.
+
+  Pseudo-labels that stage 1 has generated are never translated, whoever names
+  their folder.
+
+  Args:
+    config: The `data` part of a config.
+  """
+  made_here = (storage.path(config.root, config.pseudo_labels).parent
+               / STAGE1_SETTINGS)
+  if config.pseudo_labels not in (NO_PSEUDO_LABELS, GENERATE) and (
+      made_here.exists()):
+    return of_generated(config.unlabelled_index, config.label_map)
+  return config.unlabelled_index, config.label_map
+
+
 def check_root(config):
   """Checks that a data set is there, in less time than listing it takes.
 
@@ -107,7 +129,26 @@ def list_examples(config, pseudo_labels_needed, splits=SPLITS):
   examples, problems = find_examples(config, pseudo_labels_needed, splits)
   raise_problems(problems, 'Add the files or take the ids off the lists.')
   ground_truth.check_strokes(config, examples)
+  for line in in_both_lists(examples):
+    logging.warning('%s.', line)
   return examples
+
+
+def in_both_lists(examples):
+  """Returns a line about the ids that are in both splits, if there are any.
+
+  Args:
+    examples: {split: [Example, ...]}.
+  """
+  train, val = ({example.id for example in examples.get(split, ())}
+                for split in SPLITS)
+  both = sorted(train & val)
+  if not both:
+    return []
+  some = ', '.join(both[:_SHOWN_IDS]) + ', ...' * (len(both) > _SHOWN_IDS)
+  return [f'{len(both)} image{"s" if len(both) > 1 else ""} ({some}) in both '
+          'lists: validation would test what training has seen. Take them off '
+          'one']
 
 
 def find_examples(config, pseudo_labels_needed, splits=SPLITS):

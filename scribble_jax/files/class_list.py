@@ -8,10 +8,12 @@ from scribble_jax.labels import IGNORE_LABEL
 # Names are compared by their letters alone.
 _UNLABELLED = {
     'ignore', 'ignored', 'ignorelabel', 'void', 'unlabelled', 'unlabeled',
-    'notlabelled', 'notlabeled', 'unannotated', 'dontcare'}
+    'notlabelled', 'notlabeled', 'unannotated', 'dontcare', 'unassigned',
+    'unclassified', 'ignoreregion', 'ignoreregions', 'ignoreclass'}
 _BACKGROUND = {'background', 'bg'}
 # `cat:128,0,0`, `cat 128 0 0`, `cat: 128, 0, 0::`.
 _COLOUR = re.compile(r'[\s:,;]\d{1,3}([\s,;]+\d{1,3}){2}[\s:,;]*$')
+_HEX_COLOUR = re.compile(r'#[0-9a-fA-F]{6}$')
 _HEADER = re.compile(r'name\s*[,;\t]\s*r\s*[,;\t]\s*g\s*[,;\t]\s*b',
                      re.IGNORECASE)
 _NUMBER = re.compile(r'\d+\s*[.:,;)\s]\s*\S')  # `0 cat`, `1: cat`, `2,cat`.
@@ -37,9 +39,11 @@ def _problem(names, index, numbered):
   """Returns what is wrong with a name, or None."""
   name = names[index]
   letters = _letters(name)
-  if name.startswith('#'):
+  if name.startswith(('#', '//', '%', ';')):
     return 'is a comment; take it off the list'
-  if _COLOUR.search(name) or _HEADER.match(name):
+  if name.startswith(('- ', '* ')):
+    return 'is an item of a list; write the name of the class only'
+  if _HEX_COLOUR.search(name) or _COLOUR.search(name) or _HEADER.match(name):
     return 'names a colour; write the name of the class only'
   if numbered:
     return 'begins with a number; write the name of the class only'

@@ -115,6 +115,9 @@ def read(content, reading):
   if values is None:
     image.info.pop('transparency', None)  # Converting would warn of it.
     pixels = np.asarray(image.convert('RGB'))
+    if ';16' in raw:  # Pillow keeps the higher byte of these alone.
+      found = int(pixels.max()) << 8 | 255
+      largest = found if found * _LITTLE < _WHOLE_RANGE else None
   elif reading.image_range:
     pixels = _stretched(values, reading.image_range)
   else:

@@ -76,6 +76,9 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   """
   image = picture_files.open_image(
       storage.read_bytes(path), _FORMATS, max_megapixels)
+  if image.mode == '1':
+    raise ValueError('is a black-and-white picture of 1 bit a pixel; save it '
+                     'with 8 bits, whose values are class indices')
   if image.mode not in _INDEX_MODES:
     raise ValueError(f'has mode {image.mode}, not one class index a pixel '
                      '(palette or greyscale PNG or TIFF)')

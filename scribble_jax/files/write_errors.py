@@ -9,6 +9,7 @@ import errno
 import os
 import pathlib
 import re
+import sys
 import uuid
 
 from absl import logging
@@ -116,6 +117,7 @@ def named(workdir):
     UnwritableError: Something could not be written.
   """
   handler, waiting = logging.get_absl_handler(), []
+  unraisable, hook = [], sys.unraisablehook
 
   def passes(record):
     """Keeps back what is logged of errors of this kind."""
@@ -126,10 +128,14 @@ def named(workdir):
     return not is_echo
 
   handler.addFilter(passes)
+  # TensorStore's threads may come upon asyncio's loop when it is closed.
+  sys.unraisablehook = lambda details: unraisable.append(
+      (details, details.exc_value))
   try:
     yield
   except UnwritableError:
     waiting.clear()
+    unraisable.clear()
     raise
   except UserError:
     raise
@@ -138,10 +144,14 @@ def named(workdir):
     if why is None:
       raise
     waiting.clear()
+    unraisable.clear()
     raise UnwritableError(
         f'Cannot write to {workdir}: {why}. Make room, or see who may write '
         'there; the same command goes on from what is complete.') from error
   finally:
     handler.removeFilter(passes)
+    sys.unraisablehook = hook
+    for details, _ in unraisable:
+      hook(details)
     for record in waiting:
       handler.handle(record)

@@ -8,8 +8,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from scribble_jax import config_check
-from scribble_jax import labels
 from scribble_jax.data import records
+from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import listings
@@ -18,7 +18,7 @@ from scribble_jax.training import provenance
 
 FOLDER = 'pseudo_labels'  # Below the workdir.
 CALIBRATION, SUMMARY = 'calibration.json', 'summary.json'
-_SETTINGS = 'settings.json'
+_SETTINGS = sources.STAGE1_SETTINGS
 # Counts the changes of what is made of the same settings; another one makes
 # pseudo-labels anew.
 _VERSION = 2
@@ -46,6 +46,8 @@ class Stage1:
     without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
                       'num_panels', 'mesh', 'profile')
     everything = json.loads(self.config.to_json())
+    read = self.source.learned_from(pseudo_labels=False)
+    del read['pseudo-labels']  # They come of this.
     data = everything.pop('data')  # Files count by what they hold.
     contents = self.source.builder.info.metadata['contents']['train']
     # Memory, not labels, depends on these.
@@ -59,7 +61,7 @@ class Stage1:
             'crop_size': data['crop_size'],
             'augmentation': data['augmentation'],
             'shuffle_buffer': data['shuffle_buffer'],
-            'data': self.source.learned_from(pseudo_labels=False)},
+            'data': read},
         'ground_truth': contents['ground_truths']}
 
   def learned_from(self):
@@ -81,9 +83,7 @@ def place(config, stage1):
     Path of the workdir of stage 1, below `data.root` or absolute, one for each
     variety of settings and data.
   """
-  settings = stage1.settings()
-  del settings['ground_truth']  # The labels do not depend on it.
-  text = json.dumps(settings, sort_keys=True)
+  text = json.dumps(_without_truth(stage1.settings()), sort_keys=True)
   return storage.path(
       config.data.stage1, hashlib.sha256(text.encode()).hexdigest()[:8])
 
@@ -95,11 +95,7 @@ def with_generated(config, workdir):
     config: ConfigDict as in configs/scribblesup.py.
     workdir: From `place`.
   """
-  config = config_check.with_pseudo_labels(config, str(workdir / FOLDER))
-  with config.ignore_type():
-    config.data.unlabelled_index, config.data.label_map = labels.of_generated(
-        config.data.unlabelled_index, config.data.label_map)
-  return config
+  return config_check.with_pseudo_labels(config, str(workdir / FOLDER))
 
 
 def is_finished(workdir, settings):
@@ -136,10 +132,16 @@ def start_folder(workdir, settings, other_data):
                    'changed.', folder)
     for name in (SUMMARY, CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
-    if folder.exists():
+    if folder.exists() and _without_truth(stored) != _without_truth(settings):
       storage.remove_folder(folder)
     formats.write_json(workdir / _SETTINGS, settings)
   folder.mkdir(exist_ok=True)
+
+
+def _without_truth(settings):
+  """Returns what the labels depend on, of all that the figures depend on."""
+  return {key: value for key, value in (settings or {}).items()
+          if key != 'ground_truth'}
 
 
 def _check_classifier(workdir, stored, wanted, other_data):

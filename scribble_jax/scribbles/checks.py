@@ -68,12 +68,12 @@ def check(options):
     seen, of_splits = _read(
         examples, names,
         images.Reading(config.image_range, config.max_megapixels),
-        meanings(config.unlabelled_index, config.label_map, len(names), '--'),
+        meanings(*sources.label_settings(config), len(names), '--'),
         options.processes)
     problems += [line for ones in seen.values() for one in ones.values()
                  for line in one.problems]
     wrong, notes = findings.judge(of_splits, names)
-    problems += wrong + _leaks(seen)
+    problems += wrong + sources.in_both_lists(examples)
     notes += _notes(seen, config.crop_size)
   print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
                    *(f'  {line}' for line in problems)]))
@@ -139,13 +139,6 @@ def _compare(maps):
   compared = drawn & (maps.ground_truth != IGNORE_LABEL)
   wrong = compared & (maps.scribble != maps.ground_truth)
   return _Seen([], maps.size, classes, int(compared.sum()), int(wrong.sum()))
-
-
-def _leaks(seen):
-  """Returns a line for the ids that are in both splits."""
-  both = sorted(seen.get('train', {}).keys() & seen.get('val', {}).keys())
-  return [f'{_ids(both)} in both lists: validation would test what training '
-          'has seen. Take them off one'] if both else []
 
 
 def _ids(ids):

@@ -35,11 +35,12 @@ def keep(workdir, config, learned_from, *, resuming, other_data):
     UserError: The run in the workdir differs in what it learns.
   """
   path = workdir / config_files.OF_RUN
-  if resuming and path.exists():
+  if resuming:
     stored = formats.read_json(path)
     if not isinstance(stored, dict):
-      raise UserError(f'{path} is damaged. Restore it, or name another '
-                      '--workdir.')
+      problem = 'is damaged' if path.exists() else 'is missing'
+      raise UserError(f'{path} {problem}, and {workdir} holds checkpoints. '
+                      'Restore it, or name another --workdir.')
     config_check.compare(config, stored, workdir)
   if resuming:
     check(workdir, learned_from, other_data)
@@ -63,7 +64,11 @@ def check(workdir, learned_from, other_data):
   Raises:
     UserError: It has learned from other data.
   """
-  stored = formats.read_json(workdir / _LEARNED_FROM)
+  path = workdir / _LEARNED_FROM
+  stored = formats.read_json(path)
+  if path.exists() and not isinstance(stored, dict):
+    raise UserError(f'{path} is damaged. Restore it, or delete it: nothing is '
+                    'compared then.')
   if stored is None and learned_from:
     logging.warning('%s does not say what its run learned from: an older '
                     'version made it. Going on; nothing is compared.', workdir)
