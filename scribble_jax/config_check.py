@@ -13,6 +13,7 @@ from scribble_jax import switches
 from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import storage
 from scribble_jax.inference import Protocol
 from scribble_jax.labels import meanings
 from scribble_jax.loss_terms import TERMS
@@ -167,6 +168,16 @@ _MAY_DIFFER = (
     'mesh.', 'profile')
 
 
+def described(config):
+  """Returns a config as nested dicts, ready for JSON, as a workdir keeps it.
+
+  `data.root` is absolute there: a workdir is read from anywhere.
+  """
+  description = json.loads(config.to_json())
+  description['data']['root'] = str(storage.absolute(config.data.root))
+  return description
+
+
 def compare(config, stored, workdir):
   """Checks that `config` goes on with the run of a workdir.
 
@@ -178,7 +189,7 @@ def compare(config, stored, workdir):
   Raises:
     UserError: They differ in what the network learns from or how.
   """
-  wanted = flatten_dict(json.loads(config.to_json()), sep='.')
+  wanted = flatten_dict(described(config), sep='.')
   stored = flatten_dict(stored, sep='.')
   changed = [key for key in sorted(wanted.keys() | stored.keys())
              if wanted.get(key) != stored.get(key)]

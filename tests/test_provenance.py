@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from scribble_jax import config_files
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -206,3 +207,11 @@ def test_what_a_run_learned_from_is_damaged(config, workdir, content):
   (workdir / 'learned_from.json').write_text(content)
   with pytest.raises(UserError, match=r'learned_from\.json is damaged'):
     keep(config, workdir)
+
+
+def test_a_workdir_is_read_from_anywhere(config, root, tmp_path, monkeypatch):
+  monkeypatch.chdir(root.parent)
+  config.data.root = root.name
+  keep(config, tmp_path, resuming=False)
+  monkeypatch.chdir('/')
+  assert config_files.of_run(tmp_path).data.root == str(root)

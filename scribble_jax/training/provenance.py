@@ -4,8 +4,6 @@ Started again, a run must go on with the same. Data counts by what it holds, not
 by its place or its files' times: a data set may be moved or copied.
 """
 
-import json
-
 from absl import logging
 from flax.traverse_util import flatten_dict
 
@@ -45,7 +43,7 @@ def keep(workdir, config, learned_from, *, resuming, other_data):
   if resuming:
     check(workdir, learned_from, other_data)
   if hosts.is_first():
-    formats.write_json(path, json.loads(config.to_json()))
+    formats.write_json(path, config_check.described(config))
     if learned_from:
       formats.write_json(workdir / _LEARNED_FROM, learned_from)
       formats.write_json(
