@@ -78,7 +78,7 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
       storage.read_bytes(path), _FORMATS, max_megapixels)
   if image.mode == '1':
     raise ValueError('is a black-and-white picture of 1 bit a pixel; save it '
-                     'with 8 bits, whose values are class indices')
+                     'with 8 bits, one class index a pixel')
   if image.mode not in _INDEX_MODES:
     raise ValueError(f'has mode {image.mode}, not one class index a pixel '
                      '(palette or greyscale PNG or TIFF)')
