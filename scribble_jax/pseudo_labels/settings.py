@@ -127,12 +127,13 @@ def start_folder(workdir, settings, other_data):
     _check_classifier(
         workdir, stored['classifier'], settings['classifier'], other_data)
   if stored != settings:
-    if stored:
+    other_labels = _without_truth(stored) != _without_truth(settings)
+    if stored and other_labels:
       logging.info('Making the pseudo-labels in %s anew: the settings have '
                    'changed.', folder)
     for name in (SUMMARY, CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
-    if folder.exists() and _without_truth(stored) != _without_truth(settings):
+    if folder.exists() and other_labels:
       storage.remove_folder(folder)
     formats.write_json(workdir / _SETTINGS, settings)
   folder.mkdir(exist_ok=True)
