@@ -14,7 +14,7 @@ from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
-from scribble_jax.inference import Protocol
+from scribble_jax.windows import Protocol
 from scribble_jax.labels import meanings
 from scribble_jax.loss_terms import TERMS
 from scribble_jax.models.resnet import feature_size
