@@ -37,6 +37,28 @@ class _Work(NamedTuple):
   inputs: Any
 
 
+def multi_scale_probabilities(model, variables, image, protocol, *,
+                              batch_size=None, mesh=None):
+  """Returns the class probabilities of one image.
+
+  Args:
+    model: Network that returns (logits, features).
+    variables: 'params' and 'batch_stats'.
+    image: [H, W, 3] uint8 RGB.
+    protocol: `windows.Protocol`.
+    batch_size: As of `make_predict`.
+    mesh: Of this process's devices; all of them unless given.
+
+  Returns:
+    [H, W, C] float32.
+  """
+  predict = make_predict(
+      model, mesh or sharding.local_mesh(), protocol, batch_size=batch_size,
+      finish=probabilities)
+  ((_, mean),) = predict(variables, [(None, image, ())])
+  return mean
+
+
 def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
                  finish=None):
   """Returns `(variables, images) -> iterator`, in their order.
