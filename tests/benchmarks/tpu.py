@@ -31,9 +31,11 @@ import sys
 import time
 from unittest import mock
 
-# Before JAX is imported: libtpu looks for no TPU, and writes no logs.
+# Before JAX is imported: libtpu looks for no TPU, locks no file against other
+# processes, and writes no logs.
 os.environ |= {
     'JAX_PLATFORMS': 'cpu', 'TPU_SKIP_MDS_QUERY': '1',
+    'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
     'TPU_ACCELERATOR_TYPE': 'v5litepod-4', 'TPU_WORKER_HOSTNAMES': 'localhost',
     'TPU_LOG_DIR': 'disabled', 'TPU_MIN_LOG_LEVEL': '3',
     'TPU_STDERR_LOG_LEVEL': '3'}
