@@ -84,9 +84,13 @@ def parse(text):
         estimate = re.search(r'"estimated_cycles":"(\d+)"', line)
         cycles += int(estimate[1]) if estimate else 0
       if opcode in (*COLLECTIVES, *_ADDRESSING) or _reaches_host(opcode, rest):
-        # A collective that overlaps others is written once for each of them.
-        channel = re.search(r'channel_id=(\d+)', rest)
-        found[opcode, channel[1] if channel else name] = Instruction(
+        if computation.startswith('all-reduce-scatter'):  # So fused on TPUs.
+          opcode = 'reduce-scatter'
+        # A collective that overlaps several fusions is written in each.
+        channel = re.search(r'channel_id=\d+', rest)
+        place = ((channel[0], *_ARRAY.findall(result))
+                 if channel and computation in fused else name)
+        found[opcode, place] = Instruction(
             opcode, _result_bytes(opcode, result), computation in in_loop, rest)
   return Program(tuple(found.values()), cycles)
 
