@@ -11,8 +11,8 @@ from scribble_jax import sharding
 from tests.benchmarks import hlo
 
 # As libtpu 0.0.42 writes it, shortened: the same gathering overlaps two
-# fusions; a permutation and a callback are asynchronous; a reduction whose parts
-# are scattered is written as one of the whole.
+# fusions; a permutation and a callback are asynchronous; a reduction whose
+# parts are scattered is written as one of the whole.
 TPU = """\
 HloModule jit_f, is_scheduled=true
 
