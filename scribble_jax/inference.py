@@ -1,48 +1,40 @@
-"""Whole images through a network of one compiled shape (METHOD 6).
+"""Whole images through a network, wholly on the device (METHOD 6).
 
-An image is resized to several scales, each of which is cut into windows. The
-windows' probabilities are averaged where they overlap, the scales' over all.
-Windows of all scales and of several images share a batch, which is split over
-the devices; what comes of them stays there (tiles.py).
+An image goes up once, as it is. There it is resized to several scales, each of
+which is cut into windows; the windows' probabilities are averaged where they
+overlap, the scales' over all. That is one compiled program for all images of a
+bucket of sizes (windows.py), on all devices, several images at a time.
 """
 
-import collections
-import dataclasses
 import functools
-import itertools
-import math
+from typing import Any
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from scribble_jax import device_batches
 from scribble_jax import memory
 from scribble_jax import resize
 from scribble_jax import sharding
 from scribble_jax import tiles
-from scribble_jax.normalization import IMAGENET_MEAN
+from scribble_jax import windows
 from scribble_jax.normalization import normalize
 
-_MAX_PIXELS = 2**25  # Of images that share a batch: their sums take memory.
-# Windows a batch unless given. On two cores of a CPU 2 take 1.8 s each, 4 take
-# 1.8 s too and twice the memory (ResNet-50, DeepLabV2, 465 pixels).
-_BATCH_SIZE, _BATCH_SIZE_ON_CPU = 16, 2
+_REMEDY = ('Lower --config.evaluation.batch_size, or --config.data.crop_size; '
+           'cut images of many megapixels into tiles.')
+# Windows at once on a device. On two cores of a CPU 1 takes 2.3 s, 2 take 4.6 s
+# and more memory (ResNet-50, DeepLabV2, 465 pixels).
+_BATCH_SIZE, _BATCH_SIZE_ON_CPU = 16, 1
+_MAX_PIXELS = 2**22  # Of images at once on a device: their sums take memory.
 
 
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-  """How whole images are predicted.
-
-  Attributes:
-    window: Side of the square windows that the network sees, in pixels.
-    scales: Of the image, one pass each.
-    long_side: Of the image at scale 1, in pixels; None for its own.
-    flip: Whether the mirrored image is predicted too, at every scale.
-  """
-  window: int
-  scales: tuple[float, ...]
-  long_side: int | None
-  flip: bool
+class _Work(NamedTuple):
+  """What is done with an image: all that goes to the device."""
+  image: np.ndarray
+  layouts: tuple[windows.Layout, ...]
+  inputs: Any
 
 
 def multi_scale_probabilities(model, variables, image, protocol, *,
@@ -53,95 +45,91 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
     model: Network that returns (logits, features).
     variables: 'params' and 'batch_stats'.
     image: [H, W, 3] uint8 RGB.
-    protocol: A Protocol.
+    protocol: `windows.Protocol`.
     batch_size: As of `make_predict`.
     mesh: Of this process's devices; all of them unless given.
 
   Returns:
     [H, W, C] float32.
   """
-  predict = make_predict(model, mesh or sharding.local_mesh(), protocol,
-                         batch_size=batch_size)
-  (prediction,) = predict(variables, [image])
-  return prediction.probabilities()
+  predict = make_predict(
+      model, mesh or sharding.local_mesh(), protocol, batch_size=batch_size,
+      finish=probabilities)
+  ((_, mean),) = predict(variables, [(None, image, ())])
+  return mean
 
 
-def make_predict(model, mesh, protocol, *, batch_size=None, maps=None):
-  """Returns `(variables, images) -> iterator of Predictions`, in their order.
+def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
+                 finish=None):
+  """Returns `(variables, images) -> iterator`, in their order.
 
-  Images are [H, W, 3] uint8 RGB of any sizes; a pair of image and channel
-  indices asks for some of the maps alone. Each process predicts on its own.
+  Images are triples of anything, what comes along; an image, [H, W, 3] uint8
+  RGB of any size; and a tree of arrays, the inputs of `finish`. What comes
+  along comes back with what `finish` returns, as NumPy arrays. That depends on
+  the image alone, not on what shares a batch with it, nor on the number of
+  devices. Each process predicts on its own.
 
   Args:
     model: Network.
     mesh: Of this process's devices.
-    protocol: A Protocol.
-    batch_size: Windows a batch over all of them; rounded up so that each of
-      them gets as many. It decides the memory, not the result. None: what
-      suits the platform.
+    protocol: `windows.Protocol`.
+    batch_size: Windows at once on a device, which decide the memory. None:
+      what suits the platform.
     maps: What to average over windows and views: `(model, variables,
       normalised [B, H, W, 3]) -> [B, H, W, C]`; `class_probabilities` unless
       given.
+    finish: What to make of that: `(mean [H, W, C], image [H, W, 3], size [2],
+      inputs) -> tree of [H, W, ...]`, of arrays as large as the image's bucket,
+      whose results are cut to `size`; `most_probable` unless given.
   """
-  maps = maps or class_probabilities
-  batch_size = _rounded_batch_size(batch_size, mesh)
-  window_maps = _make_window_maps(maps, model, protocol.window, mesh)
+  if batch_size is None:
+    on_cpu = mesh.devices.flat[0].platform == 'cpu'
+    batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE
+  add_windows = _make_add_windows(
+      maps or class_probabilities, model, mesh, batch_size)
+  finish_all = _make_finish(
+      finish or most_probable, mesh, len(protocol.views))
+  compiled = set()
+
+  @memory.shortage_named(_REMEDY)
+  def compute(variables, work):
+    totals = None
+    for layout in work.layouts:
+      args = variables, work.image, layout, totals
+      shapes = str(jax.tree.map(jnp.shape, args[1:]))
+      if shapes not in compiled:  # The call below finds the program compiled.
+        memory.require(add_windows.lower(*args).compile(), mesh, _REMEDY)
+        compiled.add(shapes)
+      totals = add_windows(*args)
+    return finish_all(totals, work.image, layout.size, work.inputs)
 
   def predict(variables, images):
-    """Yields Predictions as soon as their windows are under way."""
+    """Yields (what came along, result)."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
-    incomplete, batch, before = collections.deque(), [], None
-
-    @memory.shortage_named(tiles.REMEDY)
-    def flush():
-      """Runs the windows that wait."""
-      nonlocal before, batch
-      pixels = np.zeros([batch_size, protocol.window, protocol.window, 3],
-                        np.float32)
-      for place, (_, window) in enumerate(batch):
-        pixels[place] = window.pixels
-      pixels = jax.device_put(pixels, sharding.by_batch(mesh))
-      if before is None:  # The call below finds the program compiled.
-        memory.require(
-            window_maps.lower(variables, pixels).compile(), mesh, tiles.REMEDY)
-      results = window_maps(variables, pixels)
-      _add_to_images(results, batch)
-      jax.block_until_ready(before)  # Or a large image would pile up.
-      before, batch = results, []
-
-    for image in images:
-      image, channels = image if isinstance(image, tuple) else (image, None)
-      prediction = tiles.Prediction(image.shape[:2], protocol, mesh, channels)
-      incomplete.append(prediction)
-      for window in _windows(image, protocol):
-        batch.append((prediction, window))
-        if len(batch) == batch_size:
-          flush()
-      if batch and sum(x.num_pixels for x in incomplete) > _MAX_PIXELS:
-        flush()
-      while incomplete and not (batch and batch[0][0] is incomplete[0]):
-        yield incomplete.popleft()
-    if batch:
-      flush()
-    yield from incomplete
+    for (companion, size), result in device_batches.run(
+        functools.partial(compute, variables), mesh,
+        (((companion, image.shape[:2]), _to_work(image, inputs, protocol))
+         for companion, image, inputs in images),
+        functools.partial(_num_slots, batch_size)):
+      yield companion, jax.tree.map(
+          lambda x, size=size: x[:size[0], :size[1]], result)
 
   return predict
 
 
-def _rounded_batch_size(batch_size, mesh):
-  """Returns how many windows make a batch; see `make_predict`."""
-  if batch_size is None:
-    on_cpu = mesh.devices.flat[0].platform == 'cpu'
-    batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE
-  return mesh.size * math.ceil(batch_size / mesh.size)
+def _to_work(image, inputs, protocol):
+  """Returns the _Work of [H, W, 3]."""
+  size = image.shape[:2]
+  padded = np.zeros([*windows.bucket(size, protocol), 3], np.uint8)
+  padded[:size[0], :size[1]] = image
+  return _Work(padded, tuple(
+      windows.layout(size, part) for part in protocol.passes), inputs)
 
 
-def _add_to_images(results, batch):
-  """Adds what came of a batch's (Prediction, _Window) pairs to their images."""
-  for prediction, group in itertools.groupby(
-      enumerate(batch), key=lambda item: item[1][0]):
-    prediction.add(results, {place: (window.rows, window.columns)
-                             for place, (_, window) in group})
+def _num_slots(batch_size, work):
+  """Returns how many images of a bucket a device takes at once."""
+  pixels = work.image.shape[0] * work.image.shape[1]
+  return max(1, min(batch_size, _MAX_PIXELS // pixels))
 
 
 def class_probabilities(model, variables, images):
@@ -151,121 +139,87 @@ def class_probabilities(model, variables, images):
       resize.resize_corners_aligned(logits, images.shape[1:3]))
 
 
-@functools.lru_cache(maxsize=8)
-def _make_window_maps(maps, model, window, mesh):
-  """Returns a compiled `(variables, [B, window, window, 3]) -> [..., C]`."""
-  def window_maps(variables, images):
-    return maps(model, variables, normalize(images))
+def most_probable(mean, image, size, inputs):
+  """Finishes with each pixel's class, [H, W] uint8."""
+  del image, size, inputs
+  return jnp.argmax(mean, -1).astype(jnp.uint8)
 
-  replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+
+def probabilities(mean, image, size, inputs):
+  """Finishes with the mean itself, [H, W, C]."""
+  del image, size, inputs
+  return mean
+
+
+def both(mean, *args):
+  """Finishes with the class of each pixel and the probabilities."""
+  return most_probable(mean, *args), probabilities(mean, *args)
+
+
+@functools.lru_cache(maxsize=8)
+def _make_add_windows(maps, model, mesh, batch_size):
+  """Returns a compiled `(variables, images, layouts, totals) -> totals`.
+
+  Of images [B, H, W, 3], their stacked Layouts, and [B, H, W, C] sums, None
+  for those without any yet.
+  """
+  def add_windows(variables, images, layouts, totals):
+    """Adds the windows of a device's G images, some at a time."""
+    ends = jnp.cumsum(layouts.count)
+    size = [len(axis.taper[0]) for axis in (layouts.rows, layouts.columns)]
+    window_maps = lambda pixels: maps(model, variables, normalize(pixels))
+    if totals is None:
+      shape = jax.eval_shape(window_maps, jax.ShapeDtypeStruct(
+          (batch_size, *size, 3), jnp.float32))
+      totals = jnp.zeros([*images.shape[:3], shape.shape[-1]])
+
+    def of_image(slot, tree):
+      return jax.tree.map(lambda x: x[slot], tree)
+
+    def add_some(carry):
+      start, totals = carry
+      places = start + jnp.arange(batch_size)
+      slots = jnp.minimum(jnp.sum(places[:, None] >= ends[None], 1),
+                          len(images) - 1)
+      numbers = places - (ends - layouts.count)[slots]
+      pixels = jax.lax.map(lambda window: tiles.cut(
+          images[window[0]], of_image(window[0], layouts), window[1]),
+                           (slots, numbers))
+
+      def add_one(totals, window):
+        slot, number, place, maps = window
+        return tiles.add(totals, slot, maps, of_image(slot, layouts), number,
+                         place < ends[-1]), None
+
+      totals, _ = jax.lax.scan(
+          add_one, totals, (slots, numbers, places, window_maps(pixels)))
+      return start + batch_size, totals
+
+    return jax.lax.while_loop(lambda carry: carry[0] < ends[-1], add_some,
+                              (jnp.int32(0), totals))[1]
+
   # Without `sharding.compiler_options`: they are for gradients, and would take
   # five times the memory on a CPU.
-  return jax.jit(window_maps, in_shardings=(replicated, by_batch),
-                 out_shardings=by_batch)
+  split = jax.P(mesh.axis_names)
+  return jax.jit(jax.shard_map(
+      add_windows, mesh=mesh, in_specs=(jax.P(), split, split, split),
+      out_specs=split, check_vma=False), donate_argnums=3)
 
 
-class _Window(NamedTuple):
-  """What the network sees of an image, and what the image takes of it."""
-  pixels: np.ndarray  # [window, window, 3].
-  rows: tiles.Samples
-  columns: tiles.Samples
+@functools.lru_cache(maxsize=8)
+def _make_finish(finish, mesh, num_views):
+  """Returns a compiled `(totals, images, sizes, inputs) -> results`."""
+  def finish_one(image):
+    totals, image, size, inputs = image
+    run = lambda: finish(totals / num_views, image, size, inputs)
+    nothing = jax.eval_shape(run)
+    return jax.lax.cond(size[0] > 0, run, lambda: jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), nothing))
 
-
-def _windows(image, protocol):
-  """Yields an image's windows, view by view: those of big images take memory.
-
-  Args:
-    image: [H, W, 3] uint8.
-    protocol: A Protocol.
-  """
-  long_side = protocol.long_side or max(image.shape[:2])
-  mirrorings = (False, True) if protocol.flip else (False,)
-  for scale, mirrored in itertools.product(protocol.scales, mirrorings):
-    size = scaled_size(image.shape[:2], scale, long_side)
-    view = resize.resize_half_pixel(image, size)
-    cut, padding = cut_windows(
-        view[:, ::-1] if mirrored else view, protocol.window)
-    rows, columns = (
-        tiles.make_samples(
-            image.shape[axis], size[axis], padding[axis],
-            window_starts(size[axis] + sum(padding[axis]), protocol.window),
-            protocol.window, mirrored=mirrored and axis == 1)
-        for axis in range(2))
-    for row, column, pixels in cut:
-      yield _Window(pixels, rows[row], columns[column])
-
-
-def scaled_size(size, scale, long_side):
-  """Returns the (height, width) of an image at a scale, in pixels.
-
-  Args:
-    size: (height, width) in pixels.
-    scale: Factor.
-    long_side: Of the image at scale 1, in pixels.
-  """
-  target = round(long_side * scale)
-  return tuple(max(1, round(target * side / max(size))) for side in size)
-
-
-def window_starts(length, window):
-  """Returns where windows start along a side, in pixels.
-
-  They are ceil(2/3 window) apart; the last one is flush with the border.
-
-  Args:
-    length: Of the side, at least `window`.
-    window: Side of a window.
-  """
-  stride = math.ceil(window * 2 / 3)
-  last = length - window
-  return [*range(0, last, stride), last]
-
-
-def cut_windows(image, window):
-  """Pads an image with the ImageNet mean to at least a window and cuts it.
-
-  Args:
-    image: [H, W, 3], values 0 to 255.
-    window: Side of a window in pixels.
-
-  Returns:
-    windows: [(row, column, [window, window, 3] float32), ...], positions in
-      pixels of the padded image.
-    padding: ((top, bottom), (left, right)) in pixels.
-  """
-  missing = [max(window - side, 0) for side in image.shape[:2]]
-  padding = tuple((side // 2, side - side // 2) for side in missing)
-  (top, bottom), (left, right) = padding
-  height, width = image.shape[:2]
-  padded = np.empty([top + height + bottom, left + width + right, 3],
-                    np.float32)
-  padded[:] = 255 * IMAGENET_MEAN
-  padded[top:top + height, left:left + width] = image
-  windows = [
-      (row, column, padded[row:row + window, column:column + window])
-      for row in window_starts(padded.shape[0], window)
-      for column in window_starts(padded.shape[1], window)]
-  return windows, padding
-
-
-def predict_pairs(predict, variables, pairs):
-  """Yields (anything, its Prediction), in their order.
-
-  Args:
-    predict: From `make_predict`.
-    variables: 'params' and 'batch_stats'.
-    pairs: Iterable of (anything, what `predict` takes for an image).
-  """
-  under_way = collections.deque()
-
-  def images():
-    """Yields the images and remembers what they belong to."""
-    for companion, image in pairs:
-      under_way.append(companion)
-      yield image
-
-  for prediction in predict(variables, images()):
-    yield under_way.popleft(), prediction
+  split = jax.P(mesh.axis_names)
+  return jax.jit(jax.shard_map(
+      lambda *images: jax.lax.map(finish_one, images), mesh=mesh,
+      in_specs=split, out_specs=split, check_vma=False))
 
 
 def with_predictions(predict, variables, examples):
@@ -276,6 +230,6 @@ def with_predictions(predict, variables, examples):
     variables: 'params' and 'batch_stats'.
     examples: Iterable of dicts with an 'image', [H, W, 3] uint8.
   """
-  pairs = ((example, example['image']) for example in examples)
-  for example, prediction in predict_pairs(predict, variables, pairs):
-    yield example | {'prediction': prediction.classes()}
+  for example, prediction in predict(variables, (
+      (example, example['image'], ()) for example in examples)):
+    yield example | {'prediction': prediction}
