@@ -179,9 +179,9 @@ def _make_add_windows(maps, model, mesh, batch_size):
     def add_some(carry):
       start, totals = carry
       places = start + jnp.arange(batch_size)
-      slots = jnp.minimum(jnp.sum(places[:, None] >= ends[None], 1),
-                          len(images) - 1)
-      numbers = places - (ends - layouts.count)[slots]
+      passed = places[:, None] >= ends[None]
+      slots = jnp.minimum(jnp.sum(passed, 1), len(images) - 1)
+      numbers = places - jnp.sum(jnp.where(passed, layouts.count[None], 0), 1)
       pixels = jax.lax.map(lambda window: tiles.cut(
           images[window[0]], of_image(window[0], layouts), window[1]),
                            (slots, numbers))
