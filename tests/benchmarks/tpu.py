@@ -3,12 +3,8 @@
     python tests/benchmarks/tpu.py [--rows REGULAR_EXPRESSION] [--smoke]
 
 It compiles the programs ahead of time for TPUs that need not be there, from
-shapes alone: no parameters are made and nothing is executed. It needs what the
-program needs and libtpu, in the version that `jax[tpu]` asks for, which
-`launch/setup.sh cpu test` brings on Linux. Elsewhere in a folder of its own:
-
-    pip install --no-deps --target FOLDER 'libtpu==0.0.42.*'  # Of jax 0.10.2.
-    PYTHONPATH=FOLDER python tests/benchmarks/tpu.py
+shapes alone: no parameters are made and nothing is executed. It needs libtpu,
+which `launch/setup.sh cpu test` puts beside the other packages on Linux.
 
 A ResNet at full size takes the compiler several minutes and 7 GB of memory.
 
@@ -39,10 +35,13 @@ os.environ |= {
     'TPU_ACCELERATOR_TYPE': 'v5litepod-4', 'TPU_WORKER_HOSTNAMES': 'localhost',
     'TPU_LOG_DIR': 'disabled', 'TPU_MIN_LOG_LEVEL': '3',
     'TPU_STDERR_LOG_LEVEL': '3'}
+# Where launch/setup.sh puts libtpu.
+sys.path.insert(0, str(pathlib.Path(sys.prefix, 'libtpu')))
 
 import jax
 from jax.experimental import topologies
 import jax.numpy as jnp
+import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
@@ -119,11 +118,11 @@ ROWS = (
     Row('step', 'v5e:16x16', 1024, {'mesh.model': 16}),
     Row('step', 'v4:2x2x1', 16),
     Row('step', 'v5p:2x2x1', 16),
-    Row('windows', 'v5e:2x2'),
-    Row('windows', 'v5e:2x2', None, _R50),
+    Row('predict', 'v5e:2x2'),
+    Row('predict', 'v5e:2x2', None, _R50),
     Row('stage 1 step', 'v5e:2x2', 16),
     Row('stage 1 step', 'v5e:4x4', 128),
-    Row('stage 1 windows', 'v5e:2x2'),
+    Row('stage 1 predict', 'v5e:2x2'),
 )
 # Of a network that compiles in half a minute.
 TINY = {'model.backbone': 'resnet18', 'model.width': 8, 'model.head_width': 16,
@@ -131,9 +130,9 @@ TINY = {'model.backbone': 'resnet18', 'model.width': 8, 'model.head_width': 16,
 TINY_ROWS = (
     Row('step', 'v5e:2x2', 8),
     Row('step', 'v5e:2x2', 8, {'mesh.model': 4}),
-    Row('windows', 'v5e:2x2'),
+    Row('predict', 'v5e:2x2'),
     Row('stage 1 step', 'v5e:2x2', 8),
-    Row('stage 1 windows', 'v5e:2x2'),
+    Row('stage 1 predict', 'v5e:2x2'),
 )
 
 
@@ -308,16 +307,21 @@ def _lower_step(task, config, mesh):
   return step.lower(state, batch, key)
 
 
-def _lower_windows(model, config, mesh, maps):
-  """Returns the network's part of inference, lowered from shapes."""
+def _lower_predict(model, config, mesh, maps):
+  """Returns inference on images of VOC's bucket, lowered from shapes."""
   protocol = config_check.evaluation_protocol(config)
-  batch_size = inference._rounded_batch_size(config.evaluation.batch_size, mesh)
-  images = jax.ShapeDtypeStruct(
-      (batch_size, protocol.window, protocol.window, 3), jnp.float32)
+  size = (375, 500)
+  work = inference._to_work(np.zeros([*size, 3], np.uint8), (), protocol)
+  batch_size = inference._BATCH_SIZE
+  slots = mesh.size * inference._num_slots(batch_size, work)
+  image, (layout,) = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((slots, *x.shape), x.dtype),
+      (work.image, work.layouts))
   variables = jax.eval_shape(
-      model.init, jax.random.key(0), jnp.zeros([1, *images.shape[1:]]))
-  return inference._make_window_maps(
-      maps, model, protocol.window, mesh).lower(variables, images)
+      model.init, jax.random.key(0),
+      jnp.zeros([1, protocol.window, protocol.window, 3]))
+  return inference._make_add_windows(maps, model, mesh, batch_size).lower(
+      variables, image, layout, None)
 
 
 def lower_step(config, mesh):
@@ -326,9 +330,9 @@ def lower_step(config, mesh):
   return _lower_step(task, config, mesh)
 
 
-def lower_windows(config, mesh):
-  """Stage 2's network on a batch of windows."""
-  return _lower_windows(models.build(config.model), config, mesh,
+def lower_predict(config, mesh):
+  """Stage 2's network on the windows of images."""
+  return _lower_predict(models.build(config.model), config, mesh,
                         inference.class_probabilities)
 
 
@@ -347,16 +351,16 @@ def lower_stage1_step(config, mesh):
   return _lower_step(task, config, mesh)
 
 
-def lower_stage1_windows(config, mesh):
-  """Stage 1's network on a batch of windows."""
+def lower_stage1_predict(config, mesh):
+  """Stage 1's network on the windows of images."""
   config = config_rules.stage1_config(config)
-  return _lower_windows(_classifier(config), config, mesh,
+  return _lower_predict(_classifier(config), config, mesh,
                         classification.class_maps)
 
 
-PROGRAMS = {'step': lower_step, 'windows': lower_windows,
+PROGRAMS = {'step': lower_step, 'predict': lower_predict,
             'stage 1 step': lower_stage1_step,
-            'stage 1 windows': lower_stage1_windows}
+            'stage 1 predict': lower_stage1_predict}
 
 
 if __name__ == '__main__':
