@@ -4,7 +4,7 @@ python tests/benchmarks/tpu.py --rows '^step, v5e:2x2, batch 16$'
 python tests/benchmarks/weak_scaling.py
 
 From what the TPU compiler says of a step with four images a chip (tpu.py's
-JSON): the milliseconds that it estimates, and how many all-reduces of how many
+JSON): the milliseconds that it estimates, and how many collectives of how many
 bytes there are. Assumed besides, as the constants say: the interconnect, the
 latency of a collective, and the CPU time that an image takes
 (input_pipeline.py). Collectives are taken not to overlap with anything.
@@ -18,6 +18,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from tests.benchmarks import harness
+from tests.benchmarks import hlo
 
 IMAGES_A_CHIP = 4
 # Chips: (rows, columns, whether ends are joined), as v5e's slices are.
@@ -37,12 +38,12 @@ def add_arguments(parser):
 
 
 def collective_seconds(chips, count, num_bytes):
-  """Returns what all-reduces take over a slice.
+  """Returns what collectives take over a slice.
 
   Args:
     chips: Their number.
-    count: Of all-reduces, one after another.
-    num_bytes: Of all of them together.
+    count: Of collectives, one after another.
+    num_bytes: Of all of them together, as if all were all-reduces.
   """
   rows, columns, joined = SLICES[chips]
   hops = (rows + columns) / 2 if joined else rows + columns - 2
@@ -54,8 +55,8 @@ def row_of(chips, figures, image_milliseconds):
   """Returns a row of the table."""
   compute = figures['milliseconds'] / 1e3
   collectives = collective_seconds(
-      chips, figures['count']['all-reduce'],
-      figures['collective bytes']['all-reduce'])
+      chips, sum(figures['count'][kind] for kind in hlo.COLLECTIVES),
+      sum(figures['collective bytes'].values()))
   rate = chips * IMAGES_A_CHIP / (compute + collectives)
   return {
       'chips': str(chips), 'batch': chips * IMAGES_A_CHIP,
