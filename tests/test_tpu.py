@@ -52,8 +52,8 @@ def test_a_layer_of_batchnorm_meets_once_forward_and_once_backward(programs):
   step = programs['step, v5e:2x2, batch 8']
   assert not any(step['count in loops'][kind] for kind in hlo.COLLECTIVES)
   total = sum(step['count'][kind] for kind in hlo.COLLECTIVES)
-  # Besides: the losses, LoRM's sums, the gradients.
-  assert 0 <= total - 2 * num_layers <= 6
+  # Besides: the losses, and LoRM with the gradients.
+  assert total <= 2 * num_layers + 3
 
 
 def test_fsdp_splits_the_state(programs):

@@ -1,6 +1,7 @@
 """The update: the same on any number of devices, switches as METHOD 8 says."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,9 @@ def terms(batch, **switches):
   return {name: float(value) for name, value in values.items()}
 
 
+@functools.cache
 def two_updates(data, model=1):
+  """Returns the state, the last metrics and the compiled program's text."""
   mesh = sharding.make_mesh(
       {'data': data, 'model': model}, jax.devices()[:data * model])
   tx = optax.sgd(0.01, momentum=0.9)
@@ -82,23 +85,19 @@ def two_updates(data, model=1):
   layout = sharding.of_state(mesh, state)
   state, rng = jax.device_put(
       (state, jax.random.key(1)), (layout, sharding.replicated(mesh)))
+  batches = [sharding.shard_batch(random_batch(4, seed), mesh)
+             for seed in range(2)]
   step = train_step.make_train_step(
       make_loss(ALL_TERMS), tx, optax.constant_schedule(0.01), ALL_TERMS, mesh,
-      layout)
+      layout).lower(state, batches[0], rng).compile()
   with jax.transfer_guard('disallow'):
-    for seed in range(2):
-      batch = sharding.shard_batch(random_batch(4, seed), mesh)
+    for batch in batches:
       state, metrics = step(state, batch, rng)
   assert int(state.step) == 2
   kernel = state.params['lorm']['key_conv']['kernel']
   assert len(kernel.sharding.device_set) == data * model
   assert kernel.addressable_shards[0].data.size == kernel.size // model
-  return jax.device_get((state, metrics))
-
-
-@functools.cache
-def on_one_device():
-  return two_updates(1)
+  return *jax.device_get((state, metrics)), step.as_text()
 
 
 @pytest.mark.parametrize('mesh', [(2, 1), (4, 1), (1, 4)])
@@ -107,11 +106,32 @@ def test_state_is_independent_of_the_mesh(mesh):
   # whose mask must not depend on the layout.
   jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
-      two_updates(*mesh), on_one_device())
+      two_updates(*mesh)[:2], two_updates(1)[:2])
+
+
+def test_devices_wait_for_one_another_once_a_layer_and_direction():
+  collective = re.compile(
+      r'= .* (all-gather|all-reduce|reduce-scatter|all-to-all|'
+      r'collective-permute)(?:-start)?\(.*op_name="([^"]*)"')
+  assert not collective.search(two_updates(1)[-1])
+  state, _, program = two_updates(4)
+  found = collective.findall(program)
+  # Two running statistics a BatchNorm layer.
+  num_layers = len(jax.tree.leaves(state.batch_stats)) // 2
+  forward = [name for kind, name in found if kind == 'all-gather']
+  assert len(forward) == num_layers == 29
+  # XLA may join those of parallel branches, but no others.
+  backward = [name for _, name in found
+              if re.search(r'transpose.*\bbn\d?/', name)]
+  assert 20 <= len(backward) <= num_layers
+  # The losses', and LoRM's with the gradients'.
+  assert len(found) - len(forward) - len(backward) <= 3
+  assert 'while/body' in program
+  assert not [name for _, name in found if 'while/body' in name]
 
 
 def test_metrics_name_every_term_and_sum_to_the_total():
-  _, metrics = on_one_device()
+  _, metrics, _ = two_updates(1)
   parts = [metrics[f'loss/{name}'] for name in loss_terms.TERMS]
   np.testing.assert_allclose(metrics['loss/total'], sum(parts), rtol=1e-5)
   assert metrics['learning_rate'] == np.float32(0.01)
