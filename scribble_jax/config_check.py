@@ -1,5 +1,6 @@
 """What a config may say: wrong values get one line before any work starts."""
 
+import dataclasses
 import json
 import math
 import re
@@ -14,11 +15,14 @@ from scribble_jax.data.sources import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
-from scribble_jax.windows import Protocol
 from scribble_jax.labels import meanings
 from scribble_jax.loss_terms import TERMS
 from scribble_jax.models.resnet import feature_size
+from scribble_jax.windows import BLENDS
+from scribble_jax.windows import Protocol
 
+WINDOWS = ('crop', 'whole')  # Of evaluation.
+_WITHOUT_SEAMS = 'crop', 'tapered'
 _MOST_MEGAPIXELS = 178  # TensorFlow decodes less than 2**29 bytes.
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
@@ -127,6 +131,10 @@ def _add_inference_rules(rules, config):
     value = evaluation[key]
     rules.require(value is None or (isinstance(value, int) and value >= 1),
                   f'evaluation.{key}', value, f'at least 1 ({unit}), or None')
+  for key, values in (('window', WINDOWS), ('blend', BLENDS)):
+    rules.require(evaluation[key] in (None, *values), f'evaluation.{key}',
+                  evaluation[key],
+                  f'{" or ".join(map(repr, values))}, or None')
   rules.require(evaluation.scales and min(evaluation.scales) > 0,
                 'evaluation.scales', evaluation.scales,
                 'one or more factors above 0')
@@ -234,17 +242,29 @@ def with_pseudo_labels(config, place):
 
 
 def evaluation_protocol(config):
-  """Returns how evaluate.py and predict.py see an image."""
-  evaluation = config.evaluation
-  return Protocol(window=config.data.crop_size,
-                  scales=tuple(evaluation.scales),
-                  long_side=evaluation.long_side, flip=evaluation.flip)
+  """Returns how evaluate.py and stage 1 see an image: as the paper does."""
+  return _protocol(config, WINDOWS[0], BLENDS[0])
+
+
+def prediction_protocol(config):
+  """Returns how predict.py sees an image."""
+  return _protocol(config, *_WITHOUT_SEAMS)
 
 
 def validation_protocol(config):
   """Returns how validation sees an image: once, at its own size."""
-  return Protocol(window=config.data.crop_size, scales=(1.0,), long_side=None,
-                  flip=False)
+  return dataclasses.replace(prediction_protocol(config), scales=(1.0,),
+                             long_side=None, flip=False)
+
+
+def _protocol(config, window, blend):
+  """Returns the config's Protocol, with what it leaves open."""
+  evaluation = config.evaluation
+  whole = (evaluation.window or window) == 'whole'
+  return Protocol(window=None if whole else config.data.crop_size,
+                  scales=tuple(evaluation.scales),
+                  long_side=evaluation.long_side, flip=evaluation.flip,
+                  blend=evaluation.blend or blend)
 
 
 def with_classes(config, class_names):

@@ -25,7 +25,8 @@ _SHARED = {
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
-    'evaluation': {'scales', 'long_side', 'flip', 'batch_size'},
+    'evaluation': {'scales', 'long_side', 'flip', 'window', 'blend',
+                   'batch_size'},
 }
 STAGE1 = _SHARED | {
     '': _RUN | {'supervision', 'labels', 'refinement'},
@@ -45,7 +46,8 @@ STAGE2 = _SHARED | {
 }
 
 _MAY_BE_NONE = {'data.image_range', 'model.num_classes',
-                'evaluation.long_side', 'evaluation.batch_size'}
+                'evaluation.long_side', 'evaluation.window',
+                'evaluation.blend', 'evaluation.batch_size'}
 _NO_NUMBERS = {'data.classes'}  # Of those that hold several values.
 
 

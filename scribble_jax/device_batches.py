@@ -28,66 +28,79 @@ def run(program, mesh, work, num_slots):
       companion is anything; arrays of the same shapes share batches.
     num_slots: `tree -> slots a device`, a function of the shapes.
   """
-  waiting = {}  # {shapes: [(position, companion, tree)]}, the oldest first.
-  begun = collections.deque()  # (batch as above, results on the devices).
-  finished = {}  # {position: (companion, result)}
-  turn = 0  # Position of the next one to yield.
+  batches = _Batches(program, mesh, num_slots)
+  for companion, tree in work:
+    batches.add(companion, tree)
+    yield from batches.take(_AHEAD)
+  batches.begin_all()
+  yield from batches.take(0)
 
-  def begin(shapes):
-    batch = waiting.pop(shapes)
-    results = program(_stacked(
-        [tree for *_, tree in batch], mesh, num_slots(batch[0][-1])))
+
+class _Batches:
+  """Work on its way: waiting for its like, on the devices, done."""
+
+  def __init__(self, program, mesh, num_slots):
+    """Args: As of `run`."""
+    self._program, self._mesh, self._num_slots = program, mesh, num_slots
+    self._waiting = {}  # {shapes: [(position, companion, tree)]}, oldest first.
+    self._begun = collections.deque()  # (batch as above, results on devices).
+    self._done = {}  # {position: (companion, result)}
+    self._added, self._taken = 0, 0
+
+  def add(self, companion, tree):
+    """Takes a piece of work; begins batches that should not wait longer."""
+    shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(tree))
+    batch = self._waiting.setdefault(shapes, [])
+    batch.append((self._added, companion, tree))
+    capacity = self._mesh.size * self._num_slots(tree)
+    if len(batch) == capacity:
+      self._begin(shapes)
+    for oldest, ((position, *_), *_) in list(self._waiting.items())[:1]:
+      if self._added - position >= _PATIENCE * capacity:
+        self._begin(oldest)
+    self._added += 1
+
+  def begin_all(self):
+    """Begins the batches that are not full either."""
+    for shapes in list(self._waiting):
+      self._begin(shapes)
+
+  def take(self, ahead):
+    """Yields what is done and due; waits until few enough are under way."""
+    while len(self._begun) > ahead:
+      self._finish()
+    while self._taken in self._done:
+      yield self._done.pop(self._taken)
+      self._taken += 1
+
+  def _begin(self, shapes):
+    batch = self._waiting.pop(shapes)
+    results = self._program(self._stacked([tree for *_, tree in batch]))
     for leaf in jax.tree.leaves(results):
       leaf.copy_to_host_async()
-    begun.append((batch, results))
+    self._begun.append((batch, results))
 
-  def finish():
-    batch, results = begun.popleft()
+  def _finish(self):
+    batch, results = self._begun.popleft()
     results = jax.device_get(results)
-    num_slots = len(jax.tree.leaves(results)[0]) // mesh.size
-    for number, (position, companion, _) in enumerate(batch):
-      place = _place(number, mesh.size, num_slots)
-      finished[position] = companion, jax.tree.map(
+    for place, (position, companion, _) in zip(
+        self._places(batch[0][-1]), batch, strict=False):
+      self._done[position] = companion, jax.tree.map(
           lambda x, place=place: x[place], results)
 
-  for position, (companion, tree) in enumerate(work):
-    shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(tree))
-    batch = waiting.setdefault(shapes, [])
-    batch.append((position, companion, tree))
-    capacity = mesh.size * num_slots(tree)
-    if len(batch) == capacity:
-      begin(shapes)
-    oldest = next(iter(waiting), None)
-    if oldest and position - waiting[oldest][0][0] >= _PATIENCE * capacity:
-      begin(oldest)
-    while len(begun) > _AHEAD:
-      finish()
-    while turn in finished:
-      yield finished.pop(turn)
-      turn += 1
-  for shapes in list(waiting):
-    begin(shapes)
-  while begun:
-    finish()
-    while turn in finished:
-      yield finished.pop(turn)
-      turn += 1
+  def _places(self, tree):
+    """Returns the slots of a batch, in turns from device to device."""
+    slots = np.arange(self._mesh.size * self._num_slots(tree))
+    return slots.reshape(self._mesh.size, -1).T.reshape(-1)
 
+  def _stacked(self, trees):
+    """Returns trees as one, stacked and split over the mesh."""
+    places = self._places(trees[0])
 
-def _place(number, num_devices, num_slots):
-  """Returns the place of a batch's next piece: devices take turns."""
-  return number % num_devices * num_slots + number // num_devices
+    def stack(*leaves):
+      stacked = np.zeros([len(places), *leaves[0].shape], leaves[0].dtype)
+      stacked[places[:len(leaves)]] = leaves
+      return stacked
 
-
-def _stacked(trees, mesh, num_slots):
-  """Returns trees as one, stacked and split over the mesh."""
-  places = [_place(number, mesh.size, num_slots)
-            for number in range(len(trees))]
-
-  def stack(*leaves):
-    stacked = np.zeros([mesh.size * num_slots, *leaves[0].shape],
-                       leaves[0].dtype)
-    stacked[places] = leaves
-    return stacked
-
-  return jax.device_put(jax.tree.map(stack, *trees), sharding.by_batch(mesh))
+    return jax.device_put(jax.tree.map(stack, *trees),
+                          sharding.by_batch(self._mesh))

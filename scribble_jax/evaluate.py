@@ -12,6 +12,7 @@ as far as they have any.
 """
 
 import contextlib
+import dataclasses
 import io
 import itertools
 
@@ -30,6 +31,7 @@ from scribble_jax import sharding
 from scribble_jax.data import embedded
 from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
+from scribble_jax.data import threads
 from scribble_jax.data import val_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -73,8 +75,9 @@ def evaluate(config, checkpoint, step, output):
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
   num_images, examples, load = val_files.checked(config.data, class_names)
+  protocol = config_check.evaluation_protocol(config)
   predict = inference.make_predict(
-      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
+      model, sharding.local_mesh(), protocol,
       batch_size=config.evaluation.batch_size)
   predicted = tqdm(
       inference.with_predictions(
@@ -87,8 +90,7 @@ def evaluate(config, checkpoint, step, output):
           _kept(predicted, written, folder), len(class_names)))
       figures = {'step': step, 'checkpoint': str(checkpoint),
                  'num_images': num_images,
-                 'protocol': config.evaluation.to_dict() | {
-                     'window': config.data.crop_size}}
+                 'protocol': dataclasses.asdict(protocol)}
       figures |= _summary(config.data, class_names, sum(confusions))
       for predictions in hosts.gather(written):
         _write(predictions, folder)
@@ -154,11 +156,11 @@ def load_examples(examples, load):
   Raises:
     UserError: A file can't be used.
   """
-  for example in examples:
-    maps, problems = load(example)
+  for name, (maps, problems) in threads.map_in_order(
+      lambda example: (example.id, load(example)), examples):
     raise_problems(problems, 'Mend these files and start again.')
     truth = maps.ground_truth
-    yield {'id': example.id, 'image': maps.image, 'ground_truth': (
+    yield {'id': name, 'image': maps.image, 'ground_truth': (
         np.full(maps.size, IGNORE_LABEL, np.uint8) if truth is None
         else truth)}
 
@@ -177,10 +179,12 @@ def _output_folder(output):
 
 def _kept(examples, kept, folder):
   """Passes examples through; keeps their predictions in the folder or dict."""
-  for example in examples:
+  def encode(example):
     with io.BytesIO() as png:
       masks.write_mask(png, example['prediction'])
-      prediction = {example['id']: png.getvalue()}
+      return example, {example['id']: png.getvalue()}
+
+  for example, prediction in threads.map_in_order(encode, examples):
     if folder:
       _write(prediction, folder)
     else:

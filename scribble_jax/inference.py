@@ -69,17 +69,6 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
       finish or most_probable, mesh, len(protocol.views))
   compiled = set()
 
-  def num_slots(work):
-    pixels = work.image.shape[0] * work.image.shape[1]
-    return max(1, min(batch_size, _MAX_PIXELS // pixels))
-
-  def to_work(image, inputs):
-    size = image.shape[:2]
-    padded = np.zeros([*windows.bucket(size, protocol), 3], np.uint8)
-    padded[:size[0], :size[1]] = image
-    return _Work(padded, tuple(
-        windows.layout(size, part) for part in protocol.passes), inputs)
-
   @memory.shortage_named(_REMEDY)
   def compute(variables, work):
     totals = None
@@ -97,12 +86,28 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
     variables = jax.device_put(variables, sharding.replicated(mesh))
     for (companion, size), result in device_batches.run(
         functools.partial(compute, variables), mesh,
-        (((companion, image.shape[:2]), to_work(image, inputs))
-         for companion, image, inputs in images), num_slots):
+        (((companion, image.shape[:2]), _to_work(image, inputs, protocol))
+         for companion, image, inputs in images),
+        functools.partial(_num_slots, batch_size)):
       yield companion, jax.tree.map(
           lambda x, size=size: x[:size[0], :size[1]], result)
 
   return predict
+
+
+def _to_work(image, inputs, protocol):
+  """Returns the _Work of [H, W, 3]."""
+  size = image.shape[:2]
+  padded = np.zeros([*windows.bucket(size, protocol), 3], np.uint8)
+  padded[:size[0], :size[1]] = image
+  return _Work(padded, tuple(
+      windows.layout(size, part) for part in protocol.passes), inputs)
+
+
+def _num_slots(batch_size, work):
+  """Returns how many images of a bucket a device takes at once."""
+  pixels = work.image.shape[0] * work.image.shape[1]
+  return max(1, min(batch_size, _MAX_PIXELS // pixels))
 
 
 def class_probabilities(model, variables, images):
@@ -142,8 +147,8 @@ def _make_add_windows(maps, model, mesh, batch_size):
     size = [len(axis.taper[0]) for axis in (layouts.rows, layouts.columns)]
     window_maps = lambda pixels: maps(model, variables, normalize(pixels))
     if totals is None:
-      shape = jax.eval_shape(
-          window_maps, jax.ShapeDtypeStruct((batch_size, *size, 3), jnp.float32))
+      shape = jax.eval_shape(window_maps, jax.ShapeDtypeStruct(
+          (batch_size, *size, 3), jnp.float32))
       totals = jnp.zeros([*images.shape[:3], shape.shape[-1]])
 
     def of_image(slot, tree):

@@ -9,6 +9,7 @@ Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
 """
 
 import contextlib
+import functools
 import sys
 
 from absl import flags
@@ -22,6 +23,7 @@ from scribble_jax import hosts
 from scribble_jax import inference
 from scribble_jax import panels
 from scribble_jax import sharding
+from scribble_jax.data import threads
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
@@ -58,8 +60,9 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   model, variables, _ = trained.load(config.model, checkpoint, step)
   paths = hosts.share(paths)
   predict_images = inference.make_predict(
-      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
-      batch_size=config.evaluation.batch_size)
+      model, sharding.local_mesh(), config_check.prediction_protocol(config),
+      batch_size=config.evaluation.batch_size,
+      finish=inference.both if keep_probabilities else None)
   with _write_errors_named(output):
     output.mkdir(parents=True, exist_ok=True)
 
@@ -68,14 +71,11 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
       config.data.image_range, config.data.max_megapixels)
   with tqdm(total=len(paths), desc='Predicting', unit='image',
             dynamic_ncols=True) as progress:
-    for (path, image), prediction in inference.predict_pairs(
-        predict_images, variables,
-        _read_images(paths, reading, progress, remarks)):
+    predictions = predict_images(
+        variables, _read_images(paths, reading, progress, remarks))
+    for _ in threads.map_in_order(
+        functools.partial(_write, output), predictions):
       num_done += 1
-      probabilities = (
-          prediction.probabilities() if keep_probabilities else None)
-      with _write_errors_named(output):
-        _write(output, path.stem, image, prediction.classes(), probabilities)
       progress.update()
   for line in pictures.summaries(remarks):
     logging.warning('%s.', line)
@@ -85,7 +85,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
 
 
 def _read_images(paths, reading, progress, remarks):
-  """Yields ((path, image), image) of the files that can be read.
+  """Yields ((path, image), image, ()) of the files that can be read.
 
   Args:
     paths: Of all files.
@@ -93,15 +93,20 @@ def _read_images(paths, reading, progress, remarks):
     progress: tqdm, where skipped files are reported.
     remarks: List, to which those on the images are added.
   """
-  for path in paths:
+  def read(path):
+    """Returns (path, picture), or (path, what is wrong with it)."""
     try:
-      picture = pictures.read(storage.read_bytes(path), reading)
+      return path, pictures.read(storage.read_bytes(path), reading)
     except masks.DAMAGED as error:
-      progress.write(f'skipped {path}: {error}', file=sys.stderr)
+      return path, error
+
+  for path, picture in threads.map_in_order(read, paths):
+    if isinstance(picture, Exception):
+      progress.write(f'skipped {path}: {picture}', file=sys.stderr)
       progress.update()
       continue
     remarks += pictures.remarks_on(path.name, picture)
-    yield (path, picture.pixels), picture.pixels
+    yield (path, picture.pixels), picture.pixels, ()
 
 
 def _expand(images):
@@ -138,15 +143,25 @@ def _check_names(paths, output):
                  'another --output.')
 
 
-def _write(output, name, image, mask, probabilities):
-  """Writes the results of one image, each of them whole or not at all."""
-  with atomic.whole_file(output / f'{name}.png') as partial:
-    masks.write_mask(partial, mask)
-  formats.write_png(output / f'{name}_overlay.png', panels.overlay(image, mask))
-  if probabilities is not None:
-    with (atomic.whole_file(output / f'{name}_probabilities.npy') as partial,
-          open(partial, 'wb') as file):
-      np.save(file, probabilities.astype(np.float16))
+def _write(output, prediction):
+  """Writes the results of one image, each of them whole or not at all.
+
+  Args:
+    output: Folder.
+    prediction: ((path, image), mask, or mask and probabilities).
+  """
+  (path, image), result = prediction
+  mask, *probabilities = result if isinstance(result, tuple) else (result,)
+  name = path.stem
+  with _write_errors_named(output):
+    with atomic.whole_file(output / f'{name}.png') as partial:
+      masks.write_mask(partial, mask)
+    formats.write_png(
+        output / f'{name}_overlay.png', panels.overlay(image, mask))
+    for values in probabilities:
+      with (atomic.whole_file(output / f'{name}_probabilities.npy') as partial,
+            open(partial, 'wb') as file):
+        np.save(file, values.astype(np.float16))
 
 
 @contextlib.contextmanager

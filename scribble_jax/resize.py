@@ -1,4 +1,4 @@
-"""Bilinear resizing: corners aligned on the device, half-pixel on the host."""
+"""Bilinear resizing, corners aligned or by half-pixel centres."""
 
 import functools
 
@@ -93,28 +93,3 @@ def half_pixel_samples(source, target):
   positions = np.clip(positions, 0, source - 1)
   left = np.floor(positions).astype(int)
   return left, np.minimum(left + 1, source - 1), np.float32(positions - left)
-
-
-def resize_half_pixel(x, size):
-  """Resizes bilinearly, with half-pixel centres and without antialiasing.
-
-  The same as OpenCV's INTER_LINEAR, without its rounding, and as PyTorch's
-  `interpolate(mode='bilinear', align_corners=False)`. For the host.
-
-  Args:
-    x: [h, w, C] NumPy array.
-    size: (H, W) in pixels.
-
-  Returns:
-    [H, W, C] float32.
-  """
-  for axis in (1, 0):  # Rows last: whole ones are faster to copy.
-    if x.shape[axis] != size[axis]:
-      left, right, weight = half_pixel_samples(x.shape[axis], size[axis])
-      left, right = (np.take(x, index, axis).astype(np.float32, copy=False)
-                     for index in (left, right))
-      right -= left
-      right *= np.expand_dims(weight, (1, 2) if axis == 0 else (0, 2))
-      right += left
-      x = right
-  return x.astype(np.float32, copy=False)

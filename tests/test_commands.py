@@ -19,6 +19,7 @@ from scribble_jax import predict
 from scribble_jax import published
 from scribble_jax import results
 from scribble_jax import train
+from scribble_jax import windows
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
 from scribble_jax.data import records
@@ -30,6 +31,7 @@ from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 from scribble_jax.weights import weight_files
 from tests.conftest import tiny_config
+from tests.predictions import predicted
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -69,13 +71,13 @@ def test_evaluate_writes_what_the_protocol_gives(finished, tmp_path):
   assert stored['protocol']['scales'] == [0.75, 1.0]
 
   model, variables, _ = trained.load(config.model, workdir)
-  protocol = inference.Protocol(
+  protocol = windows.Protocol(
       window=33, scales=(0.75, 1.0), long_side=None, flip=False)
   counts = np.zeros([4, 4], int)
   for name in val_ids(config):
     image = read(f'{config.data.root}/JPEGImages/{name}.jpg')
-    expected = inference.multi_scale_probabilities(
-        model, variables, image, protocol, batch_size=4).argmax(-1)
+    (expected,) = predicted(model, variables, [image], protocol,
+                            finish=inference.most_probable)
     with Image.open(tmp_path / f'out/predictions/{name}.png') as prediction:
       assert prediction.mode == 'P'
       assert prediction.getpalette()[3:6] == [128, 0, 0]  # VOC's first class.
@@ -392,7 +394,7 @@ def tiny_flags(root):
       '--config=configs/demo.py', f'--config.data.root={root}',
       '--config.data.crop_size=33', '--config.batch_size=4',
       '--config.model.width=4', '--config.model.head_width=8',
-      '--config.evaluation.scales=(1.0,)',
+      '--config.evaluation.scales=(1.0,)', '--config.evaluation.blend=uniform',
       # Of the drawn data set that is there.
       '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
       '--config.data.embedded.image_size=48')
@@ -414,7 +416,7 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   validated = json.loads((workdir / 'metrics.json').read_text())
   assert figures['protocol'] == {
       'window': 33, 'scales': [1.0], 'long_side': None, 'flip': False,
-      'batch_size': config.evaluation.batch_size}
+      'blend': 'uniform'}
   assert figures['confusion'] == validated['confusion']
   assert [*figures['iou']] == json.loads(
       (workdir / 'classes.json').read_text()) == [*validated['iou']]

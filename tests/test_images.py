@@ -241,14 +241,14 @@ def seen_by_all(config, tmp_path, monkeypatch):
           loading.load, class_names=('background', 'cat'), reading=reading))}
   prediction = {}
 
-  def predict_pairs(predict_images, variables, pairs):
-    del predict_images, variables
-    prediction.update({path.stem: pixels for (path, _), pixels in pairs})
+  def predict_images(variables, images):
+    del variables
+    prediction.update({path.stem: pixels for (path, _), pixels, _ in images})
     return ()
 
   monkeypatch.setattr(predict.trained, 'load', lambda *_: (None, None, 0))
-  monkeypatch.setattr(predict.inference, 'make_predict', lambda *_, **__: None)
-  monkeypatch.setattr(predict.inference, 'predict_pairs', predict_pairs)
+  monkeypatch.setattr(
+      predict.inference, 'make_predict', lambda *_, **__: predict_images)
   predict.predict(
       config, '', 'latest', [f'{config.data.root}/{config.data.images}'],
       tmp_path / 'out', False)

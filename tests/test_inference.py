@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scribble_jax import inference
-from scribble_jax import sharding
+from scribble_jax import tiles
+from scribble_jax import windows
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
 from tests.oracles import torch_protocol
+from tests.predictions import predicted
+from tests.predictions import probabilities
 from tests.twins import SMALL
 from tests.twins import load_into
 from tests.twins import make_twins
@@ -32,15 +34,13 @@ class Network:
     return images * variables['scale'] + rows, None
 
 
-ONE_SCALE = inference.Protocol(
+ONE_SCALE = windows.Protocol(
     window=WINDOW, scales=(1.0,), long_side=None, flip=False)
 
 
 def predict(network, variables, images):
-  predictions = inference.make_predict(
-      network, sharding.make_mesh(), ONE_SCALE, batch_size=BATCH)(
-          variables, iter(images))
-  return [prediction.probabilities() for prediction in predictions]
+  return probabilities(
+      network, variables, images, ONE_SCALE, batch_size=BATCH)
 
 
 def random_images():
@@ -51,10 +51,10 @@ def random_images():
 
 def test_windows_cover_a_side_with_the_last_one_flush():
   # ceil(2/3 * 465) = 310.
-  assert inference.window_starts(465, 465) == [0]
-  assert inference.window_starts(466, 465) == [0, 1]
-  assert inference.window_starts(775, 465) == [0, 310]
-  assert inference.window_starts(1024, 465) == [0, 310, 559]
+  assert windows.window_starts(465, 465) == [0]
+  assert windows.window_starts(466, 465) == [0, 1]
+  assert windows.window_starts(775, 465) == [0, 310]
+  assert windows.window_starts(1024, 465) == [0, 310, 559]
 
 
 def test_a_pixelwise_network_gives_pixelwise_probabilities_in_order():
@@ -88,17 +88,21 @@ def test_overlapping_windows_are_averaged():
 
 def test_small_image_is_centered_on_the_mean():
   image = np.full([5, 12, 3], 7, np.uint8)
-  ((row, column, window),), padding = inference.cut_windows(image, WINDOW)
-  assert (row, column, padding) == (0, 0, ((3, 4), (0, 0)))
-  assert (window[3:8] == 7).all()
+  padded = np.zeros([*windows.bucket(image.shape[:2], ONE_SCALE), 3], np.uint8)
+  padded[:5, :12] = image
+  layout = windows.layout(image.shape[:2], ONE_SCALE)
+  assert layout.count == 1 and not layout.windows[0].any()
+  window = tiles.cut(padded, jax.tree.map(jnp.asarray, layout), 0)
+  assert window.shape == (12, 12, 3) and (window[3:8] == 7).all()
   mean = np.float32(255) * IMAGENET_MEAN
-  assert (window[:3] == mean).all() and (window[8:] == mean).all()
+  np.testing.assert_array_equal(window[:3], np.broadcast_to(mean, [3, 12, 3]))
+  np.testing.assert_array_equal(window[8:], np.broadcast_to(mean, [4, 12, 3]))
 
 
 @pytest.mark.parametrize('length', range(12, 60))
 def test_every_pixel_is_covered(length):
   covered = np.zeros(length, int)
-  for start in inference.window_starts(length, WINDOW):
+  for start in windows.window_starts(length, WINDOW):
     assert 0 <= start <= length - WINDOW
     covered[start:start + WINDOW] += 1
   assert covered.min() >= 1
@@ -108,10 +112,10 @@ METHOD_6 = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
 def test_sizes_of_a_voc_image_at_every_scale():
-  sizes = [inference.scaled_size((375, 500), scale, 512) for scale in METHOD_6]
+  sizes = [windows.scaled_size((375, 500), scale, 512) for scale in METHOD_6]
   assert sizes == [(192, 256), (288, 384), (384, 512), (480, 640), (576, 768),
                    (672, 896), (768, 1024)]
-  assert inference.scaled_size((3, 1000), 0.1, 1000) == (1, 100)
+  assert windows.scaled_size((3, 1000), 0.1, 1000) == (1, 100)
 
 
 def balance_classes(model, variables, oracle):
@@ -133,8 +137,8 @@ def test_protocol_equals_pytorch(head, flip, size):
   balance_classes(model, variables, oracle)
   image = np.clip(
       128 + 60 * smooth_images(1, *size)[0], 0, 255).astype(np.uint8)
-  actual = inference.multi_scale_probabilities(
-      model, variables, image, inference.Protocol(**protocol), batch_size=8)
+  (actual,) = probabilities(
+      model, variables, [image], windows.Protocol(**protocol), batch_size=8)
   expected = torch_protocol.multi_scale_probabilities(
       oracle.eval(), image, **protocol)
   assert actual.shape == (*size, SMALL['num_classes'])
@@ -146,43 +150,40 @@ def test_protocol_equals_pytorch(head, flip, size):
 def test_flip_averages_with_the_mirrored_image():
   model, variables, _ = make_twins('deeplabv2', 18, SMALL)
   image = random_images()[3]
-  plain = inference.Protocol(
+  plain = windows.Protocol(
       window=33, scales=(0.7, 1.3), long_side=None, flip=False)
   flipping = dataclasses.replace(plain, flip=True)
-  run = lambda pixels, protocol: inference.multi_scale_probabilities(
-      model, variables, pixels, protocol, batch_size=4)
+  run = lambda pixels, protocol: probabilities(
+      model, variables, [pixels], protocol, batch_size=4)[0]
   expected = (run(image, plain) + run(image[:, ::-1], plain)[:, ::-1]) / 2
   np.testing.assert_allclose(run(image, flipping), expected, atol=1e-6)
 
 
-def test_windows_keep_their_place_on_devices_in_any_order():
+def test_images_keep_their_place_on_devices_in_any_order():
   # As on TPU pods, whose mesh order is not that of the hosts.
   devices = [jax.devices()[i] for i in (2, 0, 3, 1)]
-  (image,) = random_images()[3:4]
-  (prediction,) = inference.make_predict(
-      Network(0.0), sharding.make_mesh(devices=devices), ONE_SCALE,
-      batch_size=BATCH)(
-          {'scale': jnp.float32(2)}, [image])
-  np.testing.assert_allclose(
-      prediction.probabilities(), jax.nn.softmax(normalize(image) * 2),
-      rtol=1e-5, atol=1e-6)
+  images = random_images()
+  results = probabilities(Network(0.0), {'scale': jnp.float32(2)}, images,
+                          ONE_SCALE, devices, batch_size=BATCH)
+  for image, result in zip(images, results, strict=True):
+    np.testing.assert_allclose(result, jax.nn.softmax(normalize(image) * 2),
+                               rtol=1e-5, atol=1e-6)
 
 
-def test_batch_is_rounded_up_to_the_devices():
+def test_the_size_of_a_batch_changes_nothing():
   model, variables, _ = make_twins('deeplabv2', 18, SMALL)
-  image = random_images()[0]
-  protocol = inference.Protocol(
+  protocol = windows.Protocol(
       window=33, scales=(1.0, 2.0), long_side=None, flip=False)
-  three, eight = (inference.multi_scale_probabilities(
-      model, variables, image, protocol, batch_size=size) for size in (3, 8))
-  np.testing.assert_allclose(three, eight, atol=1e-6)
+  for three, eight in zip(*(probabilities(
+      model, variables, random_images(), protocol, batch_size=size)
+                            for size in (3, 8)), strict=True):
+    np.testing.assert_allclose(three, eight, atol=1e-6)
 
 
-def test_classes_of_a_tall_image_are_made_in_blocks():
+def test_classes_of_a_tall_image_are_its_most_probable_ones():
   image = np.random.default_rng(0).integers(0, 256, (600, 7, 3), np.uint8)
-  (prediction,) = inference.make_predict(
-      Network(0.0), sharding.make_mesh(), ONE_SCALE, batch_size=BATCH)(
-          {'scale': jnp.float32(2)}, [image])
-  classes = prediction.classes()
+  ((classes, _),) = predicted(
+      Network(0.0), {'scale': jnp.float32(2)}, [image], ONE_SCALE,
+      batch_size=BATCH)
   assert classes.shape == (600, 7) and classes.dtype == np.uint8
   np.testing.assert_array_equal(classes, normalize(image).argmax(-1))

@@ -4,14 +4,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from scribble_jax import inference
 from scribble_jax import memory
 from scribble_jax import models
 from scribble_jax import sharding
+from scribble_jax import windows
 from scribble_jax.errors import UserError
 from tests import twins
+from tests.predictions import probabilities
 
 
 @functools.cache
@@ -60,12 +63,12 @@ def test_a_device_without_memory_ends_in_one_line():
 
 def test_inference_names_its_setting(monkeypatch):
   model, variables, _ = twins.make_twins('deeplabv2', 18, twins.SMALL)
-  protocol = inference.Protocol(
+  protocol = windows.Protocol(
       window=33, scales=(1.0,), long_side=None, flip=False)
   monkeypatch.setattr(memory, 'free_bytes', lambda: 10)
   with pytest.raises(UserError, match='Lower --config.evaluation.batch_size'):
-    inference.multi_scale_probabilities(
-        model, variables, jnp.zeros([33, 33, 3], jnp.uint8), protocol)
+    probabilities(
+        model, variables, [np.zeros([33, 33, 3], np.uint8)], protocol)
 
 
 def test_a_photograph_takes_less_than_a_gigabyte_a_cpu(monkeypatch):
@@ -81,8 +84,8 @@ def test_a_photograph_takes_less_than_a_gigabyte_a_cpu(monkeypatch):
   model = models.build(twins.model_config(head='deeplabv2', dtype='auto'))
   assert model.dtype == jnp.float32
   variables = twins.random_variables(model)
-  predict = inference.make_predict(model, mesh, inference.Protocol(
+  predict = inference.make_predict(model, mesh, windows.Protocol(
       window=465, scales=(1.0,), long_side=None, flip=False))
   with pytest.raises(RuntimeError):  # Of the StopIteration in a generator.
-    next(predict(variables, [jnp.zeros([375, 500, 3], jnp.uint8)]))
+    next(predict(variables, [(None, np.zeros([375, 500, 3], np.uint8), ())]))
   assert planned[0] < 1e9

@@ -5,7 +5,7 @@ import concurrent.futures
 import itertools
 
 
-def map_in_order(function, items, threads, ahead):
+def map_in_order(function, items, threads=4, ahead=4):
   """`map` over threads, with a bounded number of results waiting.
 
   Threads suffice where the work releases Python's lock, as reading files,

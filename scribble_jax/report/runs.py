@@ -19,8 +19,8 @@ from scribble_jax.report import events
 _EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
 _VALIDATION = 'metrics.json'  # Of training.
 # What figures of evaluation depend on; the size of a batch is none of it.
-_PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'number of images',
-             'what is measured')
+_PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'blend',
+             'number of images', 'what is measured')
 _BY_CLASS = {'miou': 'iou', 'stroke_accuracy': 'stroke_accuracy_by_class'}
 
 
@@ -281,6 +281,9 @@ def _describe_measured(runs):
   scales = ', '.join(f'{scale:g}' for scale in protocol['scales'])
   side = (f'a long side of {protocol["long_side"]} pixels'
           if protocol['long_side'] else 'their own size')
+  parts = (f'{protocol.get("blend", "uniform")} windows of '
+           f'{protocol["window"]} pixels' if protocol['window']
+           else 'whole images')
   return (f'{after} scribble_jax.evaluate on {figures["num_images"]} images: '
-          f'scales {scales} of {side}, windows of {protocol["window"]} pixels, '
+          f'scales {scales} of {side}, {parts}, '
           f'{"with" if protocol["flip"] else "no"} flip.')

@@ -206,9 +206,10 @@ def _compile_step(train_step, rng, state, batch):
 
 
 def _updates(config, workdir, task, source, mesh, state, compile_step):
-  """Yields (step, state, scalars) of the remaining updates.
+  """Yields (step, state, scalars, wait) of the remaining updates.
 
-  `step` counts completed updates, as in state.step and checkpoint names.
+  `step` counts completed updates, as in state.step and checkpoint names. `wait`
+  is (begin, end) of the wait for the batch, in `time.monotonic()`'s seconds.
   """
   start_step = int(state.step)
   batches = input_pipeline.train_batches(
@@ -225,13 +226,12 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
       trace.before(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):
         start = time.monotonic()
-        batch = next(batches)
-        waited = time.monotonic() - start
-        batch = sharding.shard_batch(batch, mesh)
+        batch = sharding.shard_batch(next(batches), mesh)
+        wait = start, time.monotonic()
         train_step = train_step or compile_step(state, batch)
         state, scalars = train_step(state, batch)
       trace.after(step, scalars)
-      yield step, state, scalars | {'input_wait_seconds': waited}
+      yield step, state, scalars, wait
 
 
 def _loop(config, task, state, updates, manager, writer, must_stop):
@@ -239,8 +239,8 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
                batch_size=config.batch_size, title=task.title) as log:
-    for step, state, scalars in updates:  # noqa: PLR1704, the newest state.
-      log.add(step, scalars)
+    for step, state, scalars, wait in updates:  # noqa: PLR1704, the newest.
+      log.add(step, scalars, wait)
       task.on_step(step)
       evaluating = task.validate and (
           not step % task.eval_every or step == config.num_steps)

@@ -1,6 +1,8 @@
 """Scalars of the train loop: fetched seldom, checked, written, shown."""
 
+import concurrent.futures
 import datetime
+import threading
 import time
 
 from absl import logging
@@ -13,6 +15,9 @@ from scribble_jax.errors import UserError
 # Steps that the host may be ahead of the devices, which bounds the memory that
 # waiting batches take.
 _MAX_STEPS_AHEAD = 4
+# When to call a run input-bound: the share of its time, and the seconds of
+# updates after which this is judged.
+_INPUT_BOUND_SHARE, _JUDGED_AFTER = 0.1, 30
 
 
 class StepLog:
@@ -30,14 +35,15 @@ class StepLog:
     """
     self._writer = writer
     self._batch_size = batch_size
-    self._pending = []  # (step, metrics)
+    # (step, metrics, wait for its batch, future of when it was done)
+    self._pending = []
     self._progress = tqdm(initial=start_step, total=num_steps, unit='step',
                           desc=title, dynamic_ncols=True)
     self._clock = None  # When the counted updates began; None while paused.
     self._counted = 0  # Updates since then.
     self._total_seconds, self._total_images = 0.0, 0
-    self._completions = []  # When updates were seen to be done.
-    self._told_remaining = False
+    self._total_waited = 0.0  # Seconds; see `idle_seconds`.
+    self._told_remaining = self._told_input_bound = False
 
   def __enter__(self):
     return self
@@ -45,12 +51,17 @@ class StepLog:
   def __exit__(self, *error):
     self._progress.close()
 
-  def add(self, step, metrics):
-    """Takes the metrics of an update without waiting for them."""
-    self._pending.append((step, metrics))
+  def add(self, step, metrics, wait):
+    """Takes the metrics of an update without waiting for them.
+
+    Args:
+      step: Completed updates with this one.
+      metrics: {name: scalar} on the devices.
+      wait: (begin, end) of the wait for its batch, of `time.monotonic()`.
+    """
+    self._pending.append((step, metrics, wait, _when_done(metrics)))
     if len(self._pending) > _MAX_STEPS_AHEAD:
-      jax.block_until_ready(self._pending[-_MAX_STEPS_AHEAD - 1][1])
-      self._completions.append(time.monotonic())
+      self._pending[-_MAX_STEPS_AHEAD - 1][-1].result()
     if self._clock is None:  # Neither compilation nor the pause counts.
       jax.block_until_ready(metrics)
       self._clock = time.monotonic()
@@ -65,7 +76,9 @@ class StepLog:
     """
     if not self._pending:
       return
-    steps, metrics = zip(*jax.device_get(self._pending), strict=True)
+    steps, metrics, waits, done = zip(*self._pending, strict=True)
+    metrics = jax.device_get(metrics)
+    completions = [future.result() for future in done]
     self._pending = []
     for step, values in zip(steps, metrics, strict=True):
       for name, value in values.items():
@@ -76,9 +89,10 @@ class StepLog:
               'from the last one.')
     means = {name: float(np.mean([values[name] for values in metrics]))
              for name in metrics[-1]}
-    means |= self._measure_speed()
-    means |= self._measure_steps()
+    means |= self._measure_speed(idle_seconds(self._clock, waits, completions))
+    means |= _measure_steps(completions)
     self._tell_remaining(steps[-1], means)
+    self._tell_input_bound()
     self._writer.write_scalars(steps[-1], means)
     self._progress.set_postfix_str(
         f'loss {means["loss/total"]:.3f}', refresh=False)
@@ -98,21 +112,35 @@ class StepLog:
         'besides.', means['images_per_second'], left,
         datetime.timedelta(seconds=round(seconds)))
 
-  def _measure_steps(self):
-    """Returns percentiles of the time from update to update."""
-    seconds, self._completions = np.diff(self._completions), []
-    if not len(seconds):
-      return {}
-    return {f'step_seconds/{name}': float(np.percentile(seconds, share))
-            for name, share in (('median', 50), ('p90', 90), ('highest', 100))}
+  def _tell_input_bound(self):
+    """Warns once if the devices often have nothing to do for want of input."""
+    if self._told_input_bound or self._total_seconds < _JUDGED_AFTER:
+      return
+    share = self._total_waited / self._total_seconds
+    if share <= _INPUT_BOUND_SHARE:
+      return
+    self._told_input_bound = True
+    logging.warning(
+        'Input-bound: %.0f %% of the step. For that long the devices wait for '
+        "batches, which this host's cores read, decode and augment. Use a host "
+        'with more cores, or more hosts; scale large photographs down before; '
+        "or lower data.augmentation.blur_probability in this stage's config. "
+        'input_wait_share in TensorBoard shows what helps.', 100 * share)
 
-  def _measure_speed(self):
+  def _measure_speed(self, waited):
+    """Returns scalars of the time since the last flush.
+
+    Args:
+      waited: Seconds of it that the devices waited for input.
+    """
     now = time.monotonic()
     seconds, images = now - self._clock, self._counted * self._batch_size
     self._clock, self._counted = now, 0
     self._total_seconds += seconds
     self._total_images += images
-    return {'images_per_second': images / seconds} if images else {}
+    self._total_waited += waited
+    return {'images_per_second': images / seconds,
+            'input_wait_share': waited / seconds} if images else {}
 
   def pause(self):
     """Leaves what comes before the next update out of the timing."""
@@ -124,3 +152,48 @@ class StepLog:
     if not self._total_images:
       return None
     return self._total_images / self._total_seconds
+
+
+def _when_done(metrics):
+  """Returns a future of the time at which arrays are there.
+
+  A thread of its own waits for them: the train loop is then waiting for the
+  next batch, and how long the devices had nothing to do shows which it is.
+  """
+  done = concurrent.futures.Future()
+
+  def wait():
+    try:
+      jax.block_until_ready(metrics)
+      done.set_result(time.monotonic())
+    except Exception as error:  # Raised where the result is asked for.
+      done.set_exception(error)
+
+  # A daemon, as a job whose other processes are gone waits for ever.
+  threading.Thread(target=wait, daemon=True).start()
+  return done
+
+
+def idle_seconds(start, waits, completions):
+  """Returns how long the devices were idle because a batch was not there.
+
+  Most of the wait for a batch is no loss: the devices are busy with earlier
+  updates meanwhile.
+
+  Args:
+    start: What was before does not count; seconds of a clock.
+    waits: (begin, end) of the wait for each update's batch, likewise.
+    completions: When each update was done, likewise.
+  """
+  free = [start, *completions[:-1]]  # Of the updates before.
+  return sum(max(0.0, end - max(start, begin, before))
+             for (begin, end), before in zip(waits, free, strict=True))
+
+
+def _measure_steps(completions):
+  """Returns percentiles of the time from update to update."""
+  seconds = np.diff(completions)
+  if not len(seconds):
+    return {}
+  return {f'step_seconds/{name}': float(np.percentile(seconds, share))
+          for name, share in (('median', 50), ('p90', 90), ('highest', 100))}

@@ -1,12 +1,15 @@
 """Images per second and core of the training input, beside OpenCV's.
 
-python tests/benchmarks/input_pipeline.py
+python tests/benchmarks/input_pipeline.py [--gflop_an_image 1524]
+    [--efficiency 0.4]
 
 The peer is what a PyTorch program does with the same files: OpenCV decodes
 them and takes METHOD 5's steps one after another, in a DataLoader. It ends at
 normalised tensors, and once more at uint8, as ours does, whose normalisation
 is the accelerator's. All run on one core, in turn; their CPU seconds count,
-since other work on the machine lengthens the wall's.
+since other work on the machine lengthens the wall's. At the end stands how many
+such cores keep the accelerators of a host busy, if they train at the assumed
+share of their peak.
 """
 
 import itertools
@@ -44,6 +47,8 @@ except ImportError:
 _OURS, _PEER, _UINT8_PEER = 'scribble_jax', 'OpenCV', 'OpenCV, uint8'
 _NUM_CLASSES = 21
 _JPEG_QUALITY = 95  # Some 90 kB an image, about as VOC's.
+# Of a host's accelerators in bfloat16, TFLOP/s, as their makers state it.
+_PEAKS = {'v5e-8': 8 * 197, '8 A100': 8 * 312, '8 H100': 8 * 989}
 _FOLDERS = dict(zip(
     input_pipeline.TRAIN_MASKS,
     ('scribbles', 'pseudo_labels', 'scribble_distances',
@@ -218,6 +223,9 @@ def _ours(source, count, batch_size, crop_size, config):
           shuffle_buffer=count, seed=0, start_step=0,
           rows=range(batch_size)),
       (_OURS, 'decode'): lambda: iterate(encoded.repeat(), decode),
+      (_OURS, 'decode image'): lambda: iterate(
+          encoded.repeat(), lambda content: encoding.decode_image(
+              encoding.parse(content, ('image',))['image'])),
       (_OURS, 'augment'): lambda: iterate(
           encoded.map(decode).cache().repeat().enumerate(), augmented)}
 
@@ -266,8 +274,33 @@ def _measure(args, folder):
           for key, values in seconds.items()}
 
 
+def _add_arguments(parser):
+  parser.add_argument(
+      '--gflop_an_image', type=float, default=1524,
+      help='of a training step; ResNet-101 DeepLabV3+ at crop 465, as '
+      'train_step.py counts, unless given')
+  parser.add_argument(
+      '--efficiency', type=float, default=0.4,
+      help="share of the accelerators' peak that a step reaches")
+
+
+def _cores_needed(args, seconds):
+  """Returns what accelerators consume, and the cores that feed them.
+
+  Args:
+    args: 'gflop_an_image' and 'efficiency' are used.
+    seconds: CPU seconds that an image takes.
+  """
+  images = {host: args.efficiency * peak * 1000 / args.gflop_an_image
+            for host, peak in _PEAKS.items()}
+  return ({f'images/s that {host} trains': rate
+           for host, rate in images.items()}
+          | {f'cores that {host} needs': rate * seconds
+             for host, rate in images.items()})
+
+
 def main():
-  args = harness.parse_args('input_pipeline', __doc__)
+  args = harness.parse_args('input_pipeline', __doc__, _add_arguments)
   if hasattr(os, 'sched_setaffinity'):  # Linux alone can pin to a core.
     # The threads that TensorFlow starts later inherit it.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -279,7 +312,7 @@ def main():
            'images/CPU s': 1 / cpu, 'CPU ms/image': 1000 * cpu}
           for (program, part), (wall, cpu) in seconds.items()]
   ours = seconds[_OURS, 'all']
-  harness.report(args, rows, **{
+  harness.report(args, rows, **_cores_needed(args, ours[1]), **{
       f'{kind} seconds, {peer} / {_OURS}': seconds[peer, 'all'][i] / ours[i]
       for peer in (_PEER, _UINT8_PEER)
       for i, kind in enumerate(('wall', 'CPU'))})
