@@ -15,17 +15,19 @@ device; a class at a time, as arrays [H, W] suit vector registers.
 
 import dataclasses
 import itertools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from scribble_jax import resize
 
 _DIRECTIONS = tuple((row, column) for row in (-1, 0, 1)
                     for column in (-1, 0, 1) if (row, column) != (0, 0))
-# Sides are padded, so that few shapes are compiled: to a multiple of 32
-# pixels, of 64 above 256, of 128 above 512, and so on.
-_SMALLEST_STEP, _STEPS_AN_OCTAVE = 32, 8
+# Sides are padded, so that few shapes are compiled: to a multiple of 128
+# pixels, of 256 above 512, and so on.
+_SMALLEST_STEP, _STEPS_AN_OCTAVE = 128, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Walk:
     """Returns the length that a side of an image is padded to, in pixels."""
     octave = 2 ** (int(side) - 1).bit_length()
     step = max(_SMALLEST_STEP, octave // _STEPS_AN_OCTAVE)
-    return side + -side % math.lcm(step, self.strides[0])
+    side += -side % step
+    return side + -side % self.strides[0]
 
 
 class Grid(NamedTuple):
@@ -225,4 +228,10 @@ def _pool(x, stride):
 
 def _magnify(x, size):
   """[h, w] -> [*size], bilinear, centres of cells aligned."""
-  return jax.image.resize(x, size, 'linear')
+  matrices = []
+  for source, target in zip(x.shape, size, strict=True):
+    left, right, weight = resize.half_pixel_samples(source, target)
+    cells = np.eye(source, dtype=np.float32)
+    matrices.append(cells[left] * (1 - weight)[:, None]
+                    + cells[right] * weight[:, None])
+  return resize.interpolate(x[None, ..., None], *matrices)[0, ..., 0]
