@@ -37,6 +37,28 @@ class _Work(NamedTuple):
   inputs: Any
 
 
+def multi_scale_probabilities(model, variables, image, protocol, *,
+                              batch_size=None, mesh=None):
+  """Returns the class probabilities of one image.
+
+  Args:
+    model: Network that returns (logits, features).
+    variables: 'params' and 'batch_stats'.
+    image: [H, W, 3] uint8 RGB.
+    protocol: `windows.Protocol`.
+    batch_size: As of `make_predict`.
+    mesh: Of this process's devices; all of them unless given.
+
+  Returns:
+    [H, W, C] float32.
+  """
+  predict = make_predict(
+      model, mesh or sharding.local_mesh(), protocol, batch_size=batch_size,
+      finish=probabilities)
+  ((_, mean),) = predict(variables, [(None, image, ())])
+  return mean
+
+
 def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
                  finish=None):
   """Returns `(variables, images) -> iterator`, in their order.
@@ -157,9 +179,9 @@ def _make_add_windows(maps, model, mesh, batch_size):
     def add_some(carry):
       start, totals = carry
       places = start + jnp.arange(batch_size)
-      slots = jnp.minimum(jnp.sum(places[:, None] >= ends[None], 1),
-                          len(images) - 1)
-      numbers = places - (ends - layouts.count)[slots]
+      passed = places[:, None] >= ends[None]
+      slots = jnp.minimum(jnp.sum(passed, 1), len(images) - 1)
+      numbers = places - jnp.sum(jnp.where(passed, layouts.count[None], 0), 1)
       pixels = jax.lax.map(lambda window: tiles.cut(
           images[window[0]], of_image(window[0], layouts), window[1]),
                            (slots, numbers))

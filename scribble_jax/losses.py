@@ -23,10 +23,10 @@ def masked_mean(values, mask):
   return mean(*masked_sum(values, mask))
 
 
-def masked_sum(values, mask):
+def masked_sum(values, mask, axis=None):
   """Sum of `values` where `mask` holds, and how many those are."""
-  return (jnp.sum(jnp.where(mask, values, 0.0)),
-          jnp.sum(mask, dtype=jnp.float32))
+  return (jnp.sum(jnp.where(mask, values, 0.0), axis),
+          jnp.sum(mask, axis, dtype=jnp.float32))
 
 
 def mean(total, count):
@@ -63,25 +63,30 @@ def means_over_pixels(logits, maps, pixel_losses):
 
   @jax.checkpoint
   def strip_sums(logits, matrix, inside, maps):
-    """Returns {name: (sum, count)}."""
+    """Returns {name: (sum, count)}, both [B]."""
     log_probs = jax.nn.log_softmax(resize.interpolate(
         logits, matrix, resize.interpolation_matrix(logits.shape[2], width)))
     sums = {}
     for name, pixel_loss in pixel_losses.items():
       values, counted = pixel_loss(log_probs, maps)
-      sums[name] = masked_sum(values, counted & inside[None, :, None])
+      sums[name] = masked_sum(
+          values, counted & inside[None, :, None], axis=(1, 2))
     return sums
 
   def add_strip(sums, strip):
     return jax.tree.map(jnp.add, sums, strip_sums(logits, *strip)), None
 
-  zero = jnp.float32(0), jnp.float32(0)
+  # Each image's sums: those over a batch would meet at every strip.
+  zeros = jnp.zeros([2, len(logits)])
   sums, _ = jax.lax.scan(
-      add_strip, dict.fromkeys(pixel_losses, zero),
+      add_strip, dict.fromkeys(pixel_losses, tuple(zeros)),
       (strips(resize.interpolation_matrix(logits.shape[1], height), 0),
        strips(jnp.ones(height, bool), 0),
        {name: strips(x, 1) for name, x in maps.items()}))
-  return {name: mean(*pair) for name, pair in sums.items()}
+  # Stacked, so that several devices have one all-reduce.
+  totals = jnp.sum(jnp.stack(jax.tree.leaves(sums)), axis=1)
+  return {name: mean(*pair) for name, pair in jax.tree.unflatten(
+      jax.tree.structure(sums), totals).items()}
 
 
 def partial_cross_entropy(log_probs, labels):

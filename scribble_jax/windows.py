@@ -154,7 +154,7 @@ def taper(window, blend):
   return np.float32(np.sin(np.pi * place) ** 2)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def layout(size, protocol):
   """Returns the Layout of an image, its tables as long as its bucket needs.
 

@@ -1,11 +1,14 @@
 """Batch normalisation against torch.nn.BatchNorm2d in float64."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
+from scribble_jax import sharding
 from scribble_jax.models import batch_norm
 
 torch.set_num_threads(1)
@@ -159,6 +162,95 @@ def test_bfloat16_inputs_have_float32_statistics():
   expected = channels_last(module(oracle_input(np.asarray(x, np.float32))))
   assert_stats_agree(stats, module)
   assert_close(y.astype(jnp.float32), expected, tolerance=0.01)
+
+
+def far_images():
+  """Channels whose mean is 100 times their deviation, of either sign."""
+  rng = np.random.default_rng(0)
+  deviation = np.array([0.01, 1, 30])
+  # Examples differ among themselves too, and so do devices.
+  x = rng.normal(size=(8, 9, 7, 3)) + rng.normal(size=(8, 1, 1, 3))
+  return (deviation * (x / x.std((0, 1, 2)) + [100, -100, 100])).astype('f')
+
+
+def value_and_gradients(variables, x, cotangent):
+  """Output, statistics, and gradients of the parameters and the input."""
+  def weighted_sum(params, x):
+    y, updated = batch_norm.BatchNorm().apply(
+        variables | {'params': params}, x, train=True,
+        mutable=['batch_stats'])
+    return jnp.sum(y * cotangent), (y, updated['batch_stats'])
+
+  gradients, (y, stats) = jax.grad(
+      weighted_sum, argnums=(0, 1), has_aux=True)(variables['params'], x)
+  return y, stats, gradients
+
+
+def by_hand(variables, x, cotangent):
+  """What a training step returns, in the type of `x`."""
+  params, before = variables['params'], variables['batch_stats']
+  mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+  deviation, size = np.sqrt(var + 1e-5), x.size // x.shape[-1]
+  unit = (x - mean) / deviation
+  d_bias, d_scale = cotangent.sum((0, 1, 2)), (cotangent * unit).sum((0, 1, 2))
+  return {
+      'y': unit * params['scale'] + params['bias'],
+      'd_x': params['scale'] / deviation * (
+          cotangent - d_bias / size - unit * d_scale / size),
+      'scale': d_scale, 'bias': d_bias,
+      'mean': 0.9 * before['mean'] + 0.1 * mean,
+      'var': 0.9 * before['var'] + 0.1 * var * size / (size - 1)}
+
+
+def by_pytorch(variables, x, cotangent):
+  """The same in PyTorch's float32."""
+  module = make_oracle(variables).float().train()
+  leaf = torch.tensor(x).permute(0, 3, 1, 2).contiguous().requires_grad_()
+  y = module(leaf)
+  y.backward(torch.tensor(cotangent).permute(0, 3, 1, 2))
+  return {
+      'y': channels_last(y), 'd_x': channels_last(leaf.grad),
+      'scale': module.weight.grad.numpy(), 'bias': module.bias.grad.numpy(),
+      'mean': module.running_mean.numpy(), 'var': module.running_var.numpy()}
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_channels_far_from_zero_lose_no_more_than_in_pytorch(count):
+  x = far_images()
+  cotangent = np.random.default_rng(2).normal(size=x.shape).astype('f')
+  variables = random_variables(3)
+  mesh = sharding.make_mesh(devices=jax.devices()[:count])
+  by_batch, whole = sharding.by_batch(mesh), sharding.replicated(mesh)
+  with jax.set_mesh(mesh):
+    y, stats, (d_params, d_x) = jax.jit(value_and_gradients)(
+        *jax.device_put((variables, x, cotangent),
+                        (whole, by_batch, by_batch)))
+
+  actual = {'y': y, 'd_x': d_x, 'scale': d_params['scale'],
+            'bias': d_params['bias'], **stats}
+  exact = by_hand(variables, x.astype(np.float64), cotangent)
+  pytorch = by_pytorch(variables, x, cotangent)
+  # A channel at a time: the widest would hide the others.
+  error = lambda values, name: np.linalg.norm(
+      (values[name] - exact[name]).reshape(-1, 3), axis=0)
+  for name in exact:
+    size = np.linalg.norm(exact[name].reshape(-1, 3), axis=0)
+    allowed = np.maximum(1e-5 * size, error(pytorch, name))
+    assert np.all(error(actual, name) <= allowed), name
+
+
+def test_devices_meet_once_forward_and_once_backward():
+  x = far_images()
+  mesh = sharding.make_mesh()
+  by_batch, whole = sharding.by_batch(mesh), sharding.replicated(mesh)
+  with jax.set_mesh(mesh):
+    text = jax.jit(
+        value_and_gradients, in_shardings=(whole, by_batch, by_batch)).lower(
+            random_variables(3), x, x).compile().as_text()
+  found = {name: len(re.findall(rf' {name}(?:-start)?\(', text))
+           for name in ('all-reduce', 'all-gather', 'all-to-all',
+                        'collective-permute', 'reduce-scatter')}
+  assert found == dict.fromkeys(found, 0) | {'all-gather': 1, 'all-reduce': 1}
 
 
 def test_statistics_are_those_of_the_whole_sharded_batch():

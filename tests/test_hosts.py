@@ -141,9 +141,14 @@ def test_several_processes_evaluate_as_one(folder, straight):
         '--config.evaluation.scales=(1.0,)', command=[
             sys.executable, '-m', 'scribble_jax.evaluate',
             f'--workdir={folder / straight}'])
+    run(folder, straight, number, f'--output={output / "predicted"}',
+        '--probabilities', str(folder / 'data/JPEGImages'), command=[
+            sys.executable, '-m', 'scribble_jax.predict',
+            f'--checkpoint={folder / straight}'])
     written[number] = {path.relative_to(output): path.read_bytes()
                        for path in output.rglob('*.*')}
-  assert len(written[1]) == 4 and written[1] == written[2]
+  num_images = len([*(folder / 'data/JPEGImages').iterdir()])
+  assert len(written[1]) == 4 + 3 * num_images and written[1] == written[2]
 
 
 def test_a_run_moves_between_jobs_and_meshes(folder, straight):

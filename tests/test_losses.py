@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scribble_jax import losses
+from scribble_jax import sharding
 from tests.oracles import torch_losses
 
 torch.set_num_threads(1)
@@ -238,3 +239,31 @@ def test_logits_never_exist_at_full_size():
   shapes = re.findall(r'f32\[([0-9,]+)\]', compiled.as_text())
   assert max(math.prod(map(int, shape.split(','))) for shape in shapes) <= (
       2 * 256 * 256 * 5 / 4)
+
+
+def test_devices_meet_once_for_all_losses_and_never_in_a_loop():
+  logits, _, _ = random_case(shape=(4, 7, 6, 5))
+  _, labels, distance_map = random_case(shape=(4, 97, 13, 5))
+
+  def loss(logits, labels, distance_map):
+    means = losses.means_over_pixels(
+        logits, {'labels': labels, 'distance_map': distance_map}, {
+            'cross_entropy': lambda log_probs, maps: (
+                losses.smoothed_cross_entropy(log_probs, maps['labels'], 0.1)),
+            'entropy': lambda log_probs, maps: losses.distance_entropy(
+                log_probs, maps['distance_map'], 'official')})
+    return means['cross_entropy'] + means['entropy']
+
+  gradient = jax.value_and_grad(loss)
+  expected = jax.jit(gradient)(logits, labels, distance_map)
+  by_batch = sharding.by_batch(sharding.make_mesh())
+  compiled = jax.jit(gradient, in_shardings=by_batch).lower(
+      logits, labels, distance_map).compile()
+  actual = compiled(*jax.device_put((logits, labels, distance_map), by_batch))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-5, atol=1e-9), actual, expected)
+  text = compiled.as_text()
+  places = re.findall(
+      r' (?:all-reduce|all-gather|reduce-scatter)(?:-start)?\(.*', text)
+  assert len(places) == 1 and '/while/' not in places[0]
+  assert text.count(' while(') >= 2  # Strips, forward and backward.

@@ -1,5 +1,7 @@
 """Batch normalisation with PyTorch's running statistics."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,21 +36,114 @@ class BatchNorm(nn.Module):
     running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (features,))
     running_var = self.variable('batch_stats', 'var', jnp.ones, (features,))
 
-    x = x.astype(jnp.float32)
-    if train:
-      count = x.size // features
-      if count < 2 and not self.is_initializing():
-        raise ValueError('BatchNorm needs more than one value a channel.')
-      mean = jnp.mean(x, axis=(0, 1, 2))
-      centered = x - mean[None, None, None]
-      var = jnp.mean(jnp.square(centered), axis=(0, 1, 2))
-      if not self.is_initializing():
-        running_mean.value += MOMENTUM * (mean - running_mean.value)
-        running_var.value += MOMENTUM * (
-            var * count / (count - 1) - running_var.value)
-    else:
-      centered = x - running_mean.value[None, None, None]
-      var = running_var.value
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    y = centered * factor[None, None, None] + bias[None, None, None]
-    return y.astype(self.dtype)
+    if not train:
+      return _apply(x, running_mean.value, running_var.value, scale, bias,
+                    self.dtype)
+    count = x.size // features
+    if self.is_initializing():
+      return x.astype(self.dtype)
+    if count < 2:
+      raise ValueError('BatchNorm needs more than one value a channel.')
+    y, mean, var = _normalize(x, scale, bias, self.dtype)
+    running_mean.value += MOMENTUM * (mean - running_mean.value)
+    running_var.value += MOMENTUM * (
+        var * count / (count - 1) - running_var.value)
+    return y
+
+
+def _channels(values):
+  """[C] -> [1, 1, 1, C]."""
+  return values[None, None, None]
+
+
+def _apply(x, mean, var, scale, bias, dtype):
+  factor = scale * jax.lax.rsqrt(var + EPSILON)
+  y = ((x.astype(jnp.float32) - _channels(mean)) * _channels(factor)
+       + _channels(bias))
+  return y.astype(dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalize(x, scale, bias, dtype):
+  """Normalises by the batch's own statistics.
+
+  The gradient is written down because autodiff's sums depend on one another,
+  and each would be a collective of its own.
+
+  Args:
+    x: [B, h, w, C].
+    scale: [C].
+    bias: [C].
+    dtype: Type of the result.
+
+  Returns:
+    [B, h, w, C] in `dtype`, and the batch's mean and biased variance [C],
+    which hand no gradient on.
+  """
+  return _normalize_forward(x, scale, bias, dtype)[0]
+
+
+def _normalize_forward(x, scale, bias, dtype):
+  mean, var = _moments(x)
+  y = _apply(x, mean, var, scale, bias, dtype)
+  return (y, mean, var), (x, scale, mean, var)
+
+
+def _normalize_backward(dtype, residuals, gradients):
+  del dtype
+  x, scale, mean, var = residuals
+  d_y = gradients[0].astype(jnp.float32)
+  deviation = jax.lax.rsqrt(var + EPSILON)
+  unit = (x.astype(jnp.float32) - _channels(mean)) * _channels(deviation)
+  # Each device's sums, then theirs: one all-reduce.
+  d_bias, d_scale = jnp.sum(jnp.stack([
+      jnp.sum(_by_device(term), axis=(1, 2, 3))
+      for term in (d_y, d_y * unit)]), axis=1)
+  count = x.size // x.shape[-1]
+  d_x = _channels(scale * deviation) * (
+      d_y - _channels(d_bias / count) - unit * _channels(d_scale / count))
+  return d_x.astype(x.dtype), d_scale, d_bias
+
+
+_normalize.defvjp(_normalize_forward, _normalize_backward)
+
+
+def _num_devices():
+  """Returns how many devices share the batch; 1 where no mesh is set."""
+  return max(1, jax.sharding.get_abstract_mesh().size)
+
+
+def _by_device(x):
+  """[B, h, w, C] -> [devices, B / devices, h, w, C]."""
+  return x.reshape(_num_devices(), -1, *x.shape[1:])
+
+
+def _moments(x):
+  """Returns each channel's mean and biased variance over the batch.
+
+  Each device centres its own examples. Then every device gets the moments of
+  all, in one all-gather, and combines them by Chan's formula. Sums and sums of
+  squares would be smaller to exchange, but lose the deviation of a channel
+  whose mean is many times as large.
+
+  Args:
+    x: [B, h, w, C]; under a mesh B is a multiple of its number of devices.
+
+  Returns:
+    Two float32 arrays [C].
+  """
+  x = _by_device(x.astype(jnp.float32))
+  axes = 1, 2, 3
+  rough = jnp.mean(x, axis=axes)
+  centered = x - rough[:, None, None, None]
+  # What rounding left of the mean, which `rough` is only close to.
+  rest = jnp.mean(centered, axis=axes)
+  moments = jnp.stack([
+      rough + rest, jnp.mean(jnp.square(centered), axis=axes) - rest**2])
+  if _num_devices() > 1:
+    moments = jax.lax.with_sharding_constraint(moments, jax.P())
+  means, variances = moments
+  deviations = means - means[:1]  # Small, so that their sums are exact.
+  rest = jnp.mean(deviations, axis=0)
+  return means[0] + rest, jnp.mean(
+      variances + jnp.square(deviations - rest[None]), axis=0)
