@@ -136,21 +136,21 @@ class Judge:
     """Returns `scores.Best` of each stage."""
     source = scores.SOURCES[self.source]
     refines = len(self.stages) > 1
+    nothing, held = jnp.zeros(scribble.shape), scribble != IGNORE_LABEL
 
     def add_class(number, best):
       label = inputs.classes[number]
+      of_network, stroke = network(label), scribble == label
 
       def walk(prior, _):
         """Spreads strokes and prior, twice at most in one compiled loop."""
-        spread = propagation.spread(
-            grids, prior, scribble == label, scribble != IGNORE_LABEL,
-            self.walk)
-        return source.combine(spread, of_network), (prior, spread)
+        spread = propagation.spread(grids, prior, stroke, held, self.walk)
+        return (source.scores(spread, of_network, stroke, held),
+                (prior, spread))
 
-      of_network = network(label)
       raw, (priors, spreads) = jax.lax.scan(
-          walk, jnp.zeros(scribble.shape) if source.spreads_strokes
-          else of_network,
+          walk, nothing if source.spreads_strokes else source.scores(
+              nothing, of_network, stroke, held),
           length=source.spreads_strokes + refines)
       values = (priors[-1], spreads[-1]) if refines else (raw,)
       return tuple(candidates.with_class(number, label, x)

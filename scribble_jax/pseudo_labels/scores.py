@@ -88,22 +88,24 @@ class Source(NamedTuple):
   """Where scores come from before refinement.
 
   Attributes:
-    combine: `(strokes, network) -> [H, W]` of one class: the scores of its
-      strokes, spread, and those of the network, 0 if there is none.
-    spreads_strokes: Whether it asks for the first.
-    needs_network: Whether it asks for the second: a classifier is trained.
+    scores: `(spread, network, stroke, held) -> [H, W]` of one class. `spread`
+      are the scores that its strokes spread to, `network` those of the
+      classifier, [H, W] float32, 0 unless asked for; `stroke` is where its own
+      strokes are, `held` where any are, [H, W] bool.
+    spreads_strokes: Whether it asks for `spread`.
+    needs_network: Whether it asks for `network`: a classifier is trained.
   """
-  combine: Callable
+  scores: Callable
   spreads_strokes: bool
   needs_network: bool
 
 
 SOURCES = {
-    'network': Source(lambda strokes, network: network,
+    'network': Source(lambda spread, network, *strokes: network,
                       spreads_strokes=False, needs_network=True),
-    'diffusion': Source(lambda strokes, network: strokes,
+    'diffusion': Source(lambda spread, *others: spread,
                         spreads_strokes=True, needs_network=False),
-    'fusion': Source(lambda strokes, network: (strokes + network) / 2,
+    'fusion': Source(lambda spread, network, *strokes: (spread + network) / 2,
                      spreads_strokes=True, needs_network=True),
 }
 
