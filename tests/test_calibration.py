@@ -17,8 +17,9 @@ def random_image(seed):
 
 def histogram_of(*images):
   histogram = calibration.ScoreHistogram(C)
-  for image in images:
-    histogram.add(*image)
+  for labels, predictions, scores in images:
+    histogram.add(labels, predictions,
+                  np.minimum(scores * 100, 99).astype(np.uint8))
   return histogram
 
 
@@ -48,7 +49,7 @@ def test_a_threshold_for_each_class():
 
 def test_pixels_without_a_score_are_background_at_every_threshold():
   labels = np.array([[0, 1]], np.uint8)
-  histogram = histogram_of((labels, np.array([[2, 1]]), np.zeros([1, 2])))
+  histogram = histogram_of((labels, np.array([[0, 0]]), np.zeros([1, 2])))
   assert (histogram.confusions()[:, :, 0].sum(-1) == 2).all()
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from scribble_jax import inference
 from scribble_jax import losses
-from scribble_jax import sharding
+from scribble_jax import windows
 from scribble_jax.models import classifier
 from scribble_jax.models import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.pseudo_labels import classification
+from tests.predictions import probabilities
 
 SIZE, CLASSES = 33, 4
 
@@ -129,22 +129,16 @@ def test_class_activations_of_a_network_whose_answer_is_known():
   model = types.SimpleNamespace(apply=red_minus_green)
   normalised = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD
   difference = normalised[..., 0] - normalised[..., 1]
-  predict = inference.make_predict(
-      _Hashable(model), sharding.make_mesh(),
-      inference.Protocol(48, (1.0,), None, flip=True), batch_size=4,
-      maps=classification.class_maps)
-  (prediction,) = predict({}, [(image, [1])])
+  run = lambda *scales: probabilities(
+      _Hashable(model), {}, [image],
+      windows.Protocol(48, scales, None, flip=True), batch_size=4,
+      maps=classification.class_maps)[0]
   np.testing.assert_allclose(
-      prediction.probabilities()[..., 0], np.maximum(-difference, 0),
+      run(1.0), np.maximum(np.stack([difference, -difference], -1), 0),
       rtol=1e-4, atol=1e-4)
 
   # At other scales only the seam between the halves differs.
-  predict = inference.make_predict(
-      _Hashable(model), sharding.make_mesh(),
-      inference.Protocol(48, (0.5, 1.0, 1.5, 2.0), None, flip=True),
-      batch_size=4, maps=classification.class_maps)
-  (prediction,) = predict({}, [image])
-  maps = prediction.probabilities()
+  maps = run(0.5, 1.0, 1.5, 2.0)
   np.testing.assert_allclose(
       maps[:, :27], np.stack([difference, 0 * difference], -1)[:, :27],
       rtol=1e-4, atol=1e-4)
@@ -157,18 +151,3 @@ class _Hashable:
 
   def __init__(self, model):
     self.apply = model.apply
-
-
-def test_channels_of_some_classes():
-  assert classification.channels_of([2, 3], CLASSES, False) == [1, 2]
-  assert classification.channels_of([2], CLASSES, True) == [1, 3, 5]
-  assert classification.channels_of([], CLASSES, True) == [3]
-  assert classification.channels_of(
-      np.array([149], np.uint8), 150, True) == [148, 149, 298]
-
-
-def test_other_channels_are_probabilities_of_the_other_classes():
-  assert CLASSES == 4
-  assert classification.other_channels([2], CLASSES) == [4, 6]
-  assert classification.other_channels([1, 2, 3], CLASSES) == []
-  assert 255 in classification.other_channels(np.array([149], np.uint8), 150)

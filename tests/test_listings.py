@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import types
 import unicodedata
 import zipfile
 
@@ -471,8 +470,7 @@ def test_pseudo_labels_and_predictions_of_subfolders(tmp_path):
   folder.mkdir()
   assert settings.written(tmp_path / 'nowhere') == set()
   for name in ('a', 'city/x', 'city/y'):
-    labelling.write_label(folder, types.SimpleNamespace(example={'id': name}),
-                          label)
+    labelling.write_label(folder, name, label)
   make(folder, '._a.png', '.DS_Store')
   np.testing.assert_array_equal(masks.read_mask(folder / 'city/x.png'), label)
   assert settings.written(folder) == {'a', 'city/x', 'city/y'}

@@ -1,9 +1,13 @@
 """Propagation of scores against loops in float64, by hand, and properties."""
 
+import functools
+import math
+
 import hypothesis
 from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +18,7 @@ few_examples = hypothesis.settings(
     derandomize=True, deadline=None, max_examples=15)
 # Every other size, number of channels, or setting that isn't `contrast` or
 # `restart` takes seconds to compile.
-SIZE = 32  # Not padded.
+SIZE = 32
 SETTINGS = {'strides': (4, 2, 1), 'dilations': (1,), 'iterations': 5,
             'contrast': 0.7}
 
@@ -40,11 +44,47 @@ def random_case(height, width, channels, seed=0):
   return image.astype(np.uint8), prior.astype(np.float32), seeds
 
 
+@functools.partial(jax.jit, static_argnums=4)
+def propagate(image, prior, seeds, valid, walk):
+  """Spreads [H, W, K] over [H, W, 3], both padded; seeds are channels."""
+  image = jnp.moveaxis(image, -1, 0).astype(jnp.float32)
+  grids = propagation.make_grids(image, valid, walk)
+  return jnp.stack([
+      propagation.spread(grids, jnp.where(valid, prior[..., channel], 0.0),
+                         seeds == channel, seeds >= 0, walk)
+      for channel in range(prior.shape[-1])], axis=-1)
+
+
+def refine(image, prior, seeds, sides=None, **settings):
+  """Spreads [H, W, K] scores over an image of any size.
+
+  Args:
+    image: [H, W, 3] uint8.
+    prior: [H, W, K] in [0, 1].
+    seeds: [H, W] int, the channel that a stroke holds at 1, -1 for no stroke.
+    sides: (height, width) that it is padded to; a multiple of 32 unless given.
+    **settings: Of Walk.
+
+  Returns:
+    [H, W, K] float32.
+  """
+  walk = propagation.Walk(**settings)
+  height, width = seeds.shape
+  multiple = math.lcm(32, walk.strides[0])
+  sides = sides or [side + -side % multiple for side in seeds.shape]
+  pad = lambda x, value=0: np.pad(
+      x, ((0, sides[0] - height), (0, sides[1] - width))
+      + ((0, 0),) * (x.ndim - 2), constant_values=value)
+  return np.asarray(propagate(
+      pad(image), pad(prior), pad(seeds, -1), pad(np.ones(seeds.shape, bool)),
+      walk))[:height, :width]
+
+
 def assert_agrees(case, **settings):
   settings = SETTINGS | settings
-  actual = propagation.refine(*case, **settings)
+  actual = refine(*case, **settings)
   expected = loops.refine(*case, **settings)
-  assert isinstance(actual, np.ndarray) and actual.dtype == np.float32
+  assert actual.dtype == np.float32
   np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
@@ -92,8 +132,9 @@ def three_pixels():
 
 
 def affinities(*args):
-  return np.asarray(jax.jit(
-      propagation.affinities, static_argnums=3)(*args))
+  image, *others = args
+  return np.asarray(jax.jit(propagation.affinities, static_argnums=3)(
+      np.moveaxis(image, -1, 0), *others))
 
 
 def test_affinities_of_three_pixels_by_hand():
@@ -136,20 +177,37 @@ def test_what_lies_outside_takes_no_part():
   seeds[~valid] = -1
   others = random_case(SIZE, SIZE, 3, seed=1)
   results = [
-      np.asarray(propagation.propagate(
+      np.asarray(propagate(
           np.where(valid[..., None], image, outside_image),
           np.where(valid[..., None], prior, outside_prior),
-          seeds, valid, restart=0.1, **SETTINGS))
+          seeds, valid, propagation.Walk(restart=0.1, **SETTINGS)))
       for outside_image, outside_prior in [(image, prior), others[:2]]]
   np.testing.assert_array_equal(results[0], results[1])
   assert np.all(results[0][~valid] == 0) and np.any(results[0][valid] > 0)
+
+
+@pytest.mark.parametrize('sides', [(64, 64), (32, 96)])
+def test_more_padding_changes_nothing(sides):
+  case = random_case(19, 30, 3)
+  np.testing.assert_allclose(
+      refine(*case, sides=sides, restart=0.1, **SETTINGS),
+      refine(*case, sides=(20, 32), restart=0.1, **SETTINGS), rtol=0,
+      atol=1e-6)
+
+
+@pytest.mark.parametrize('strides, side, padded', [
+    ((8, 4, 2, 1), 1, 128), ((8, 4, 2, 1), 129, 256), ((1,), 500, 512),
+    ((1,), 513, 768), ((8, 1), 1025, 1536), ((5, 1), 500, 515)])
+def test_sides_are_padded_to_few_lengths(strides, side, padded):
+  walk = propagation.Walk(strides, (1,), 5, 0.7, 0.1)
+  assert walk.padded(side) == padded
 
 
 @few_examples
 @hypothesis.given(images, priors, strokes, restarts)
 def test_strokes_keep_their_channel_and_scores_stay_within_bounds(
     image, prior, seeds, restart):
-  scores = propagation.refine(
+  scores = refine(
       image, prior, seeds, restart=restart, **SETTINGS)
   assert scores.shape == prior.shape
   held = seeds >= 0
@@ -161,7 +219,7 @@ def test_strokes_keep_their_channel_and_scores_stay_within_bounds(
 @hypothesis.given(images, strategies.floats(0, 1, width=16), restarts)
 def test_a_constant_prior_stays_without_strokes(image, constant, restart):
   prior = np.full([SIZE, SIZE, 3], constant, np.float32)
-  scores = propagation.refine(
+  scores = refine(
       image, prior, np.full([SIZE, SIZE], -1), restart=restart, **SETTINGS)
   np.testing.assert_allclose(scores, constant, rtol=0, atol=1e-5)
 
@@ -169,7 +227,7 @@ def test_a_constant_prior_stays_without_strokes(image, constant, restart):
 @pytest.mark.parametrize('restart', [0.0, 0.1])
 def test_a_constant_prior_stays_up_to_the_border_of_any_size(restart):
   image, _, _ = random_case(40, 37, 1)
-  scores = propagation.refine(
+  scores = refine(
       image, np.ones([40, 37, 2], np.float32), np.full([40, 37], -1),
       restart=restart, **SETTINGS)
   np.testing.assert_allclose(scores, 1, rtol=0, atol=1e-5)
@@ -180,9 +238,9 @@ def test_a_constant_prior_stays_up_to_the_border_of_any_size(restart):
                   strategies.sampled_from([(0,), (1,), (0, 1)]))
 def test_mirrored_images_get_mirrored_scores(
     image, prior, seeds, restart, axes):
-  scores = propagation.refine(
+  scores = refine(
       image, prior, seeds, restart=restart, **SETTINGS)
-  mirrored = propagation.refine(
+  mirrored = refine(
       *(np.flip(x, axes) for x in (image, prior, seeds)), restart=restart,
       **SETTINGS)
   np.testing.assert_allclose(
@@ -200,7 +258,7 @@ def test_colour_edges_stop_the_walk(turned, edge, restart):
   halves = np.broadcast_to(np.arange(SIZE) >= edge, [SIZE, SIZE])
   if turned:
     image, seeds, halves = image.swapaxes(0, 1), seeds.T, halves.T
-  scores = propagation.refine(
+  scores = refine(
       image, np.zeros([SIZE, SIZE, 2], np.float32), seeds, strides=(4, 2, 1),
       dilations=(1,), iterations=20, contrast=0.3, restart=restart)
   assert np.all(scores.max(-1) > 0)

@@ -3,6 +3,8 @@
 import hypothesis
 from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -31,16 +33,13 @@ def test_without_foreground_strokes_only_the_background_is_left(labels):
   np.testing.assert_array_equal(classes, [0])
 
 
-def test_seeds_are_the_channels_of_strokes():
-  scribble = np.array([[255, 7, 0], [20, 255, 2]], np.uint8)
-  seeds = scores.seeds_of(scribble, np.array([0, 2, 7, 20], np.uint8))
-  np.testing.assert_array_equal(seeds, [[-1, 2, 0], [3, -1, 1]])
-
-
 def network_maps():
-  """Two pixels, two foreground classes, of which the second is silent."""
-  return np.array([[[2, 0, 0.1, 0.1, 0.2],
-                    [8, 0, 0.5, 0.0, 0.0]]], np.float32)
+  """Two pixels, three foreground classes, of which the third is silent."""
+  return jnp.array([[[2, 9, 0, 0.1, 0.1, 0.6, 0.2],
+                     [8, 9, 0, 0.5, 0.0, 0.5, 0.0]]])
+
+
+CLASSES = np.array([0, 1, 3, 0], np.uint8)  # The second one is not scribbled.
 
 
 @pytest.mark.parametrize('branch, expected', [
@@ -48,51 +47,71 @@ def network_maps():
     ('segmentation', [[0.25, 0.25, 0.5], [1, 0, 0]]),
     ('both', [[0.125, 0.25, 0.25], [0.5, 0.5, 0]])])
 def test_network_scores_by_hand(branch, expected):
-  maps = network_maps()
-  actual = scores.network_scores(maps, 2, branch)
+  score = scores.make_network_scores(network_maps(), CLASSES, branch)
+  actual = np.stack([score(label) for label in CLASSES[:3]], -1)
   assert actual.dtype == np.float32
   np.testing.assert_allclose(actual, [expected], rtol=1e-6)
-  np.testing.assert_array_equal(maps, network_maps())
 
 
 def test_activations_need_no_segmentation_branch():
-  maps = network_maps()
-  np.testing.assert_array_equal(
-      scores.network_scores(maps[..., :2], 2, 'cam'),
-      scores.network_scores(maps, 2, 'cam'))
+  score, alone = (scores.make_network_scores(maps, CLASSES, 'cam') for maps in (
+      network_maps(), network_maps()[..., :3]))
+  for label in CLASSES[:3]:
+    np.testing.assert_array_equal(score(label), alone(label))
 
 
 def test_silent_networks_score_zero():
-  maps = np.zeros([2, 3, 5], np.float32)
   for branch in ('cam', 'segmentation', 'both'):
-    np.testing.assert_array_equal(scores.network_scores(maps, 2, branch), 0)
+    score = scores.make_network_scores(jnp.zeros([2, 3, 7]), CLASSES, branch)
+    for label in CLASSES[:3]:
+      np.testing.assert_array_equal(score(label), 0)
+
+
+def best_of(values, classes):
+  """Returns the Best of [H, W, K]."""
+  best = scores.nothing_yet(values.shape[:2])
+  for number, label in enumerate(classes):
+    best = best.with_class(number, label, values[..., number])
+  return best
 
 
 def test_foreground_by_hand():
-  values = np.array([[[0.1, 0.3, 0.2], [0.4, 0.3, 0.6], [0.7, 0.1, 0.6]]],
-                    np.float32)
-  channel, score = scores.foreground(values)
-  assert score.dtype == np.float32
-  np.testing.assert_array_equal(channel, [[1, 2, 2]])
-  np.testing.assert_array_equal(score, np.float32([[0.3, 0.6, 0]]))
+  values = np.array([[[0.1, 0.3, 0.2], [0.4, 0.3, 0.6], [0.7, 0.1, 0.6],
+                      [0.0, 0.2, 0.2]]], np.float32)
+  best = best_of(values, np.array([0, 4, 200], np.uint8))
+  assert best.label.dtype == np.uint8 and best.score().dtype == np.float32
+  np.testing.assert_array_equal(best.label, [[4, 200, 200, 4]])
+  np.testing.assert_array_equal(best.score(), np.float32([[0.3, 0.6, 0, 0.2]]))
 
 
 def test_foreground_of_the_background_alone_is_nothing():
-  channel, score = scores.foreground(np.ones([2, 3, 1], np.float32))
-  np.testing.assert_array_equal(channel, np.zeros([2, 3]))
-  np.testing.assert_array_equal(score, np.zeros([2, 3]))
+  best = best_of(np.ones([2, 3, 1], np.float32), np.zeros(1, np.uint8))
+  np.testing.assert_array_equal(best.label, np.zeros([2, 3]))
+  np.testing.assert_array_equal(best.score(), np.zeros([2, 3]))
+
+
+def label(values, limits, scribble, undecided, unnamed=False):
+  """Returns the label of [H, W, K], scores of the scribble's classes."""
+  return label_of(values, scores.classes_of(scribble), limits, scribble,
+                  undecided, unnamed)
+
+
+@jax.jit
+def label_of(values, classes, limits, scribble, undecided, unnamed):
+  best = best_of(values, classes)
+  return scores.label(
+      best.score(), best.label, limits, scribble, undecided, unnamed)
 
 
 def label_row(values, undecided, scribble=None, unnamed=None):
   """Labels of a row of pixels by their scores for class 3, threshold 0.5."""
   values = np.float32([[[0, value] for value in values]])
-  classes = np.array([0, 3], np.uint8)
   if scribble is None:
     scribble = [255] * values.shape[1]
-  seeds = scores.seeds_of(np.array([scribble], np.uint8), classes)
-  labels = scores.label(
-      values, np.array([0, 0, 0, 0.5]), seeds, classes, undecided,
-      np.zeros(seeds.shape, bool) if unnamed is None else np.array([unnamed]))
+  labels = label_of(
+      values, np.array([0, 3], np.uint8), np.array([0, 0, 0, 0.5]),
+      np.array([scribble], np.uint8), undecided,
+      False if unnamed is None else np.array([unnamed]))
   assert labels.dtype == np.uint8
   return labels[0].tolist()
 
@@ -118,19 +137,20 @@ def test_background_of_an_unnamed_class_is_undecided():
 
 
 def test_unnamed_classes_by_hand():
-  named = np.float32([[[0.5, 0.1], [0.3, 0.3], [0.1, 0.4]]])
-  others = np.float32([[[0.4, 0.0], [0.0, 0.4], [0.3, 0.2]]])
+  probabilities = np.float32([[[0.5, 0.1, 0.4, 0.0], [0.3, 0.3, 0.0, 0.4],
+                               [0.1, 0.4, 0.3, 0.2]]])
+  maps = np.concatenate([np.ones([1, 3, 3], np.float32), probabilities], -1)
   np.testing.assert_array_equal(
-      scores.unnamed(named, others), [[False, True, False]])
-  assert not scores.unnamed(named, others[..., :0]).any()
+      scores.unnamed(maps, np.array([0, 1, 0, 0])), [[False, True, False]])
+  assert not scores.unnamed(maps, np.array([0, 1, 2, 3])).any()
 
 
 def test_every_class_has_its_own_threshold():
   values = np.float32([[[0, 0.4, 0.3], [0, 0.3, 0.4], [0.5, 0.2, 0.4]]])
-  classes = np.array([0, 2, 5], np.uint8)
-  limits = np.array([0, 0, 0.5, 0, 0, 0.25])
-  labels = scores.label(values, limits, np.full([1, 3], -1), classes, 0.0,
-                        np.zeros([1, 3], bool))
+  labels = label_of(
+      values, np.array([0, 2, 5], np.uint8),
+      np.array([0, 0, 0.5, 0, 0, 0.25]), np.full([1, 3], 255, np.uint8), 0.0,
+      False)
   np.testing.assert_array_equal(labels, [[0, 5, 0]])
 
 
@@ -138,11 +158,10 @@ def test_every_class_has_its_own_threshold():
 @hypothesis.given(strategies.data(), scribbles, thresholds, fractions)
 def test_labels_keep_strokes_and_add_no_class(
     data, scribble, limits, undecided):
-  classes = scores.classes_of(scribble)
+  num_classes = len(scores.classes_of(scribble))
   values = data.draw(arrays.arrays(
-      np.float32, (*SHAPE, len(classes)), elements=fractions))
-  labels = scores.label(values, limits, scores.seeds_of(scribble, classes),
-                        classes, undecided, np.zeros(SHAPE, bool))
+      np.float32, (*SHAPE, num_classes), elements=fractions))
+  labels = label(values, limits, scribble, undecided)
   assert labels.dtype == np.uint8 and labels.shape == SHAPE
   stroke = scribble != 255
   np.testing.assert_array_equal(labels[stroke], scribble[stroke])
@@ -152,9 +171,8 @@ def test_labels_keep_strokes_and_add_no_class(
 @hypothesis.settings(derandomize=True, deadline=None, max_examples=30)
 @hypothesis.given(strategies.data(), scribbles, thresholds)
 def test_without_a_margin_every_pixel_is_decided(data, scribble, limits):
-  classes = scores.classes_of(scribble)
+  num_classes = len(scores.classes_of(scribble))
   values = data.draw(arrays.arrays(
-      np.float32, (*SHAPE, len(classes)), elements=fractions))
-  labels = scores.label(values, limits, scores.seeds_of(scribble, classes),
-                        classes, 0.0, np.zeros(SHAPE, bool))
-  assert not np.any(labels == 255)
+      np.float32, (*SHAPE, num_classes), elements=fractions))
+  labels = label(values, limits, scribble, 0.0)
+  assert not np.any(np.asarray(labels) == 255)

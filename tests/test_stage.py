@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 from PIL import Image
 import pytest
 
 from configs import pseudo_labels
+from scribble_jax import sharding
 from scribble_jax import train
 from scribble_jax.errors import Stopped
 from scribble_jax.errors import UserError
@@ -100,16 +102,48 @@ def test_a_run_leaves_labels_figures_and_pictures(
   assert stage.generate(config, tmp_path / 'run') == summary
 
 
+@pytest.mark.parametrize('source', ['network', 'diffusion'])
+def test_one_two_and_four_devices_write_the_same_files(
+    config, root, tmp_path, monkeypatch, source):
+  for number, path in enumerate(sorted((root / 'JPEGImages').iterdir())):
+    size = ((48, 48), (150, 40))[number % 2]  # Two shapes are compiled.
+    for folder, suffix in (('JPEGImages', path.suffix), ('scribbles', '.png'),
+                           ('SegmentationClassAug', '.png')):
+      file = root / folder / f'{path.stem}{suffix}'
+      if file.exists():
+        with Image.open(file) as picture:
+          picture.resize(size, Image.Resampling.NEAREST).save(file)
+  config.stage1.labels.source = source
+  config = config_rules.stage1_config(config)
+  results = []
+  for count in (1, 2, 4):
+    mesh = sharding.make_mesh(devices=jax.devices()[:count])
+    monkeypatch.setattr(sharding, 'local_mesh', lambda mesh=mesh: mesh)
+    workdir = tmp_path / f'run_{count}'
+    if results:  # The classifier stays the same.
+      shutil.copytree(tmp_path / 'run_1', workdir)
+      for name in ('summary.json', 'calibration.json', 'pseudo_labels'):
+        path = workdir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    stage.generate(config, workdir)
+    results.append({
+        str(path.relative_to(workdir)): path.read_bytes() for path in (
+            *workdir.glob('*.png'), *workdir.glob('pseudo_labels/*.png'),
+            workdir / 'summary.json', workdir / 'calibration.json')})
+  assert len(results[0]) == 14
+  assert results[0] == results[1] == results[2]
+
+
 def test_interrupted_and_continued_equals_a_straight_run(
     diffusion, tmp_path, monkeypatch):
   stage.generate(diffusion, tmp_path / 'straight')
   write, written = labelling.write_label, []
 
-  def write_or_die(folder, item, *args):
+  def write_or_die(folder, name, *args):
     if len(written) == 4:
       raise KeyboardInterrupt
-    write(folder, item, *args)
-    written.append(item.example['id'])
+    write(folder, name, *args)
+    written.append(name)
 
   monkeypatch.setattr(labelling, 'write_label', write_or_die)
   folder = tmp_path / 'resumed/pseudo_labels'
@@ -230,12 +264,13 @@ def test_images_with_background_strokes_alone_and_with_none(
   assert ('1 of 10 pseudo-labels are empty (255): those images have no stroke.'
           in labelling.report(summary))
   # Nor does it say anything of the thresholds.
+  with_nothing = {
+      'image': np.zeros([48, 48, 3], np.uint8), 'scribble': empty,
+      'ground_truth': np.zeros_like(empty)}
   truth = labelling.calibrate(
-      [network.Judged({'scribble': empty, 'ground_truth': np.zeros_like(empty)},
-                      np.zeros(1, np.uint8), np.zeros([48, 48, 1], np.float32),
-                      np.zeros([48, 48], bool))],
-      diffusion.labels.to_dict(), diffusion.refinement.to_dict(),
-      num_classes=4, seed=0, places=[0], background_share=1.0)
+      network.make_judge(diffusion, None, None), [with_nothing],
+      diffusion.labels.to_dict(), num_classes=4, seed=0, places=[0],
+      background_share=1.0)
   assert truth['refined']['ground_truth_miou'] is None
 
 

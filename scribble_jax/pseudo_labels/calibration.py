@@ -25,19 +25,19 @@ class ScoreHistogram:
   def __init__(self, num_classes):
     self._counts = np.zeros([num_classes, num_classes, NUM_BINS], np.int64)
 
-  def add(self, labels, predictions, scores):
+  def add(self, labels, predictions, bins):
     """Adds an image.
 
     Args:
       labels: [H, W] classes; IGNORE_LABEL is not counted.
       predictions: [H, W] classes, of pixels above the threshold.
-      scores: [H, W] in [0, 1].
+      bins: [H, W], scores in units of 1 / NUM_BINS, rounded down; a score of 1
+        is in the last one.
     """
     counted = labels != IGNORE_LABEL
     size = len(self._counts)
-    bins = np.minimum(scores[counted] * NUM_BINS, NUM_BINS - 1).astype(int)
-    predictions = np.where(scores > 0, predictions, 0)[counted]
-    cells = (labels[counted].astype(int) * size + predictions) * NUM_BINS + bins
+    cells = ((labels[counted].astype(int) * size + predictions[counted])
+             * NUM_BINS + bins[counted])
     self._counts += np.bincount(cells, minlength=self._counts.size).reshape(
         self._counts.shape)
 

@@ -75,28 +75,3 @@ def class_maps(model, variables, images):
     return activations
   probabilities = jax.nn.softmax(resize.resize_corners_aligned(logits, size))
   return jnp.concatenate([activations, probabilities], axis=-1)
-
-
-def channels_of(classes, num_classes, with_segmentation):
-  """Returns which of `class_maps`' channels speak of an image's classes.
-
-  Args:
-    classes: The image's foreground classes.
-    num_classes: C, background included.
-    with_segmentation: Whether there are probabilities.
-
-  Returns:
-    Indices: activations of the classes, then the probabilities of background
-    and the classes.
-  """
-  classes = [int(label) for label in classes]  # uint8 would overflow.
-  activations = [label - 1 for label in classes]
-  probabilities = [num_classes - 1 + label for label in (0, *classes)]
-  return activations + (probabilities if with_segmentation else [])
-
-
-def other_channels(classes, num_classes):
-  """Returns the channels of probabilities that `channels_of` leaves out."""
-  named = {0, *map(int, classes)}
-  return [num_classes - 1 + label for label in range(num_classes)
-          if label not in named]

@@ -1,7 +1,5 @@
 """From scores to pseudo-labels: the threshold, the files, the figures."""
 
-import itertools
-
 import numpy as np
 from tqdm import tqdm
 
@@ -12,12 +10,10 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import calibration
-from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
+from scribble_jax.pseudo_labels.judging import STAGES
 from scribble_jax.tables import Table
 from scribble_jax.tables import per_cent
-
-STAGES = ('raw', 'refined')
 
 
 def background_share(examples):
@@ -28,14 +24,14 @@ def background_share(examples):
   return float(np.mean(with_background)) if with_background else 1.0
 
 
-def calibrate(judged, labels, refinement, *, num_classes, seed, places,
+def calibrate(judge, examples, labels, *, num_classes, seed, places,
               background_share):
   """Chooses the thresholds and measures what they are worth.
 
   Args:
-    judged: Iterable of `network.Judged`, this process's share of the sample.
+    judge: From `network.make_judge`.
+    examples: Iterable, this process's share of the sample.
     labels: The config's `labels`, a dict.
-    refinement: The config's `refinement`, a dict.
     num_classes: C.
     seed: Of what is hidden.
     places: Of these examples in the sample.
@@ -50,27 +46,17 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
   hidden_strokes, truth = (
       {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
       for _ in range(2))
-  for index, item in zip(places, tqdm(
-      judged, desc='Calibrating', total=len(places), unit='image',
-      dynamic_ncols=True), strict=False):  # Damaged ones may be left out.
-    example, classes = item.example, item.classes
-    rng = np.random.default_rng([seed, index])
-    shown, hidden = calibration.hide_strokes(
-        rng, example['scribble'], background_share)
-    for scribble, target, histograms in (
-        (shown, hidden, hidden_strokes),
-        (example['scribble'], example['ground_truth'], truth)):
-      if (np.all(target == IGNORE_LABEL) or np.all(scribble == IGNORE_LABEL)
-          or (histograms is hidden_strokes and len(classes) == 1)):
-        continue  # Nothing to compare with, no label, or nothing to tell apart.
-      for stage, values in zip(STAGES, _scores_by_stage(
-          item, scribble, labels, refinement), strict=True):
-        channel, score = scores.foreground(values)
-        predicted = classes[channel]
-        stroke = scribble != IGNORE_LABEL  # Keeps its class at any threshold.
-        histograms[stage].add(
-            target, np.where(stroke, scribble, predicted),
-            np.where(stroke, scribble > 0, score))
+  # Damaged ones may be left out.
+  questions = (_calibration_question(example, [seed, place], background_share)
+               for place, example in zip(places, examples, strict=False))
+  for example, judgement in tqdm(
+      judge(questions, np.zeros([len(STAGES), num_classes])),
+      desc='Calibrating', total=len(places), unit='image', dynamic_ncols=True):
+    for target, found, histograms in zip(
+        (example['ground_truth'], example['hidden']), judgement.found,
+        (truth, hidden_strokes), strict=True):
+      for stage, (classes, bins) in found.items():
+        histograms[stage].add(target, classes, bins)
   for histogram in (*hidden_strokes.values(), *truth.values()):
     histogram.add_other_hosts()
   curve = lambda histogram: (
@@ -87,6 +73,29 @@ def calibrate(judged, labels, refinement, *, num_classes, seed, places,
   return found
 
 
+def _calibration_question(example, seed, background_share):
+  """Returns the question of an example, with 'hidden' strokes.
+
+  The scribbles are the whole one, to be compared with the ground truth, and the
+  shown part, to be compared with the hidden one. Where there is nothing to
+  compare with, no label, or nothing to tell apart, neither is asked about nor
+  compared.
+  """
+  shown, hidden = calibration.hide_strokes(
+      np.random.default_rng(seed), example['scribble'], background_share)
+  pairs = []
+  for scribble, target, useless in (
+      (example['scribble'], example['ground_truth'], False),
+      (shown, hidden, len(scores.classes_of(example['scribble'])) == 1)):
+    if useless or np.all(target == IGNORE_LABEL):
+      scribble = np.full_like(scribble, IGNORE_LABEL)
+    if np.all(scribble == IGNORE_LABEL):
+      target = scribble
+    pairs.append((scribble, target))
+  scribbles, (truth, hidden) = zip(*pairs, strict=True)
+  return example | {'ground_truth': truth, 'hidden': hidden}, scribbles
+
+
 def _miou(histogram, thresholds):
   return None if histogram.empty else metrics.mean_iou(
       histogram.confusion(thresholds))
@@ -101,9 +110,8 @@ def _thresholds(histogram, labels, num_classes):
 
 
 def thresholds_of(calibration):
-  """Returns {'raw' and 'refined': [C] float}."""
-  return {stage: np.array(calibration[stage]['thresholds'])
-          for stage in STAGES}
+  """Returns [len(STAGES), C]."""
+  return np.array([calibration[stage]['thresholds'] for stage in STAGES])
 
 
 def figures(curves):
@@ -129,53 +137,19 @@ def figures(curves):
                          else float(calibration.THRESHOLDS[best]))}
 
 
-def stage_scores(item, stage, labels, refinement):
-  """Returns an image's scores, [H, W, K].
-
-  Args:
-    item: `network.Judged`.
-    stage: Of STAGES.
-    labels: The config's `labels`, a dict.
-    refinement: The config's `refinement`, a dict.
-  """
-  stages = _scores_by_stage(
-      item, item.example['scribble'], labels, refinement)
-  return next(itertools.islice(stages, STAGES.index(stage), None))
-
-
-def _scores_by_stage(item, scribble, labels, refinement):
-  """Yields [H, W, K] for each of STAGES, as some scribble has it."""
-  image, seeds = item.example['image'], scores.seeds_of(scribble, item.classes)
-  raw = scores.SOURCES[labels['source']].scores(
-      item.scores, image, seeds, refinement)
-  yield raw
-  yield propagation.refine(image, raw, seeds, **refinement)
-
-
-def make_label(item, stage, labels, refinement, thresholds):
-  """Returns an image's pseudo-label, [H, W] uint8.
+def label_questions(examples):
+  """Yields questions for `network.make_judge` about the labels alone.
 
   An image without a stroke stays unlabelled: nothing tells its classes.
-
-  Args:
-    item: As of `stage_scores`.
-    stage: As of `stage_scores`.
-    labels: As of `stage_scores`.
-    refinement: As of `stage_scores`.
-    thresholds: {'raw' and 'refined': [C]}.
   """
-  scribble = item.example['scribble']
-  if np.all(scribble == IGNORE_LABEL):
-    return np.full_like(scribble, IGNORE_LABEL)
-  return scores.label(
-      stage_scores(item, stage, labels, refinement), thresholds[stage],
-      scores.seeds_of(scribble, item.classes), item.classes,
-      labels['undecided'], item.unnamed)
+  for example in examples:
+    scribble = example['scribble']
+    yield example, (scribble, np.full_like(scribble, IGNORE_LABEL))
 
 
-def write_label(folder, item, pseudo_label):
-  """Writes ID.png, whole or not at all."""
-  path = listings.new_file(folder, item.example['id'])
+def write_label(folder, name, pseudo_label):
+  """Writes NAME.png, whole or not at all."""
+  path = listings.new_file(folder, name)
   with atomic.whole_file(path) as partial:
     masks.write_mask(partial, pseudo_label)
 

@@ -1,34 +1,25 @@
 """The classifier of stage 1: trained, then asked about whole images."""
 
-import dataclasses
 import functools
 
+import jax
 import numpy as np
 
 from scribble_jax import config_check
+from scribble_jax import device_batches
 from scribble_jax import inference
 from scribble_jax import models
 from scribble_jax import sharding
+from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import classification
+from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
 from scribble_jax.training import loop
 
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-  """An example and what the network says of it.
-
-  Attributes:
-    example: As of `input_pipeline.whole_examples`.
-    classes: [K] uint8, from `scores.classes_of`.
-    scores: [H, W, K], from `scores.network_scores`.
-    unnamed: [H, W] bool, where another class is likelier than all of these;
-      False everywhere unless `labels.unnamed` asks for it.
-  """
-  example: dict
-  classes: np.ndarray
-  scores: np.ndarray
-  unnamed: np.ndarray
+# Images at once on a device without a network. They take turns there, so that
+# more of them save nothing but the host's calls.
+_SLOTS, _SLOTS_ON_CPU = 8, 1
 
 
 def learns_strokes(config):
@@ -38,12 +29,18 @@ def learns_strokes(config):
 
 
 def make_judge(config, workdir, source):
-  """Returns `examples -> iterator of Judged`, trained on the whole source.
+  """Returns `(questions, thresholds, stages) -> iterator of answers`.
+
+  Questions are pairs of an example, as of `input_pipeline.whole_examples`, and
+  two scribbles that it is to be judged by, [H, W] uint8. Answers are pairs of
+  the example and its `judging.Judgement`, as NumPy arrays, in their order;
+  `thresholds` are [len(STAGES), C] for the labels, `stages` which are wanted.
+  An answer depends neither on the other questions nor on the devices.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     workdir: Absolute path of the classifier's run.
-    source: `records.Records`.
+    source: `records.Records`, the whole of which it is trained on.
 
   Returns:
     The function.
@@ -51,8 +48,41 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  if not scores.SOURCES[config.labels.source].needs_network:
-    return _judge_nothing
+  run = (_with_network(config, workdir, source)
+         if scores.SOURCES[config.labels.source].needs_network
+         else _without_network)
+  walk = propagation.Walk(**{
+      key: tuple(value) if isinstance(value, (list, tuple)) else value
+      for key, value in config.refinement.to_dict().items()})
+
+  def judge(questions, thresholds, stages=judging.STAGES):
+    """Yields answers."""
+    finish = judging.Judge(
+        walk, config.labels.source, config.labels.branch,
+        config.labels.undecided, config.labels.unnamed == 'undecided', stages)
+    return run(finish, (
+        (example, example['image'],
+         _inputs(example, scribbles, thresholds, walk))
+        for example, scribbles in questions))
+
+  return judge
+
+
+def _inputs(example, scribbles, thresholds, walk):
+  """Returns the `judging.Inputs` of a question."""
+  height, width = example['scribble'].shape
+  padded = np.full([len(scribbles), walk.padded(height), walk.padded(width)],
+                   IGNORE_LABEL, np.uint8)
+  padded[:, :height, :width] = scribbles
+  named = scores.classes_of(example['scribble'])
+  classes = np.zeros(thresholds.shape[1], np.uint8)
+  classes[:len(named)] = named
+  return judging.Inputs(
+      padded, classes, np.int32(len(named)), np.float32(thresholds))
+
+
+def _with_network(config, workdir, source):
+  """Trains; returns `(finish, images) -> iterator`, as of `make_predict`."""
   with_segmentation = learns_strokes(config)
   model = models.build_classifier(config.model, with_segmentation)
   terms = ['classification', 'scribble'][:1 + with_segmentation]
@@ -68,43 +98,41 @@ def make_judge(config, workdir, source):
       title='Training the classifier')
   outcome = loop.run(config, workdir, task, source,
                      loop.read_initial(config, workdir, model))
-  predict = inference.make_predict(
-      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
-      batch_size=config.evaluation.batch_size, maps=classification.class_maps)
   variables = sharding.on_this_host(outcome.state.variables)
-  return functools.partial(
-      _judge, predict, variables, config.model.num_classes, with_segmentation,
-      config.labels)
+
+  def run(finish, images):
+    return inference.make_predict(
+        model, sharding.local_mesh(), config_check.evaluation_protocol(config),
+        batch_size=config.evaluation.batch_size,
+        maps=classification.class_maps, finish=finish)(variables, images)
+
+  return run
 
 
-def _judge(predict, variables, num_classes, with_segmentation, labels,
-           examples):
-  """Yields Judged, in the order of the examples."""
-  def requests():
-    """Yields ((example, classes, split), (image, channels))."""
-    for example in examples:
-      classes = scores.classes_of(example['scribble'])
-      channels = classification.channels_of(
-          classes[1:], num_classes, with_segmentation)
-      others = ([] if labels.unnamed == 'background' else
-                classification.other_channels(classes[1:], num_classes))
-      yield ((example, classes, len(channels)),
-             (example['image'], channels + others))
+def _without_network(finish, images):
+  """Yields the same where the strokes are all there is."""
+  mesh = sharding.local_mesh()
+  on_cpu = mesh.devices.flat[0].platform == 'cpu'
 
-  for (example, classes, split), prediction in inference.predict_pairs(
-      predict, variables, requests()):
-    maps = prediction.probabilities()
-    named, others = maps[..., :split], maps[..., split:]
-    yield Judged(
-        example, classes,
-        scores.network_scores(named, len(classes) - 1, labels.branch),
-        scores.unnamed(named[..., len(classes) - 1:], others))
+  def work():
+    """Yields ((example, size), (image as large as its scribbles, ...))."""
+    for example, image, inputs in images:
+      size = image.shape[:2]
+      padded = np.zeros([*inputs.scribbles.shape[1:], 3], np.uint8)
+      padded[:size[0], :size[1]] = image
+      yield (example, size), (padded, np.int32(size), inputs)
+
+  for (example, size), result in device_batches.run(
+      _make_program(finish, mesh), mesh, work(),
+      lambda _: _SLOTS_ON_CPU if on_cpu else _SLOTS):
+    yield example, jax.tree.map(
+        lambda x, size=size: x[:size[0], :size[1]], result)
 
 
-def _judge_nothing(examples):
-  """Yields Judged with scores of 0: the strokes are all there is."""
-  for example in examples:
-    classes = scores.classes_of(example['scribble'])
-    shape = example['scribble'].shape
-    yield Judged(example, classes, np.zeros(
-        [*shape, len(classes)], np.float32), np.zeros(shape, bool))
+@functools.lru_cache(maxsize=8)
+def _make_program(finish, mesh):
+  """Returns a compiled program of `finish` alone, for `device_batches.run`."""
+  split = jax.P(mesh.axis_names)
+  return jax.jit(jax.shard_map(
+      lambda images: jax.lax.map(lambda image: finish(None, *image), images),
+      mesh=mesh, in_specs=split, out_specs=split, check_vma=False))

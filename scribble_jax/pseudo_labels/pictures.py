@@ -15,9 +15,9 @@ def heat_map(image, score):
 
   Args:
     image: [H, W, 3] uint8.
-    score: [H, W] in [0, 1].
+    score: [H, W] uint8, in units of 1/256.
   """
-  colours = 255 * colormaps['inferno'](np.asarray(score, float))[..., :3]
+  colours = 255 * colormaps['inferno'](score)[..., :3]
   return np.uint8(0.35 * image + 0.65 * colours)
 
 

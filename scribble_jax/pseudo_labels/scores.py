@@ -1,17 +1,20 @@
 """Scores of an image's classes, from any source, and labels made of them.
 
-Scores are [H, W, K] float32 in [0, 1]. Channel 0 is the background as far as
-anything speaks for it, the others are the foreground classes that the image is
-scribbled with: a class that is not scribbled can't appear.
+Scores are [H, W] float32 in [0, 1] a class. Those of the background are as far
+as anything speaks for it; the others are of the foreground classes that the
+image is scribbled with: a class that is not scribbled can't appear. An image's
+classes are [C] uint8, as many as the data set's: background, the scribbled
+ones, then 0.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.pseudo_labels import propagation
 
 
 def classes_of(scribble):
@@ -21,126 +24,143 @@ def classes_of(scribble):
       [[0], labels[(labels > 0) & (labels != IGNORE_LABEL)]]).astype(np.uint8)
 
 
-def seeds_of(scribble, classes):
-  """Returns the channel that each stroke holds, [H, W] int; -1 for none."""
-  channel = np.full(256, -1)
-  channel[classes] = np.arange(len(classes))
-  return channel[scribble]
+def make_network_scores(maps, classes, branch):
+  """Returns `label -> [H, W]`, what the classifier says of one class.
 
-
-def network_scores(maps, num_foreground, branch):
-  """Returns what the classifier says.
+  Activations are divided by their maximum, class by class (METHOD 1), and say
+  nothing of the background; probabilities sum to 1 over the image's classes.
 
   Args:
-    maps: [H, W, P] activations of the P foreground classes; behind them, if
-      there is a segmentation branch, [H, W, 1 + P] probabilities.
-    num_foreground: P.
+    maps: [H, W, C - 1] activations of the foreground classes; behind them, if
+      there is a segmentation branch, [H, W, C] probabilities. 0 outside the
+      image.
+    classes: [C] uint8.
     branch: 'cam', 'segmentation' or 'both', their mean.
-
-  Returns:
-    [H, W, 1 + P]. Activations are divided by their maximum, class by class
-    (METHOD 1), and say nothing of the background; probabilities sum to 1 over
-    the image's classes.
   """
-  activations = maps[..., :num_foreground]
-  highest = activations.max((0, 1), keepdims=True)
-  activations = activations / np.maximum(highest, 1e-6)
-  activations = np.pad(activations, ((0, 0), (0, 0), (1, 0)))
-  if branch == 'cam':
-    return activations
-  probabilities = maps[..., num_foreground:]
-  probabilities = probabilities / np.maximum(
-      probabilities.sum(-1, keepdims=True), 1e-6)
-  if branch == 'segmentation':
-    return probabilities
-  return (activations + probabilities) / 2
+  activations, probabilities = jnp.split(maps, [len(classes) - 1], axis=-1)
+  if branch != 'cam':
+    total = jnp.sum(
+        jnp.where(_named(classes), probabilities, 0.0), axis=-1)
+
+  def activation(label):
+    values = _channel(activations, jnp.maximum(label, 1) - 1)
+    return jnp.where(
+        label > 0, values / jnp.maximum(jnp.max(values), 1e-6), 0.0)
+
+  def probability(label):
+    return _channel(probabilities, label) / jnp.maximum(total, 1e-6)
+
+  return {
+      'cam': activation,
+      'segmentation': probability,
+      'both': lambda label: (activation(label) + probability(label)) / 2,
+  }[branch]
 
 
-def unnamed(named, others):
+def unnamed(maps, classes):
   """Returns where a class that the image is not scribbled with is likeliest.
 
   Args:
-    named: [H, W, K] probabilities of the image's classes.
-    others: [H, W, any number] probabilities of the other classes.
+    maps: [H, W, 2 C - 1], as of `make_network_scores`.
+    classes: [C] uint8.
 
   Returns:
     [H, W] bool.
   """
-  if not others.shape[-1]:
-    return np.zeros(others.shape[:-1], bool)
-  return others.max(-1) > named.max(-1)
+  probabilities, named = maps[..., len(classes) - 1:], _named(classes)
+  highest = lambda chosen: jnp.max(
+      jnp.where(chosen, probabilities, -1.0), axis=-1)
+  return highest(~named) > highest(named)
 
 
-def _of_network(network, image, seeds, refinement):
-  del image, seeds, refinement
-  return network
+def _named(classes):
+  """Returns [1, 1, C] bool, which classes are the image's."""
+  return jnp.any(
+      classes[:, None] == jnp.arange(len(classes))[None], axis=0)[None, None]
 
 
-def _of_strokes(network, image, seeds, refinement):
-  """The strokes alone, spread."""
-  return propagation.refine(
-      image, np.zeros_like(network), seeds, **refinement)
-
-
-def _of_both(*args):
-  return (_of_strokes(*args) + _of_network(*args)) / 2
+def _channel(maps, index):
+  return jax.lax.dynamic_index_in_dim(
+      maps, index.astype(jnp.int32), axis=-1, keepdims=False)
 
 
 class Source(NamedTuple):
   """Where scores come from before refinement.
 
   Attributes:
-    scores: `(network, image, seeds, refinement) -> [H, W, K]` of one image:
-      [H, W, K] from `network_scores`, [H, W, 3] uint8, [H, W] from `seeds_of`
-      and the keyword arguments of `propagation.refine`.
-    needs_network: Whether a classifier is trained; `network` is 0 without.
+    scores: `(spread, network, stroke, held) -> [H, W]` of one class. `spread`
+      are the scores that its strokes spread to, `network` those of the
+      classifier, [H, W] float32, 0 unless asked for; `stroke` is where its own
+      strokes are, `held` where any are, [H, W] bool.
+    spreads_strokes: Whether it asks for `spread`.
+    needs_network: Whether it asks for `network`: a classifier is trained.
   """
   scores: Callable
+  spreads_strokes: bool
   needs_network: bool
 
 
 SOURCES = {
-    'network': Source(_of_network, needs_network=True),
-    'diffusion': Source(_of_strokes, needs_network=False),
-    'fusion': Source(_of_both, needs_network=True),
+    'network': Source(lambda spread, network, *strokes: network,
+                      spreads_strokes=False, needs_network=True),
+    'diffusion': Source(lambda spread, *others: spread,
+                        spreads_strokes=True, needs_network=False),
+    'fusion': Source(lambda spread, network, *strokes: (spread + network) / 2,
+                     spreads_strokes=True, needs_network=True),
 }
 
 
-def foreground(scores):
-  """Returns each pixel's best foreground channel and how sure it is.
+class Best(NamedTuple):
+  """The best of the classes seen so far, at each pixel.
 
-  Args:
-    scores: [H, W, K].
-
-  Returns:
-    channel: [H, W] int, at least 1 unless K is 1.
-    score: [H, W] float32, 0 where the background scores as much.
+  Attributes:
+    background: [H, W] float32, its scores.
+    foreground: [H, W] float32, the highest score of the other classes.
+    label: [H, W] uint8, whose it is; 0 if none has any.
   """
-  if scores.shape[-1] == 1:
-    return np.zeros(scores.shape[:2], int), np.zeros(
-        scores.shape[:2], np.float32)
-  channel = 1 + scores[..., 1:].argmax(-1)
-  best = scores[..., 1:].max(-1)
-  return channel, np.where(best > scores[..., 0], best, 0.0)
+  background: jax.Array
+  foreground: jax.Array
+  label: jax.Array
+
+  def with_class(self, number, label, values):
+    """Returns the Best with one more class.
+
+    Args:
+      number: Which of the image's classes it is; the background is the first.
+      label: Its index.
+      values: [H, W], its scores.
+    """
+    better = (number > 0) & (values > self.foreground)
+    return Best(jnp.where(number == 0, values, self.background),
+                jnp.where(better, values, self.foreground),
+                jnp.where(better, label, self.label))
+
+  def score(self):
+    """Returns [H, W] float32, 0 where the background scores as much."""
+    return jnp.where(self.foreground > self.background, self.foreground, 0.0)
 
 
-def label(scores, thresholds, seeds, classes, undecided, unnamed):
+def nothing_yet(shape):
+  """Returns the Best of no class."""
+  return Best(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.uint8))
+
+
+def label(score, best, thresholds, scribble, undecided, unnamed):
   """Returns the pseudo-label, [H, W] uint8.
 
   Args:
-    scores: [H, W, K].
+    score: [H, W], from `Best.score`.
+    best: [H, W] uint8, the class that has it.
     thresholds: [C], the score above which a pixel is foreground, by class.
-    seeds: From `seeds_of`; strokes keep their class.
-    classes: [K] uint8, from `classes_of`.
+    scribble: [H, W] uint8; strokes keep their class.
     undecided: Pixels whose score is closer to the threshold become 255, unless
       the background scores more.
     unnamed: [H, W] bool, where the background becomes 255.
   """
-  channel, score = foreground(scores)
-  margin = score - thresholds[classes][channel]
-  labels = np.where(margin > 0, classes[channel], 0).astype(np.uint8)
-  labels[(np.abs(margin) < undecided) & (score > 0)] = IGNORE_LABEL
-  labels[unnamed & (labels == 0)] = IGNORE_LABEL
-  stroke = seeds >= 0
-  labels[stroke] = classes[seeds[stroke]]
-  return labels
+  margin = score - thresholds[best]
+  labels = jnp.where(margin > 0, best, 0)
+  labels = jnp.where(
+      (jnp.abs(margin) < undecided) & (score > 0), IGNORE_LABEL, labels)
+  labels = jnp.where(unnamed & (labels == 0), IGNORE_LABEL, labels)
+  return jnp.where(
+      scribble != IGNORE_LABEL, scribble, labels).astype(jnp.uint8)

@@ -21,7 +21,7 @@ CALIBRATION, SUMMARY = 'calibration.json', 'summary.json'
 _SETTINGS = sources.STAGE1_SETTINGS
 # Counts the changes of what is made of the same settings; another one makes
 # pseudo-labels anew.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from scribble_jax.pseudo_labels import labelling
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import pictures
 from scribble_jax.pseudo_labels import settings
+from scribble_jax.pseudo_labels.judging import STAGES
 from scribble_jax.training import loop
 
 
@@ -138,8 +139,9 @@ def _make(config, workdir, source, judge):
   _write_labels(config, source, judge, calibration, folder)
   hosts.wait_for_all()  # What follows reads what all have written.
   if hosts.is_first():
-    rows = [_panel_row(config, item, calibration) for item in judge(
-        _examples(source, limit=config.num_panels))]
+    rows = [_panel_row(*answer) for answer in judge(
+        labelling.label_questions(_examples(source, limit=config.num_panels)),
+        labelling.thresholds_of(calibration))]
     pictures.write_curve(
         workdir / 'thresholds.png', calibration, _final(config),
         labelling.hidden_strokes_name(not network.learns_strokes(config)))
@@ -151,7 +153,7 @@ def _make(config, workdir, source, judge):
 
 
 def _final(config):
-  """Returns which of `labelling.STAGES` the pseudo-labels are."""
+  """Returns which of `STAGES` the pseudo-labels are."""
   return 'refined' if config.labels.refine else 'raw'
 
 
@@ -167,10 +169,9 @@ def _calibrate(config, source, judge):
       np.random.default_rng(config.seed).permutation(total)[:count])
   chosen = np.isin(np.arange(total), sample)
   calibration = labelling.calibrate(
-      judge(_examples(source, chosen=chosen, shared=True)),
-      config.labels.to_dict(), config.refinement.to_dict(),
-      num_classes=config.model.num_classes, seed=config.seed,
-      places=hosts.share(range(count)),
+      judge, _examples(source, chosen=chosen, shared=True),
+      config.labels.to_dict(), num_classes=config.model.num_classes,
+      seed=config.seed, places=hosts.share(range(count)),
       background_share=labelling.background_share(
           _examples(source, chosen=chosen)))
   return calibration | {'num_images': count}
@@ -184,26 +185,19 @@ def _write_labels(config, source, judge, calibration, folder):
       total=len(hosts.share(range(source.num_examples('train')))),
       unit='image', dynamic_ncols=True)
   missing = (example for example in progress if example['id'] not in done)
-  thresholds = labelling.thresholds_of(calibration)
-  for item in judge(missing):
-    labelling.write_label(folder, item, labelling.make_label(
-        item, _final(config), config.labels.to_dict(),
-        config.refinement.to_dict(), thresholds))
+  final = _final(config)
+  for example, judgement in judge(
+      labelling.label_questions(missing), labelling.thresholds_of(calibration),
+      STAGES[:STAGES.index(final) + 1]):
+    labelling.write_label(folder, example['id'], judgement.labels[final])
 
 
-def _panel_row(config, item, calibration):
+def _panel_row(example, judgement):
   """Returns the pictures of one example, for `panels.draw_panels`."""
-  labels, refinement = config.labels.to_dict(), config.refinement.to_dict()
-  thresholds = labelling.thresholds_of(calibration)
-  raw, refined = (
-      labelling.make_label(item, stage, labels, refinement, thresholds)
-      for stage in labelling.STAGES)
-  scores = labelling.stage_scores(item, 'raw', labels, refinement)
-  example = item.example
   return {'image': example['image'], 'scribble': example['scribble'],
-          'heat_map': pictures.heat_map(
-              example['image'], scores[..., 1:].max(-1, initial=0)),
-          'raw_pseudo_label': raw, 'pseudo_label': refined,
+          'heat_map': pictures.heat_map(example['image'], judgement.heat),
+          'raw_pseudo_label': judgement.labels['raw'],
+          'pseudo_label': judgement.labels['refined'],
           'ground_truth': example['ground_truth']}
 
 
@@ -215,5 +209,5 @@ def _summary(config, source, calibration, folder):
       'labels': _final(config),
       'hidden_from_network': not network.learns_strokes(config),
       **{stage: labelling.figures(calibration[stage])
-         for stage in labelling.STAGES},
+         for stage in STAGES},
       **labelling.examine(_examples(source), folder, source.class_names)}

@@ -1,0 +1,169 @@
+"""What one image comes to: scores by class, the best class, the label.
+
+A pure function of arrays on the device, which works on a class at a time. Few
+shapes of arrays are compiled: `walk.padded` decides them, and all images have
+as many places for classes as the data set has.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.pseudo_labels import propagation
+from scribble_jax.pseudo_labels import scores
+from scribble_jax.pseudo_labels.calibration import NUM_BINS
+
+STAGES = ('raw', 'refined')
+
+
+class Inputs(NamedTuple):
+  """What an image is judged by besides its pixels.
+
+  Attributes:
+    scribbles: [S, h, w] uint8, each judged by itself, 255 where there is no
+      stroke and beyond the image. The first one makes the labels. One without
+      any stroke is skipped.
+    classes: [C] uint8, the image's classes: background, the others, then 0.
+    count: [] int32, how many they are; 0 for no image.
+    thresholds: [len(STAGES), C] float32, by class.
+  """
+  scribbles: np.ndarray
+  classes: np.ndarray
+  count: np.ndarray
+  thresholds: np.ndarray
+
+
+class Judgement(NamedTuple):
+  """What an image comes to.
+
+  Attributes:
+    labels: {stage: [h, w] uint8}, the pseudo-label; 255 where it is undecided.
+    found: For each of the scribbles {stage: (classes, bins)}, [h, w] uint8:
+      the best foreground class and how sure it is, as
+      `calibration.ScoreHistogram` counts them; class 0 where nothing speaks for
+      any.
+    heat: [h, w] uint8, the best raw foreground score in units of 1/256.
+  """
+  labels: dict
+  found: tuple
+  heat: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+  """Judges an image, as `finish` of `inference.make_predict`.
+
+  Attributes:
+    walk: `propagation.Walk`.
+    source: Of `scores.SOURCES`.
+    branch: As of `scores.make_network_scores`.
+    undecided: As of `scores.label`.
+    open_unnamed: Whether the label is undecided where another class than the
+      image's is the likeliest.
+    stages: Which of STAGES are wanted, from the first one on.
+  """
+  walk: propagation.Walk
+  source: str
+  branch: str
+  undecided: float
+  open_unnamed: bool
+  stages: tuple[str, ...] = STAGES
+
+  def __call__(self, maps, image, size, inputs):
+    """Returns the Judgement.
+
+    Args:
+      maps: [H, W, P], means of `classification.class_maps`; None if the source
+        needs no network.
+      image: [H, W, 3] uint8 RGB.
+      size: [2] int32, (height, width) of the image in pixels; whatever lies
+        beyond takes no part.
+      inputs: Inputs.
+    """
+    sides = inputs.scribbles.shape[1:]
+    rows, columns = (jnp.arange(side) < size[axis]
+                     for axis, side in enumerate(sides))
+    inside = rows[:, None] & columns[None]
+    image = jnp.moveaxis(_resized(image, sides), -1, 0).astype(jnp.float32)
+    grids = propagation.make_grids(image, inside, self.walk)
+    network, unnamed = lambda label: jnp.zeros(sides), False
+    if maps is not None:
+      maps = jnp.where(inside[..., None], _resized(maps, sides), 0.0)
+      network = scores.make_network_scores(maps, inputs.classes, self.branch)
+      if self.open_unnamed:
+        unnamed = scores.unnamed(maps, inputs.classes)
+
+    def of_scribble(scribble):
+      judge = lambda: self._judge(grids, network, unnamed, scribble, inputs)
+      nothing = jax.tree.map(
+          lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
+          jax.eval_shape(judge))
+      return jax.lax.cond(
+          (inputs.count > 0) & jnp.any(scribble != IGNORE_LABEL),
+          judge, lambda: nothing)
+
+    results = jax.lax.map(of_scribble, inputs.scribbles)
+    labels, _, heat = jax.tree.map(lambda x: x[0], results)
+    return Judgement(labels, tuple(
+        jax.tree.map(lambda x, i=i: x[i], results[1])
+        for i in range(len(inputs.scribbles))), heat)
+
+  def _judge(self, grids, network, unnamed, scribble, inputs):
+    """Returns the labels, what is found and the heat with one scribble."""
+    best = self._best_by_stage(grids, network, scribble, inputs)
+    labels, found = {}, {}
+    stroke = scribble != IGNORE_LABEL
+    for stage, thresholds, candidates in zip(
+        self.stages, inputs.thresholds, best, strict=False):
+      score = candidates.score()
+      labels[stage] = scores.label(
+          score, candidates.label, thresholds, scribble, self.undecided,
+          unnamed)
+      # A stroke keeps its class at any threshold.
+      sure = jnp.where(stroke, jnp.float32(scribble > 0), score)
+      found[stage] = (
+          jnp.where(stroke, scribble,
+                    jnp.where(score > 0, candidates.label, 0)),
+          jnp.minimum(sure * NUM_BINS, NUM_BINS - 1).astype(jnp.uint8))
+    heat = jnp.minimum(best[0].foreground * 256, 255).astype(jnp.uint8)
+    return labels, found, heat
+
+  def _best_by_stage(self, grids, network, scribble, inputs):
+    """Returns `scores.Best` of each stage."""
+    source = scores.SOURCES[self.source]
+    refines = len(self.stages) > 1
+    nothing, held = jnp.zeros(scribble.shape), scribble != IGNORE_LABEL
+
+    def add_class(number, best):
+      label = inputs.classes[number]
+      of_network, stroke = network(label), scribble == label
+
+      def walk(prior, _):
+        """Spreads strokes and prior, twice at most in one compiled loop."""
+        spread = propagation.spread(grids, prior, stroke, held, self.walk)
+        return (source.scores(spread, of_network, stroke, held),
+                (prior, spread))
+
+      raw, (priors, spreads) = jax.lax.scan(
+          walk, nothing if source.spreads_strokes else source.scores(
+              nothing, of_network, stroke, held),
+          length=source.spreads_strokes + refines)
+      values = (priors[-1], spreads[-1]) if refines else (raw,)
+      return tuple(candidates.with_class(number, label, x)
+                   for candidates, x in zip(best, values, strict=True))
+
+    # A loop of any length, so that the number of classes compiles nothing.
+    return jax.lax.fori_loop(
+        0, inputs.count, add_class,
+        (scores.nothing_yet(scribble.shape),) * len(self.stages))
+
+
+def _resized(x, sides):
+  """Cuts or pads [H, W, C] with 0 to [*sides, C]."""
+  x = x[:sides[0], :sides[1]]
+  return jnp.pad(x, [(0, side - length) for side, length in zip(
+      sides, x.shape, strict=False)] + [(0, 0)])
