@@ -141,7 +141,7 @@ def affinities(image, valid, contrast, dilations):
     others.
   """
   # Infinitely different from what is outside. Loops over the neighbours compile
-  # in a tenth of the time that all at once take, and on a CPU one sum a loop
+  # in a third of the time that all at once take, and on a CPU one sum a loop
   # runs faster than several.
   neighbours = [
       _neighbours(jnp.where(valid, x, jnp.inf), dilations, jnp.inf)
