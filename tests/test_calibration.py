@@ -5,6 +5,7 @@ import pytest
 
 from scribble_jax import metrics
 from scribble_jax.pseudo_labels import calibration
+from scribble_jax.pseudo_labels import labelling
 
 C = 4
 
@@ -108,3 +109,34 @@ def test_hidden_and_shown_strokes_make_up_the_scribble(seed):
     share = np.mean(hidden[scribble == label] == label)
     assert 0 < share < 0.2
   assert np.any(shown == 0) == bool(seed % 2)
+
+
+def test_what_is_hidden_of_an_image_does_not_depend_on_damaged_others():
+  """Which a host may leave out: all must hide the same, whatever they read."""
+  scribble = np.full([40, 40], 255, np.uint8)
+  scribble[5, 3:37] = 0
+  scribble[20, 3:37] = 2
+  examples = [{'record': record, 'scribble': scribble,
+               'ground_truth': np.full_like(scribble, 255)}
+              for record in (3, 8, 20, 21)]
+
+  def shown(examples):
+    asked = {}
+
+    def judge(questions, thresholds):
+      del thresholds
+      asked.update((example['record'], scribbles[1])
+                   for example, scribbles in questions)
+      return ()
+
+    labelling.calibrate(
+        judge, examples, {'calibration': 'none', 'threshold': 0.5},
+        num_classes=C, seed=5, sample=np.array([3, 8, 20, 21]),
+        background_share=1.0)
+    return asked
+
+  everything, rest = shown(examples), shown(examples[1::2])
+  assert len({part.tobytes() for part in everything.values()}) > 1
+  assert rest.keys() == {8, 21}
+  for record, part in rest.items():
+    np.testing.assert_array_equal(part, everything[record])

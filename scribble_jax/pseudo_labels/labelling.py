@@ -3,6 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
+from scribble_jax import hosts
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax.files import atomic
@@ -24,7 +25,7 @@ def background_share(examples):
   return float(np.mean(with_background)) if with_background else 1.0
 
 
-def calibrate(judge, examples, labels, *, num_classes, seed, places,
+def calibrate(judge, examples, labels, *, num_classes, seed, sample,
               background_share):
   """Chooses the thresholds and measures what they are worth.
 
@@ -34,7 +35,7 @@ def calibrate(judge, examples, labels, *, num_classes, seed, places,
     labels: The config's `labels`, a dict.
     num_classes: C.
     seed: Of what is hidden.
-    places: Of these examples in the sample.
+    sample: [N], which records the sample is, in ascending order.
     background_share: From the function of this name.
 
   Returns:
@@ -46,12 +47,14 @@ def calibrate(judge, examples, labels, *, num_classes, seed, places,
   hidden_strokes, truth = (
       {stage: calibration.ScoreHistogram(num_classes) for stage in STAGES}
       for _ in range(2))
-  # Damaged ones may be left out.
-  questions = (_calibration_question(example, [seed, place], background_share)
-               for place, example in zip(places, examples, strict=False))
+  # By place in the sample: damaged examples may be left out.
+  questions = (_calibration_question(
+      example, [seed, int(np.searchsorted(sample, example['record']))],
+      background_share) for example in examples)
   for example, judgement in tqdm(
       judge(questions, np.zeros([len(STAGES), num_classes])),
-      desc='Calibrating', total=len(places), unit='image', dynamic_ncols=True):
+      desc='Calibrating', total=len(hosts.share(sample)), unit='image',
+      dynamic_ncols=True):
     for target, found, histograms in zip(
         (example['ground_truth'], example['hidden']), judgement.found,
         (truth, hidden_strokes), strict=True):

@@ -171,7 +171,7 @@ def _calibrate(config, source, judge):
   calibration = labelling.calibrate(
       judge, _examples(source, chosen=chosen, shared=True),
       config.labels.to_dict(), num_classes=config.model.num_classes,
-      seed=config.seed, places=hosts.share(range(count)),
+      seed=config.seed, sample=sample,
       background_share=labelling.background_share(
           _examples(source, chosen=chosen)))
   return calibration | {'num_images': count}
