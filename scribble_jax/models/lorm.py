@@ -122,14 +122,19 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
   def add_block(size, carry):
     """Adds the next `size` rows: their sums and the sums' gradients."""
     start, sums, gradients, d_tokens = carry
-    indices = jax.lax.dynamic_slice_in_dim(foreground_first, start, size)
     valid = start + jnp.arange(size) < num_rows
+    # Ascending and unique: a TPU would sort them, and the rows, in each block.
+    indices = jnp.where(
+        valid, jax.lax.dynamic_slice_in_dim(foreground_first, start, size),
+        len(tokens) + jnp.arange(size))
     square_sum, pull, count = jax.vjp(
         functools.partial(block_sum, valid=valid),
-        row_params, tokens[indices], keys, tokens, has_aux=True)
+        row_params, tokens.at[indices].get(mode='clip'), keys, tokens,
+        has_aux=True)
     d_params, d_rows, d_keys, d_values = pull(jnp.ones_like(square_sum))
-    # The padding's rows are some other tokens, with gradient 0.
-    d_tokens = (d_tokens + d_values).at[indices].add(d_rows)
+    # Reads outside give the last token, with gradient 0; writes are dropped.
+    d_tokens = (d_tokens + d_values).at[indices].add(
+        d_rows, mode='drop', indices_are_sorted=True, unique_indices=True)
     return (start + size, _add(sums, (square_sum, count)),
             _add(gradients, (d_params, d_keys)), d_tokens)
 

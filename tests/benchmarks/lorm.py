@@ -81,8 +81,8 @@ def _random_mask(batch_size, side, share):
   return mask.reshape(batch_size, side, side)
 
 
-def _plain_loss(params, features, foreground, dtype):
-  """METHOD 2 as it stands, with [B, N, N] arrays."""
+def _plain_sums(params, features, foreground, dtype):
+  """METHOD 2 as it stands, with [B, N, N] arrays: the squares, their count."""
   tokens = features.reshape(len(features), -1, features.shape[-1])
 
   def project(name):
@@ -98,7 +98,23 @@ def _plain_loss(params, features, foreground, dtype):
       'bij,bjc->bic', weights.astype(dtype), tokens.astype(dtype),
       preferred_element_type=jnp.float32)
   squares = jnp.square(tokens - rectified)
-  return jnp.sum(squares) / jnp.sum(squares != 0)
+  return jnp.sum(squares), jnp.sum(squares != 0)
+
+
+def _plain_loss(params, features, foreground, dtype):
+  total, count = _plain_sums(params, features, foreground, dtype)
+  return total / count
+
+
+def _dense_loss(params, features, foreground, dtype):
+  """The same, image after image, and made anew for the gradient."""
+  @jax.checkpoint
+  def image_sums(params, image):
+    return _plain_sums(params, *(x[None] for x in image), dtype)
+
+  total, count = jax.lax.map(
+      functools.partial(image_sums, params), (features, foreground))
+  return jnp.sum(total) / jnp.sum(count)
 
 
 def _lean_loss(params, features, foreground, dtype):
@@ -119,6 +135,8 @@ def _contestants(params, features, foreground, dtype, args):
           _compile(_lean_loss, dtype, *inputs), *inputs),
       'plain JAX': harness.blocking(
           _compile(_plain_loss, dtype, *inputs), *inputs),
+      'dense': harness.blocking(
+          _compile(_dense_loss, dtype, *inputs), *inputs),
       'PyTorch': _torch_contestant(
           params, features, foreground, device, torch.float32,
           autocast=dtype == jnp.bfloat16)}
@@ -165,6 +183,7 @@ def _row(percent, foreground, channels, timings):
       'foreground %': percent,
       'ours s': ours,
       'plain JAX s': timings['plain JAX'].median,
+      'dense s': timings['dense'].median,
       'PyTorch s': torch_seconds,
       'PyTorch / ours': torch_seconds / ours,
       'TFLOP ours': lean / 1e12,
@@ -183,7 +202,8 @@ def _temp_bytes(side, channels, dtype, batch_size):
             shape((batch_size, side, side), bool))
   return {
       name: _compile(loss, dtype, *inputs).memory_analysis().temp_size_in_bytes
-      for name, loss in (('ours', _lean_loss), ('plain JAX', _plain_loss))}
+      for name, loss in (('ours', _lean_loss), ('plain JAX', _plain_loss),
+                         ('dense', _dense_loss))}
 
 
 def _errors(params, features, foreground):
