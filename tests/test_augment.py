@@ -1,11 +1,16 @@
 """Augmentation: image and maps stay aligned, fills are as METHOD 5 says."""
 
+import functools
+import io
+
 import numpy as np
+from PIL import Image
 import pytest
 from scipy import ndimage
 import tensorflow as tf
 
 from scribble_jax.data import augment
+from scribble_jax.data import encoding
 from scribble_jax.normalization import MEAN_PIXEL
 
 
@@ -24,8 +29,17 @@ def key(number):
   return tf.constant([number, 1], tf.int64)
 
 
+def part(image, window):
+  """Returns what a window (top, left, height, width) shows of an image."""
+  top, left, height, width = window.numpy()
+  return tf.constant(image[top:top + height, left:left + width])
+
+
 def augmented(example, number, crop_size, config, distance_fill='official'):
-  result = augment.augment(example, key(number), crop_size=crop_size,
+  maps = dict(example)
+  image = maps.pop('image')
+  decode = image if callable(image) else functools.partial(part, image)
+  result = augment.augment(decode, maps, key(number), crop_size=crop_size,
                            distance_fill=distance_fill, **config)
   return {name: value.numpy() for name, value in result.items()}
 
@@ -206,3 +220,41 @@ def test_blur_is_opencvs_5x5_gaussian():
   np.testing.assert_allclose(result['image'][inside], expected[inside],
                              atol=0.51)  # Rounded to 8 bit.
   np.testing.assert_array_equal(result['scribble'], image[..., 0])
+
+
+def encoded(rng, height, width, kind):
+  """Returns an image's file; colours that vary from pixel to pixel."""
+  image = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+  file = io.BytesIO()
+  if kind == 'png':
+    image.save(file, 'PNG')
+  elif kind == 'grey':
+    image.convert('L').save(file, 'JPEG')
+  else:
+    image.save(file, 'JPEG', subsampling=kind, progressive=width % 2)
+  return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    'kind', ['4:2:0', '4:2:2', '4:4:4', 'grey', 'png'])
+def test_a_large_image_gives_the_same_when_decoded_in_part(kind, monkeypatch):
+  rng = np.random.default_rng(0)
+  parts = []
+  for number, (height, width) in enumerate(
+      [(301, 447), (352, 333), (305, 352), (320, 352)] * 4):
+    content = encoded(rng, height, width, kind)
+
+    def decode(window, content=content):
+      parts.append(window.numpy()[2:].prod() / (height * width))  # noqa: B023
+      return encoding.decode_window(content, window)
+
+    example = {'image': decode} | {
+        name: rng.integers(0, 256, (height, width), np.uint8)
+        for name in ('scribble', 'pseudo_label_distance')}
+    results = []
+    for large in (0, 2**30):
+      monkeypatch.setattr(augment, '_LARGE', large)
+      results.append(augmented(example, number, 49, settings(**ALL)))
+    for name, values in results[1].items():
+      np.testing.assert_array_equal(results[0][name], values)
+  assert min(parts[1::2]) == 1 and max(parts[::2]) < 0.4

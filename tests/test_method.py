@@ -85,8 +85,9 @@ def augmented(task):
   """A small example with padding around it."""
   small = np.full([3, 3], 77, np.uint8)
   return augment.augment(
-      {'image': np.stack([small] * 3, -1), 'scribble': small,
-       'scribble_distance': small}, tf.constant([0, 1]), **task.augmentation)
+      lambda window: np.stack([small] * 3, -1),
+      {'scribble': small, 'scribble_distance': small}, tf.constant([0, 1]),
+      **task.augmentation)
 
 
 @pytest.mark.parametrize('switch, fill', [(None, 255), ('distance_fill', 0)])

@@ -15,6 +15,13 @@ from scribble_jax.normalization import MEAN_PIXEL
 
 BLUR_SIGMA = 1.1  # Pixels: OpenCV's rule for a kernel of 5.
 _BLUR_REACH = 2  # Pixels on either side.
+# Pixels of an image. To find out what a crop needs of a smaller one costs as
+# much as it saves.
+_LARGE = 2**20
+# Pixels around what a crop needs of an image: 16 for a JPEG's colours, which
+# are interpolated where their resolution is lower; the rest for the bilinear
+# neighbours and float32.
+_MARGIN = 20
 NUM_DRAWS = 6  # Random numbers that make one augmentation's geometry.
 # Bytes. The warp is compiled for each length that occurs: once or twice for
 # VOC, whose images have much the same size.
@@ -84,6 +91,27 @@ def crop_to_image(draws, size, crop_size, *, scale, rotate_probability,
   return unscale @ unrotate @ unflip @ uncrop, canvas
 
 
+def _window(draws, size, crop_size, **geometry):
+  """Returns (top, left, height, width) of what a crop needs of the image.
+
+  Args:
+    draws: [NUM_DRAWS] as of `crop_to_image`.
+    size: [2] int32, (height, width) of the image in pixels.
+    crop_size: Side of the crop in pixels.
+    **geometry: As of `crop_to_image`.
+  """
+  matrix, _ = crop_to_image(
+      tf.unstack(draws), tf.unstack(size), crop_size, **geometry)
+  ends = tf.constant([-_BLUR_REACH, crop_size - 1 + _BLUR_REACH], tf.float32)
+  y, x = (row[0] * ends + row[1] * ends[:, None] + row[2]
+          for row in (matrix[1], matrix[0]))
+  begin = tf.floor([tf.reduce_min(y), tf.reduce_min(x)]) - _MARGIN
+  end = tf.math.ceil([tf.reduce_max(y), tf.reduce_max(x)]) + _MARGIN + 1
+  begin = tf.clip_by_value(tf.cast(begin, tf.int32), 0, size - 1)
+  end = tf.clip_by_value(tf.cast(end, tf.int32), begin + 1, size)
+  return tf.concat([begin, end - begin], 0)
+
+
 def _positions(matrix, first, last):
   """Returns (x, y), [N, N] each, of the crop's pixels first..last - 1."""
   pixels = tf.range(first, last, dtype=tf.float32)
@@ -97,18 +125,18 @@ def _inside(size, x, y):
   return (x >= -0.5) & (x < width) & (y >= -0.5) & (y < height)
 
 
-def _image_at(data, size, x, y):
-  """Samples the image that heads `data` bilinearly: [N, N, 3] float32.
+def _image_at(data, size, window, x, y):
+  """Samples the image whose window heads `data` bilinearly: [N, N, 3] float32.
 
   Its outermost pixels reach to its edge, as in OpenCV's resize. The mean is
   outside.
   """
-  height, width = tf.unstack(size)
+  top, left, height, width = tf.unstack(window)
 
-  def neighbours(position, side):
+  def neighbours(position, start, side):
     low = tf.floor(position)
     weight = (position - low)[..., None]
-    low = tf.cast(low, tf.int32)
+    low = tf.cast(low, tf.int32) - start
     clip = lambda pixel: tf.clip_by_value(pixel, 0, side - 1)
     return (1 - weight, clip(low)), (weight, clip(low + 1))
 
@@ -118,8 +146,8 @@ def _image_at(data, size, x, y):
 
   values = sum(
       row_weight * sum(weight * pixels(row, column)
-                       for weight, column in neighbours(x, width))
-      for row_weight, row in neighbours(y, height))
+                       for weight, column in neighbours(x, left, width))
+      for row_weight, row in neighbours(y, top, height))
   return tf.where(_inside(size, x, y)[..., None], values,
                   MEAN_PIXEL.astype(np.float32))
 
@@ -137,12 +165,14 @@ def blur(image):
 # Compiled, this is one loop over the pixels; uncompiled, one an operation,
 # which takes five times as long.
 @tf.function(jit_compile=True)
-def _warp(data, size, draws, *, crop_size, fills, blur_probability, **geometry):
+def _warp(data, size, window, draws, *, crop_size, fills, blur_probability,
+          **geometry):
   """Resamples the image and its maps into a crop.
 
   Args:
     data: [L] uint8 from `_joined`.
     size: [2] int32, (height, width) of the image in pixels.
+    window: [4] int32 from `_window`: what `data` holds of it.
     draws: [NUM_DRAWS + 1] uniform in [0, 1), the last one for the blur.
     crop_size: Side of the crop in pixels.
     fills: Tuple of int, each map's value outside.
@@ -158,7 +188,7 @@ def _warp(data, size, draws, *, crop_size, fills, blur_probability, **geometry):
 
   def resampled(margin):
     positions = _positions(matrix, -margin, crop_size + margin)
-    return _image_at(data, size, *positions)
+    return _image_at(data, size, window, *positions)
 
   def finished(image):
     image = tf.cast(tf.round(image), tf.uint8)
@@ -172,8 +202,9 @@ def _warp(data, size, draws, *, crop_size, fills, blur_probability, **geometry):
   x, y = _positions(matrix, 0, crop_size)
   canvas &= _inside(size, x, y)
   column, row = (tf.cast(tf.floor(z + 0.5), tf.int32) for z in (x, y))
-  index = tf.where(canvas, row * size[1] + column, 0)
-  starts = [(3 + i) * size[0] * size[1] for i in range(len(fills))]
+  top, left, height, width = tf.unstack(window)
+  index = tf.where(canvas, (row - top) * width + column - left, 0)
+  starts = [(3 + i) * height * width for i in range(len(fills))]
   return image, [
       tf.where(canvas, tf.gather(data, start + index),
                tf.constant(fill, tf.uint8))
@@ -188,25 +219,35 @@ def _joined(arrays):
   return tf.concat([*lines, tf.zeros([length - size], tf.uint8)], 0)
 
 
-def augment(example, key, *, distance_fill, **settings):
-  """Augments one decoded training example.
+def augment(decode_image, maps, key, *, distance_fill, crop_size,
+            blur_probability, **geometry):
+  """Augments one training example.
 
   Args:
-    example: 'image' [H, W, 3] uint8 RGB and any number of [H, W] uint8 maps.
+    decode_image: (top, left, height, width), a [4] int32 tensor -> that part
+      of the image, uint8 RGB. It is asked for no more than the crop needs.
+    maps: {name: [H, W] uint8}, at least one.
     key: [2] seed; the result is a function of it and the example.
     distance_fill: METHOD 8b: 'official', padding has 255 in the distance maps;
       'corrected', 0.
-    **settings: 'crop_size', 'blur_probability', and as of `crop_to_image`.
+    crop_size: Side of the crop in pixels.
+    blur_probability: Of a Gaussian blur of the image.
+    **geometry: As of `crop_to_image`.
 
   Returns:
-    The same dict, every entry [crop_size, crop_size, ...] uint8.
+    The maps and 'image', every entry [crop_size, crop_size, ...] uint8.
   """
-  names = [name for name in example if name != 'image']
-  data = _joined([example[name] for name in ('image', *names)])
   of_distances = 255 if switches.is_official(distance_fill) else 0
-  fills = tuple(of_distances if 'distance' in name else 255 for name in names)
+  fills = tuple(of_distances if 'distance' in name else 255 for name in maps)
+  size = tf.shape(next(iter(maps.values())))
   # Not compiled, as XLA would draw other numbers.
   draws = tf.random.stateless_uniform([NUM_DRAWS + 1], key)
-  image, maps = _warp(data, tf.shape(example['image'])[:2], draws, fills=fills,
-                      **settings)
-  return {'image': image} | dict(zip(names, maps, strict=True))
+  window = tf.cond(
+      tf.reduce_prod(size) < _LARGE, lambda: tf.concat([[0, 0], size], 0),
+      lambda: _window(draws[:-1], size, crop_size, **geometry))
+  data = _joined([decode_image(window), *(
+      tf.slice(values, window[:2], window[2:]) for values in maps.values())])
+  image, warped = _warp(
+      data, size, window, draws, crop_size=crop_size, fills=fills,
+      blur_probability=blur_probability, **geometry)
+  return {'image': image} | dict(zip(maps, warped, strict=True))

@@ -144,6 +144,23 @@ def decode_image(content):
       content, channels=3, dct_method='INTEGER_ACCURATE')
 
 
+def decode_window(content, window):
+  """Returns a part of what `decode_image` does, of a JPEG for less.
+
+  Args:
+    content: Bytes of a JPEG or PNG.
+    window: [4] int32, (top, left, height, width) in pixels. Where the image
+      goes on, the outermost pixels of a JPEG whose colours have a lower
+      resolution may differ: their neighbours are not decoded.
+  """
+  top, left, height, width = tf.unstack(window)
+  return tf.cond(
+      tf.io.is_jpeg(content),
+      lambda: tf.image.decode_and_crop_jpeg(
+          content, window, channels=3, dct_method='INTEGER_ACCURATE'),
+      lambda: decode_image(content)[top:top + height, left:left + width])
+
+
 def _deformed(scribble, example, spec):
   """Returns a scribble as poor as METHOD 10's ratios in the spec say."""
   if scribble is None:

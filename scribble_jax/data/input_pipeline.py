@@ -4,6 +4,7 @@ The global batch at step t is a function of (records, seed, t) alone, whatever
 the number of hosts or workers, so a checkpoint needs no iterator state.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -21,9 +22,14 @@ TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 
 def decode(example, names):
   """Decodes 'image' to [H, W, 3] and the named masks to [H, W], all uint8."""
-  return {'image': encoding.decode_image(example['image'])} | {
-      name: tf.io.decode_png(example[name], channels=1)[..., 0]
-      for name in names}
+  return {'image': encoding.decode_image(example['image'])} | decode_masks(
+      example, names)
+
+
+def decode_masks(example, names):
+  """Decodes the named masks to [H, W] uint8."""
+  return {name: tf.io.decode_png(example[name], channels=1)[..., 0]
+          for name in names}
 
 
 def scribbled_classes(scribble):
@@ -70,10 +76,13 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
   def prepare(position, content):
     """Decodes and augments an example as its position in the run says."""
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), position)
-    decoded = decode(encoding.parse(content, ('image', *masks)), masks)
-    batch = augment(decoded, key, **augmentation)
+    example = encoding.parse(content, ('image', *masks))
+    maps = decode_masks(example, masks)
+    batch = augment(
+        functools.partial(encoding.decode_window, example['image']), maps, key,
+        **augmentation)
     if SCRIBBLED_CLASSES in inputs:
-      batch[SCRIBBLED_CLASSES] = scribbled_classes(decoded['scribble'])
+      batch[SCRIBBLED_CLASSES] = scribbled_classes(maps['scribble'])
     return batch
 
   def batches(ds):

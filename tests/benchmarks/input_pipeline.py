@@ -211,7 +211,12 @@ def _ours(source, count, batch_size, crop_size, config):
 
   def augmented(index, example):
     key = tf.random.fold_in(tf.constant([0, 0], tf.int64), index)
-    return augment.augment(example, key, **augmentation)
+    maps = dict(example)
+    image = maps.pop('image')
+    return augment.augment(
+        lambda window: tf.slice(image, [*tf.unstack(window[:2]), 0],
+                                [*tf.unstack(window[2:]), 3]),
+        maps, key, **augmentation)
 
   def iterate(ds, function):
     ds = ds.map(function, num_parallel_calls=tf.data.AUTOTUNE)
