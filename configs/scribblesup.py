@@ -151,11 +151,10 @@ def _evaluation():
   evaluation.long_side = config_dict.FieldReference(512, field_type=object)
   evaluation.flip = False
   # 'crop': windows of data.crop_size; 'whole': the whole image at once.
-  evaluation.window = config_dict.placeholder(str)
+  evaluation.window = 'crop'
   # Overlapping windows count alike, 'uniform', or less towards their borders,
-  # 'tapered'. None of both: crop and uniform, as in the paper, but no seams in
-  # validation and predict.py, crop and tapered.
-  evaluation.blend = config_dict.placeholder(str)
+  # 'tapered', which leaves no seams.
+  evaluation.blend = 'uniform'
   # Windows at once on a device, which decide the memory that inference takes.
   # None: 16, but 1 on a CPU, where more save no time.
   evaluation.batch_size = config_dict.placeholder(object)

@@ -22,7 +22,6 @@ from scribble_jax.windows import BLENDS
 from scribble_jax.windows import Protocol
 
 WINDOWS = ('crop', 'whole')  # Of evaluation.
-_WITHOUT_SEAMS = 'crop', 'tapered'
 _MOST_MEGAPIXELS = 178  # TensorFlow decodes less than 2**29 bytes.
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
 
@@ -132,9 +131,8 @@ def _add_inference_rules(rules, config):
     rules.require(value is None or (isinstance(value, int) and value >= 1),
                   f'evaluation.{key}', value, f'at least 1 ({unit}), or None')
   for key, values in (('window', WINDOWS), ('blend', BLENDS)):
-    rules.require(evaluation[key] in (None, *values), f'evaluation.{key}',
-                  evaluation[key],
-                  f'{" or ".join(map(repr, values))}, or None')
+    rules.require(evaluation[key] in values, f'evaluation.{key}',
+                  evaluation[key], ' or '.join(map(repr, values)))
   rules.require(evaluation.scales and min(evaluation.scales) > 0,
                 'evaluation.scales', evaluation.scales,
                 'one or more factors above 0')
@@ -242,29 +240,19 @@ def with_pseudo_labels(config, place):
 
 
 def evaluation_protocol(config):
-  """Returns how evaluate.py and stage 1 see an image: as the paper does."""
-  return _protocol(config, WINDOWS[0], BLENDS[0])
-
-
-def prediction_protocol(config):
-  """Returns how predict.py sees an image."""
-  return _protocol(config, *_WITHOUT_SEAMS)
+  """Returns how evaluate.py, predict.py and stage 1 see an image."""
+  evaluation = config.evaluation
+  crop_size = config.data.crop_size
+  return Protocol(window=crop_size if evaluation.window == 'crop' else None,
+                  scales=tuple(evaluation.scales),
+                  long_side=evaluation.long_side, flip=evaluation.flip,
+                  blend=evaluation.blend)
 
 
 def validation_protocol(config):
   """Returns how validation sees an image: once, at its own size."""
-  return dataclasses.replace(prediction_protocol(config), scales=(1.0,),
+  return dataclasses.replace(evaluation_protocol(config), scales=(1.0,),
                              long_side=None, flip=False)
-
-
-def _protocol(config, window, blend):
-  """Returns the config's Protocol, with what it leaves open."""
-  evaluation = config.evaluation
-  whole = (evaluation.window or window) == 'whole'
-  return Protocol(window=None if whole else config.data.crop_size,
-                  scales=tuple(evaluation.scales),
-                  long_side=evaluation.long_side, flip=evaluation.flip,
-                  blend=evaluation.blend or blend)
 
 
 def with_classes(config, class_names):

@@ -46,8 +46,7 @@ STAGE2 = _SHARED | {
 }
 
 _MAY_BE_NONE = {'data.image_range', 'model.num_classes',
-                'evaluation.long_side', 'evaluation.window',
-                'evaluation.blend', 'evaluation.batch_size'}
+                'evaluation.long_side', 'evaluation.batch_size'}
 _NO_NUMBERS = {'data.classes'}  # Of those that hold several values.
 
 

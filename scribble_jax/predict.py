@@ -60,7 +60,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   model, variables, _ = trained.load(config.model, checkpoint, step)
   paths = hosts.share(paths)
   predict_images = inference.make_predict(
-      model, sharding.local_mesh(), config_check.prediction_protocol(config),
+      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size,
       finish=inference.both if keep_probabilities else None)
   with _write_errors_named(output):

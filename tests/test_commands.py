@@ -394,7 +394,7 @@ def tiny_flags(root):
       '--config=configs/demo.py', f'--config.data.root={root}',
       '--config.data.crop_size=33', '--config.batch_size=4',
       '--config.model.width=4', '--config.model.head_width=8',
-      '--config.evaluation.scales=(1.0,)', '--config.evaluation.blend=uniform',
+      '--config.evaluation.scales=(1.0,)',
       # Of the drawn data set that is there.
       '--config.data.embedded.num_train=10', '--config.data.embedded.num_val=3',
       '--config.data.embedded.image_size=48')
