@@ -89,6 +89,25 @@ def _add(tree, other):
   return jax.tree.map(jnp.add, tree, other)
 
 
+def _block(foreground_first, start, size, num_rows):
+  """Returns the positions of a block's rows, and which of them there are.
+
+  Args:
+    foreground_first: Positions, those of the foreground first and ascending.
+    start: Of the block.
+    size: Of the block.
+    num_rows: How many positions the foreground has.
+
+  Returns:
+    [size] int32, ascending and unique, or a TPU would sort them and the rows;
+    behind the foreground, positions that do not exist. [size] bool.
+  """
+  valid = start + jnp.arange(size) < num_rows
+  return jnp.where(
+      valid, jax.lax.dynamic_slice_in_dim(foreground_first, start, size),
+      len(foreground_first) + jnp.arange(size)), valid
+
+
 def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
   """Returns one image's squares, their count and the squares' gradients.
 
@@ -122,11 +141,7 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
   def add_block(size, carry):
     """Adds the next `size` rows: their sums and the sums' gradients."""
     start, sums, gradients, d_tokens = carry
-    valid = start + jnp.arange(size) < num_rows
-    # Ascending and unique: a TPU would sort them, and the rows, in each block.
-    indices = jnp.where(
-        valid, jax.lax.dynamic_slice_in_dim(foreground_first, start, size),
-        len(tokens) + jnp.arange(size))
+    indices, valid = _block(foreground_first, start, size, num_rows)
     square_sum, pull, count = jax.vjp(
         functools.partial(block_sum, valid=valid),
         row_params, tokens.at[indices].get(mode='clip'), keys, tokens,
