@@ -90,17 +90,10 @@ def _add(tree, other):
 
 
 def _block(foreground_first, start, size, num_rows):
-  """Returns the positions of a block's rows, and which of them there are.
+  """Returns the positions of a block's rows, and whether they are foreground.
 
-  Args:
-    foreground_first: Positions, those of the foreground first and ascending.
-    start: Of the block.
-    size: Of the block.
-    num_rows: How many positions the foreground has.
-
-  Returns:
-    [size] int32, ascending and unique, or a TPU would sort them and the rows;
-    behind the foreground, positions that do not exist. [size] bool.
+  Those behind the foreground do not exist. All are ascending and unique, or a
+  TPU would sort them, and the rows, in each block.
   """
   valid = start + jnp.arange(size) < num_rows
   return jnp.where(
