@@ -265,11 +265,11 @@ def test_images_with_background_strokes_alone_and_with_none(
           in labelling.report(summary))
   # Nor does it say anything of the thresholds.
   with_nothing = {
-      'image': np.zeros([48, 48, 3], np.uint8), 'scribble': empty,
+      'record': 0, 'image': np.zeros([48, 48, 3], np.uint8), 'scribble': empty,
       'ground_truth': np.zeros_like(empty)}
   truth = labelling.calibrate(
       network.make_judge(diffusion, None, None), [with_nothing],
-      diffusion.labels.to_dict(), num_classes=4, seed=0, places=[0],
+      diffusion.labels.to_dict(), num_classes=4, seed=0, sample=np.array([0]),
       background_share=1.0)
   assert truth['refined']['ground_truth_miou'] is None
 
