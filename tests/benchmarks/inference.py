@@ -189,8 +189,9 @@ def main():
   timings = harness.take_turns(
       {name: functools.partial(keep, name, function)
        for name, function in contestants.items()}, args.repeats)
+  many = images * (2 if args.smoke else 16)
   start = time.thread_time()
-  contestants['ours']()
+  contestants['ours, no network'](images=many)
   host_seconds = time.thread_time() - start
   rows = [{'program': name, 's an image': timing.median / args.images,
            'spread': timing.spread / args.images,
@@ -200,7 +201,7 @@ def main():
   harness.report(
       args, rows, images=args.images, scales=list(args.scales),
       batch=args.batch, window=window, size=list(size),
-      host_milliseconds_an_image=1e3 * host_seconds / args.images,
+      host_milliseconds_an_image=1e3 * host_seconds / len(many),
       agreement=float(np.mean(np.equal(classes['ours'], classes['PyTorch']))),
       times_pytorch=timings['PyTorch'].median / timings['ours'].median,
       outside_the_network=(timings['ours, no network'].median
