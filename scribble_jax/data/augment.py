@@ -16,7 +16,7 @@ from scribble_jax.normalization import MEAN_PIXEL
 BLUR_SIGMA = 1.1  # Pixels: OpenCV's rule for a kernel of 5.
 _BLUR_REACH = 2  # Pixels on either side.
 # Pixels of an image. To find out what a crop needs of a smaller one costs as
-# much as it saves.
+# much as it saves: 6.7 instead of 6.2 ms at 500x375, 13.0 and 13.5 at 1000x750.
 _LARGE = 2**20
 # Pixels around what a crop needs of an image: 16 for a JPEG's colours, which
 # are interpolated where their resolution is lower; the rest for the bilinear
