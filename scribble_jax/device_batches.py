@@ -36,6 +36,32 @@ def run(program, mesh, work, num_slots):
   yield from batches.take(0)
 
 
+def run_on_images(program, mesh, images, to_work, num_slots):
+  """Yields (companion, result) of each image, in their order.
+
+  Args:
+    program: As of `run`. An image's results are [H, W, ...], at least as large
+      as the image, and are cut to its size.
+    mesh: As of `run`.
+    images: Iterable of (companion, image [H, W, 3], inputs).
+    to_work: `(image, inputs) -> tree`, an image's piece of work.
+    num_slots: As of `run`.
+  """
+  for (companion, size), result in run(
+      program, mesh,
+      (((companion, image.shape[:2]), to_work(image, inputs))
+       for companion, image, inputs in images), num_slots):
+    yield companion, jax.tree.map(
+        lambda x, size=size: x[:size[0], :size[1]], result)
+
+
+def padded(x, sides, value=0):
+  """Returns [H, W, ...] as [*sides, ...], with a value behind it."""
+  result = np.full([*sides, *x.shape[2:]], value, x.dtype)
+  result[:x.shape[0], :x.shape[1]] = x
+  return result
+
+
 class _Batches:
   """Work on its way: waiting for its like, on the devices, done."""
 

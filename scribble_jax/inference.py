@@ -63,11 +63,11 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
                  finish=None):
   """Returns `(variables, images) -> iterator`, in their order.
 
-  Images are triples of anything, what comes along; an image, [H, W, 3] uint8
-  RGB of any size; and a tree of arrays, the inputs of `finish`. What comes
-  along comes back with what `finish` returns, as NumPy arrays. That depends on
-  the image alone, not on what shares a batch with it, nor on the number of
-  devices. Each process predicts on its own.
+  `images` are (companion, image, inputs): anything, which comes back with the
+  result; [H, W, 3] uint8 RGB of any size; a tree of arrays for `finish`. The
+  iterator yields (companion, result), what `finish` returns, as NumPy arrays.
+  A result depends on its image alone, not on those that share a batch with it,
+  nor on the number of devices. Each process predicts on its own.
 
   Args:
     model: Network.
@@ -83,16 +83,17 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
       whose results are cut to `size`; `most_probable` unless given.
   """
   if batch_size is None:
-    on_cpu = mesh.devices.flat[0].platform == 'cpu'
-    batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE
+    batch_size = (
+        _BATCH_SIZE_ON_CPU if sharding.on_cpu(mesh) else _BATCH_SIZE)
   add_windows = _make_add_windows(
       maps or class_probabilities, model, mesh, batch_size)
-  finish_all = _make_finish(
+  finish_all = make_finish(
       finish or most_probable, mesh, len(protocol.views))
   compiled = set()
 
   @memory.shortage_named(_REMEDY)
   def compute(variables, work):
+    """Returns what `finish` makes of a batch of images."""
     totals = None
     for layout in work.layouts:
       args = variables, work.image, layout, totals
@@ -104,26 +105,22 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
     return finish_all(totals, work.image, layout.size, work.inputs)
 
   def predict(variables, images):
-    """Yields (what came along, result)."""
+    """Returns an iterator of (companion, result)."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
-    for (companion, size), result in device_batches.run(
-        functools.partial(compute, variables), mesh,
-        (((companion, image.shape[:2]), _to_work(image, inputs, protocol))
-         for companion, image, inputs in images),
-        functools.partial(_num_slots, batch_size)):
-      yield companion, jax.tree.map(
-          lambda x, size=size: x[:size[0], :size[1]], result)
+    return device_batches.run_on_images(
+        functools.partial(compute, variables), mesh, images,
+        functools.partial(_to_work, protocol),
+        functools.partial(_num_slots, batch_size))
 
   return predict
 
 
-def _to_work(image, inputs, protocol):
+def _to_work(protocol, image, inputs):
   """Returns the _Work of [H, W, 3]."""
   size = image.shape[:2]
-  padded = np.zeros([*windows.bucket(size, protocol), 3], np.uint8)
-  padded[:size[0], :size[1]] = image
-  return _Work(padded, tuple(
-      windows.layout(size, part) for part in protocol.passes), inputs)
+  return _Work(
+      device_batches.padded(image, windows.bucket(size, protocol)),
+      tuple(windows.layout(size, part) for part in protocol.passes), inputs)
 
 
 def _num_slots(batch_size, work):
@@ -177,6 +174,7 @@ def _make_add_windows(maps, model, mesh, batch_size):
       return jax.tree.map(lambda x: x[slot], tree)
 
     def add_some(carry):
+      """Adds the windows from `start` on, as many as make a batch."""
       start, totals = carry
       places = start + jnp.arange(batch_size)
       passed = places[:, None] >= ends[None]
@@ -207,11 +205,19 @@ def _make_add_windows(maps, model, mesh, batch_size):
 
 
 @functools.lru_cache(maxsize=8)
-def _make_finish(finish, mesh, num_views):
-  """Returns a compiled `(totals, images, sizes, inputs) -> results`."""
+def make_finish(finish, mesh, num_views=1):
+  """Returns a compiled `(totals, images, sizes, inputs) -> results`.
+
+  Args:
+    finish: As of `make_predict`; called for each slot with an image.
+    mesh: Of this process's devices.
+    num_views: What totals are divided by. Where they are None, without a
+      network, `finish` gets None.
+  """
   def finish_one(image):
     totals, image, size, inputs = image
-    run = lambda: finish(totals / num_views, image, size, inputs)
+    mean = None if totals is None else totals / num_views
+    run = lambda: finish(mean, image, size, inputs)
     nothing = jax.eval_shape(run)
     return jax.lax.cond(size[0] > 0, run, lambda: jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), nothing))

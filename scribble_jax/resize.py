@@ -86,10 +86,13 @@ def half_pixel_samples(source, target):
     target: Length after resizing.
 
   Returns:
-    Three arrays [target]: the left and the right neighbour's index in the
-    source, and the right one's weight in [0, 1), float32.
+    index: [target] int, the left neighbour's in the source; the right one
+      follows it.
+    weight: [target, 2] float32 of both, which sum to 1; 0 where there is no
+      right one.
   """
   positions = (np.arange(target) + 0.5) * source / target - 0.5
   positions = np.clip(positions, 0, source - 1)
   left = np.floor(positions).astype(int)
-  return left, np.minimum(left + 1, source - 1), np.float32(positions - left)
+  fraction = np.float32(positions - left)
+  return left, np.stack([1 - fraction, fraction], axis=-1)

@@ -122,10 +122,14 @@ _CPU_OPTIONS = {
     'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_DOT'}
 
 
+def on_cpu(mesh):
+  """Whether the devices of a mesh are CPUs."""
+  return mesh.devices.flat[0].platform == 'cpu'
+
+
 def compiler_options(mesh):
   """Returns the compiler options for networks' gradients on this mesh."""
-  on_cpu = mesh.devices.flat[0].platform == 'cpu'
-  return _CPU_OPTIONS if on_cpu and _knows_cpu_options() else None
+  return _CPU_OPTIONS if on_cpu(mesh) and _knows_cpu_options() else None
 
 
 @functools.cache

@@ -55,6 +55,7 @@ def add(totals, slot, maps, layout, number, is_window):
   first_column, end_column = _reached_tiles(columns)
 
   def add_rows(i, totals):
+    """Adds to a row of tiles."""
     strip = sampled(maps, _slice(rows, i * TILE, TILE), 0)
 
     def add_tile(j, totals):

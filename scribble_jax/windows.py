@@ -109,9 +109,8 @@ def bucket(size, protocol):
     protocol: Protocol.
   """
   base = math.ceil((protocol.window or 1) / TILE)
-  sides = (TILE * math.ceil(base * factor * 2**octave)
-           for octave in range(24) for factor in (1, 1.5))
-  sides = list(sides)
+  sides = [TILE * math.ceil(base * factor * 2**octave)
+           for octave in range(24) for factor in (1, 1.5)]
   return tuple(next(s for s in sides if s >= side) for side in size)
 
 
@@ -219,18 +218,16 @@ def _fill_axis(axis, view, length, scaled, mirrored):
   before = max(window - scaled, 0) // 2
   starts = window_starts(max(window, scaled), window)
 
-  low, _, fraction = resize.half_pixel_samples(length, scaled)
+  low, weight = resize.half_pixel_samples(length, scaled)
   order = slice(None, None, -1 if mirrored else 1)
   inside = slice(before, before + scaled)
   axis.of_image.index[view, inside] = low[order]
-  axis.of_image.weight[view, inside] = np.stack(
-      [1 - fraction, fraction], -1)[order]
+  axis.of_image.weight[view, inside] = weight[order]
 
   total = np.zeros(max(window, scaled), np.float32)
   for start in starts:
     total[start:start + window] += axis.taper
-  low, _, fraction = resize.half_pixel_samples(scaled, length)
-  weight = np.stack([1 - fraction, fraction], -1)
+  low, weight = resize.half_pixel_samples(scaled, length)
   if mirrored:  # The second neighbour comes first.
     low, weight = scaled - 2 - low, weight[:, ::-1]
   low = low + before

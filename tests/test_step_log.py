@@ -60,32 +60,42 @@ def test_idle_seconds(waits, completions, expected):
   assert step_log.idle_seconds(0, waits, completions) == expected
 
 
-def test_an_input_bound_run_is_told_once(monkeypatch, caplog):
+def shares_of_waiting(monkeypatch, wait, work, after=lambda log, clock: None):
+  """Returns `input_wait_share` of every five of 30 updates.
+
+  Args:
+    monkeypatch: pytest's.
+    wait: Seconds for each batch.
+    work: Seconds of each update.
+    after: What comes after each five.
+  """
   clock, writer = Clock(monkeypatch), Writer()
   with make_log(writer) as log:
     for step in range(1, 31):
-      update(log, clock, step, wait=3, work=7)
+      update(log, clock, step, wait=wait, work=work)
       if not step % 5:
         log.flush()
-  assert [scalars['input_wait_share'] for scalars in writer.scalars] == (
+        after(log, clock)
+  return [scalars['input_wait_share'] for scalars in writer.scalars]
+
+
+def test_an_input_bound_run_is_told_once(monkeypatch, caplog):
+  assert shares_of_waiting(monkeypatch, wait=3, work=7) == (
       pytest.approx([0.3] * 6))
   assert caplog.text.count('Input-bound: 30 % of the step') == 1
   assert 'more cores' in caplog.text
 
 
 def test_compilation_and_validation_are_not_waits(monkeypatch, caplog):
-  clock, writer = Clock(monkeypatch), Writer()
-  with make_log(writer) as log:
-    for step in range(1, 31):
-      # The first update waits for the pipeline, and is compiled.
-      update(log, clock, step, wait=0.1, work=9.9)
-      if not step % 5:
-        log.flush()
-        log.pause()
-        clock.now += 500
-        update(log, clock, step, wait=400, work=100)
-  assert [scalars['input_wait_share'] for scalars in writer.scalars] == (
-      pytest.approx([0.01] * 6))
+  def validate(log, clock):
+    """Then waits for the pipeline, and compiles."""
+    log.pause()
+    clock.now += 500
+    update(log, clock, 0, wait=400, work=100)
+
+  assert shares_of_waiting(
+      monkeypatch, wait=0.1, work=9.9, after=validate) == (
+          pytest.approx([0.01] * 6))
   assert 'Input-bound' not in caplog.text
 
 

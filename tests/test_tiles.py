@@ -173,7 +173,7 @@ def whole_view(network, image, scale):
 
 
 def test_memory_bounds_the_images_at_once(monkeypatch):
-  work = inference._to_work(picture(70, 70), (), windows.Protocol(**PROTOCOL))
+  work = inference._to_work(windows.Protocol(**PROTOCOL), picture(70, 70), ())
   assert inference._num_slots(16, work) == 16
   monkeypatch.setattr(inference, '_MAX_PIXELS', 3 * 128**2)
   assert inference._num_slots(16, work) == 3

@@ -28,7 +28,7 @@ class Inputs(NamedTuple):
       stroke and beyond the image. The first one makes the labels. One without
       any stroke is skipped.
     classes: [C] uint8, the image's classes: background, the others, then 0.
-    count: [] int32, how many they are; 0 for no image.
+    count: [] int32, how many they are.
     thresholds: [len(STAGES), C] float32, by class.
   """
   scribbles: np.ndarray
@@ -98,13 +98,13 @@ class Judge:
         unnamed = scores.unnamed(maps, inputs.classes)
 
     def of_scribble(scribble):
+      """Returns `_judge`, or 255 everywhere without any stroke."""
       judge = lambda: self._judge(grids, network, unnamed, scribble, inputs)
       nothing = jax.tree.map(
           lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
           jax.eval_shape(judge))
       return jax.lax.cond(
-          (inputs.count > 0) & jnp.any(scribble != IGNORE_LABEL),
-          judge, lambda: nothing)
+          jnp.any(scribble != IGNORE_LABEL), judge, lambda: nothing)
 
     results = jax.lax.map(of_scribble, inputs.scribbles)
     labels, _, heat = jax.tree.map(lambda x: x[0], results)
@@ -139,6 +139,7 @@ class Judge:
     nothing, held = jnp.zeros(scribble.shape), scribble != IGNORE_LABEL
 
     def add_class(number, best):
+      """Returns the Best of each stage with one more of the image's classes."""
       label = inputs.classes[number]
       of_network, stroke = network(label), scribble == label
 

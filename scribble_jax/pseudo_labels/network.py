@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 
 from scribble_jax import config_check
@@ -70,10 +69,9 @@ def make_judge(config, workdir, source):
 
 def _inputs(example, scribbles, thresholds, walk):
   """Returns the `judging.Inputs` of a question."""
-  height, width = example['scribble'].shape
-  padded = np.full([len(scribbles), walk.padded(height), walk.padded(width)],
-                   IGNORE_LABEL, np.uint8)
-  padded[:, :height, :width] = scribbles
+  sides = [walk.padded(side) for side in example['scribble'].shape]
+  padded = np.stack([
+      device_batches.padded(x, sides, IGNORE_LABEL) for x in scribbles])
   named = scores.classes_of(example['scribble'])
   classes = np.zeros(thresholds.shape[1], np.uint8)
   classes[:len(named)] = named
@@ -110,29 +108,15 @@ def _with_network(config, workdir, source):
 
 
 def _without_network(finish, images):
-  """Yields the same where the strokes are all there is."""
+  """Returns the same iterator where the strokes are all there is."""
   mesh = sharding.local_mesh()
-  on_cpu = mesh.devices.flat[0].platform == 'cpu'
+  program = inference.make_finish(finish, mesh)
 
-  def work():
-    """Yields ((example, size), (image as large as its scribbles, ...))."""
-    for example, image, inputs in images:
-      size = image.shape[:2]
-      padded = np.zeros([*inputs.scribbles.shape[1:], 3], np.uint8)
-      padded[:size[0], :size[1]] = image
-      yield (example, size), (padded, np.int32(size), inputs)
+  def to_work(image, inputs):
+    """Returns what `program` takes, the image as large as its scribbles."""
+    padded = device_batches.padded(image, inputs.scribbles.shape[1:])
+    return padded, np.int32(image.shape[:2]), inputs
 
-  for (example, size), result in device_batches.run(
-      _make_program(finish, mesh), mesh, work(),
-      lambda _: _SLOTS_ON_CPU if on_cpu else _SLOTS):
-    yield example, jax.tree.map(
-        lambda x, size=size: x[:size[0], :size[1]], result)
-
-
-@functools.lru_cache(maxsize=8)
-def _make_program(finish, mesh):
-  """Returns a compiled program of `finish` alone, for `device_batches.run`."""
-  split = jax.P(mesh.axis_names)
-  return jax.jit(jax.shard_map(
-      lambda images: jax.lax.map(lambda image: finish(None, *image), images),
-      mesh=mesh, in_specs=split, out_specs=split, check_vma=False))
+  return device_batches.run_on_images(
+      lambda work: program(None, *work), mesh, images, to_work,
+      lambda _: _SLOTS_ON_CPU if sharding.on_cpu(mesh) else _SLOTS)

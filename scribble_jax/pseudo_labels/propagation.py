@@ -204,6 +204,7 @@ def _iterate(affinity, scores, prior, clamped, is_held, restart, walk):
     return jnp.where(is_held, clamped, scores)
 
   def step(_, scores):
+    """Returns the scores after one more step."""
     neighbour = _neighbours(hold(scores), walk.dilations)
 
     def add_dilation(i, total):
@@ -230,8 +231,8 @@ def _magnify(x, size):
   """[h, w] -> [*size], bilinear, centres of cells aligned."""
   matrices = []
   for source, target in zip(x.shape, size, strict=True):
-    left, right, weight = resize.half_pixel_samples(source, target)
-    cells = np.eye(source, dtype=np.float32)
-    matrices.append(cells[left] * (1 - weight)[:, None]
-                    + cells[right] * weight[:, None])
+    left, weight = resize.half_pixel_samples(source, target)
+    cells = np.eye(source + 1, source, dtype=np.float32)  # None behind them.
+    matrices.append(cells[left] * weight[:, :1]
+                    + cells[left + 1] * weight[:, 1:])
   return resize.interpolate(x[None, ..., None], *matrices)[0, ..., 0]

@@ -311,7 +311,7 @@ def _lower_predict(model, config, mesh, maps):
   """Returns inference on images of VOC's bucket, lowered from shapes."""
   protocol = config_check.evaluation_protocol(config)
   size = (375, 500)
-  work = inference._to_work(np.zeros([*size, 3], np.uint8), (), protocol)
+  work = inference._to_work(protocol, np.zeros([*size, 3], np.uint8), ())
   batch_size = inference._BATCH_SIZE
   slots = mesh.size * inference._num_slots(batch_size, work)
   image, (layout,) = jax.tree.map(
