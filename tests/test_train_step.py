@@ -16,6 +16,7 @@ from scribble_jax.models import lorm
 from scribble_jax.models import resnet
 from scribble_jax.training import train_state
 from scribble_jax.training import train_step
+from tests.benchmarks import hlo
 
 SIZE, CLASSES = 33, 4
 OFFICIAL = dict.fromkeys(
@@ -110,11 +111,9 @@ def test_state_is_independent_of_the_mesh(mesh):
 
 
 def test_devices_wait_for_one_another_once_a_layer_and_direction():
-  collective = re.compile(
-      r'= .* (all-gather|all-reduce|reduce-scatter|all-to-all|'
-      r'collective-permute)(?:-start)?\(.*op_name="([^"]*)"')
   state, _, program = two_updates(4)
-  found = collective.findall(program)
+  found = [(x.opcode, re.search('op_name="([^"]*)"', x.text)[1])
+           for x in hlo.parse(program).collectives]
   # Two running statistics a BatchNorm layer.
   num_layers = len(jax.tree.leaves(state.batch_stats)) // 2
   forward = [name for kind, name in found if kind == 'all-gather']

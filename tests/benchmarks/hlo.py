@@ -49,6 +49,11 @@ class Program:
   instructions: tuple[Instruction, ...]
   cycles: int
 
+  @property
+  def collectives(self):
+    """Those of the instructions that devices do together."""
+    return [x for x in self.instructions if x.opcode in COLLECTIVES]
+
   def count(self, opcode, in_loop=None):
     """Returns how many there are; in loops and outside unless given."""
     return len(self._chosen(opcode, in_loop))
