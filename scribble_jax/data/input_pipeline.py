@@ -6,6 +6,7 @@ the number of hosts or workers, so a checkpoint needs no iterator state.
 
 import functools
 import itertools
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,7 @@ from scribble_jax.files.masks import SCRIBBLED_CLASSES
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
                'pseudo_label_distance')  # What stage 2 learns from.
+_AHEAD = 2  # Elements, besides those that are being made.
 
 
 def decode(example, names):
@@ -87,9 +89,9 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
 
   def batches(ds):
     ds = ds.map(
-        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        prepare, num_parallel_calls=os.cpu_count(), deterministic=True)
     ds = ds.batch(len(rows), drop_remainder=True)
-    return ds.prefetch(tf.data.AUTOTUNE)
+    return ds.prefetch(_AHEAD)
 
   steps = itertools.count(start_step + 1)
   yield from _iterate(source, 'train', wanted, batches, start=start_step,
@@ -136,8 +138,8 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
 
   def examples(ds):
     ds = ds.map(
-        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return ds.prefetch(tf.data.AUTOTUNE)
+        prepare, num_parallel_calls=os.cpu_count(), deterministic=True)
+    return ds.prefetch(_AHEAD)
 
   for example in _iterate(
       source, split, wanted, examples, start=0,
@@ -145,6 +147,15 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
       masks=encoding.MASKS):
     yield example | {'id': example['id'].decode(),
                      'record': int(which[example.pop('place')])}
+
+
+def _options():
+  """Returns those of all pipelines."""
+  options = tf.data.Options()
+  # Its thread may sleep through the end of an iteration, which then waits for
+  # it as long again as it took, up to a minute.
+  options.autotune.enabled = False
+  return options
 
 
 def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
@@ -164,8 +175,8 @@ def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
   try:
     while True:
       try:
-        for element in pipeline(
-            reader.dataset(wanted(start))).as_numpy_iterator():
+        for element in pipeline(reader.dataset(wanted(start))).with_options(
+            _options()).as_numpy_iterator():
           start = after(element)
           yield element
         if reader.problem:
