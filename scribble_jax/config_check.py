@@ -17,7 +17,6 @@ from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
 from scribble_jax.labels import meanings
 from scribble_jax.loss_terms import TERMS
-from scribble_jax.models.resnet import feature_size
 from scribble_jax.windows import BLENDS
 from scribble_jax.windows import Protocol
 
@@ -136,8 +135,9 @@ def _add_inference_rules(rules, config):
   rules.require(evaluation.scales and min(evaluation.scales) > 0,
                 'evaluation.scales', evaluation.scales,
                 'one or more factors above 0')
+  backbone = models.make_backbone(config.model)
   smallest = next(size for size in range(1, 100)
-                  if feature_size(size) >= _MIN_FEATURE_SIZE)
+                  if backbone.feature_size(size) >= _MIN_FEATURE_SIZE)
   rules.require(config.data.crop_size >= smallest, 'data.crop_size',
                 config.data.crop_size,
                 f'at least {smallest} pixels, the smallest the network can '

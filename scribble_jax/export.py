@@ -19,12 +19,13 @@ def main(argv):
   """Writes the checkpoint that the flags name."""
   del argv
   command_line.join_job()
-  _, variables, step = trained.load(
+  model, variables, step = trained.load(
       _CONFIG.value.model, _CHECKPOINT.value, _STEP.value)
   if not hosts.is_first():
     return
   weight_files.write_state_dict(
-      _OUTPUT.value, pretrained.to_pytorch(variables, step or 0))
+      _OUTPUT.value,
+      pretrained.to_pytorch(variables, step or 0, model.backbone))
   print(f'{_OUTPUT.value} holds the network of {_CHECKPOINT.value}'
         + ('.' if step is None else f' after {step} updates.'))
 

@@ -20,7 +20,6 @@ from scribble_jax import resize
 from scribble_jax import sharding
 from scribble_jax import tiles
 from scribble_jax import windows
-from scribble_jax.normalization import normalize
 
 _REMEDY = ('Lower --config.evaluation.batch_size, or --config.data.crop_size; '
            'cut images of many megapixels into tiles.')
@@ -75,8 +74,8 @@ def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
     protocol: `windows.Protocol`.
     batch_size: Windows at once on a device, which decide the memory. None:
       what suits the platform.
-    maps: What to average over windows and views: `(model, variables,
-      normalised [B, H, W, 3]) -> [B, H, W, C]`; `class_probabilities` unless
+    maps: What to average over windows and views: `(model, variables, pixels
+      [B, H, W, 3] in [0, 255]) -> [B, H, W, C]`; `class_probabilities` unless
       given.
     finish: What to make of that: `(mean [H, W, C], image [H, W, 3], size [2],
       inputs) -> tree of [H, W, ...]`, of arrays as large as the image's bucket,
@@ -130,8 +129,9 @@ def _num_slots(batch_size, work):
 
 
 def class_probabilities(model, variables, images):
-  """What stage 2's network says of normalised [B, H, W, 3]: [B, H, W, C]."""
-  logits, _ = model.apply(variables, images, train=False)
+  """What stage 2's network says of pixels [B, H, W, 3]: [B, H, W, C]."""
+  logits, _ = model.apply(
+      variables, model.backbone.normalize(images), train=False)
   return jax.nn.softmax(
       resize.resize_corners_aligned(logits, images.shape[1:3]))
 
@@ -164,7 +164,7 @@ def _make_add_windows(maps, model, mesh, batch_size):
     """Adds the windows of a device's G images, some at a time."""
     ends = jnp.cumsum(layouts.count)
     size = [len(axis.taper[0]) for axis in (layouts.rows, layouts.columns)]
-    window_maps = lambda pixels: maps(model, variables, normalize(pixels))
+    window_maps = lambda pixels: maps(model, variables, pixels)
     if totals is None:
       shape = jax.eval_shape(window_maps, jax.ShapeDtypeStruct(
           (batch_size, *size, 3), jnp.float32))

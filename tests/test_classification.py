@@ -11,7 +11,7 @@ import torch
 from scribble_jax import losses
 from scribble_jax import windows
 from scribble_jax.models import classifier
-from scribble_jax.models import resnet
+from scribble_jax.models.backbones import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.pseudo_labels import classification

@@ -9,6 +9,7 @@ import pytest
 
 from scribble_jax import tiles
 from scribble_jax import windows
+from scribble_jax.models.backbones import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import normalize
 from tests.oracles import torch_protocol
@@ -24,6 +25,7 @@ WINDOW, BATCH = 12, 4
 
 class Network:
   """Logits from a pixel's colour, plus `place` times the row in the window."""
+  backbone = resnet.ResNet(18, 8)  # Says how images are normalised.
 
   def __init__(self, place):
     self.place = place

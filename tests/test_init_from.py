@@ -14,7 +14,7 @@ from scribble_jax import train
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
-from scribble_jax.models import resnet
+from scribble_jax.models.backbones import resnet
 from scribble_jax.training import loop
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained

@@ -11,7 +11,8 @@ import torch
 from scribble_jax import errors
 from scribble_jax import models
 from scribble_jax.models import deeplab
-from scribble_jax.models import resnet
+from scribble_jax.models import layers
+from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import pretrained
 from tests.twins import FULL
 from tests.twins import SMALL
@@ -77,7 +78,7 @@ def test_feature_size(size):
   _, features = jax.eval_shape(
       lambda x: model.init_with_output(jax.random.key(0), x)[0],
       jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
-  assert features.shape[1] == resnet.feature_size(size)
+  assert features.shape[1] == resnet.ResNet(18, 8).feature_size(size)
 
 
 def test_bfloat16_keeps_parameters_statistics_and_logits_in_float32():
@@ -93,7 +94,7 @@ def test_bfloat16_keeps_parameters_statistics_and_logits_in_float32():
 
 
 def test_convolutions_start_from_fan_out():
-  kernel = resnet.kaiming_fan_out(jax.random.key(0), (3, 3, 16, 64))
+  kernel = layers.kaiming_fan_out(jax.random.key(0), (3, 3, 16, 64))
   np.testing.assert_allclose(
       np.std(kernel), np.sqrt(2 / (3 * 3 * 64)), rtol=0.03)
 

@@ -15,7 +15,7 @@ import torch
 
 from scribble_jax import models
 from scribble_jax.errors import UserError
-from scribble_jax.models import resnet
+from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import weight_files
 from tests.oracles import torch_networks
@@ -149,13 +149,14 @@ def test_file_without_a_state_dict(tmp_path):
 
 def test_pth_without_torch_asks_for_it(tmp_path, monkeypatch):
   (tmp_path / 'weights.pth').write_bytes(b'')
+  tensors = small_state_dict()
   monkeypatch.setitem(sys.modules, 'torch', None)
   with pytest.raises(UserError, match='pip install torch'):
     weight_files.read_state_dict(tmp_path / 'weights.pth')
   # Safetensors need none.
   path = tmp_path / 'weights.safetensors'
-  weight_files.write_state_dict(path, small_state_dict())
-  assert_same(weight_files.read_state_dict(path), small_state_dict())
+  weight_files.write_state_dict(path, tensors)
+  assert_same(weight_files.read_state_dict(path), tensors)
 
 
 # ImageNet.

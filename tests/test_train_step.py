@@ -13,7 +13,7 @@ from scribble_jax import loss_terms
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
 from scribble_jax.models import lorm
-from scribble_jax.models import resnet
+from scribble_jax.models.backbones import resnet
 from scribble_jax.training import train_state
 from scribble_jax.training import train_step
 from tests.benchmarks import hlo

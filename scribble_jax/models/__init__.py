@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from scribble_jax.errors import UserError
 from scribble_jax.models import classifier
 from scribble_jax.models import deeplab
-from scribble_jax.models import resnet
 from scribble_jax.models.backbones import BACKBONES
-from scribble_jax.normalization import normalize
+from scribble_jax.models.backbones import OUTPUT_STRIDES
 
 
 def build(config):
@@ -23,8 +22,7 @@ def build(config):
     UserError: A name that does not exist.
   """
   return deeplab.SegmentationNetwork(
-      head=_choose('head', config.head, _HEADS),
-      **_common(config, output_stride=8))
+      head=_choose('head', config.head, _HEADS), **_common(config))
 
 
 def build_classifier(config, with_segmentation):
@@ -39,9 +37,23 @@ def build_classifier(config, with_segmentation):
   """
   head = _choose('head', config.head, _HEADS)
   return classifier.ClassificationNetwork(
-      head=head if with_segmentation else None,
-      **_common(config, _choose(
-          'output_stride', config.output_stride, _STRIDES)))
+      head=head if with_segmentation else None, **_common(config))
+
+
+def make_backbone(config):
+  """Returns the `family.Backbone` of either network.
+
+  Args:
+    config: As of `build` or `build_classifier`.
+
+  Raises:
+    UserError: A name that does not exist.
+  """
+  make = _choose('backbone', config.backbone, BACKBONES)
+  stride = config.get('output_stride', _STAGE2_STRIDE)
+  return make(config.width, dtype=_dtype(config),
+              output_stride=_choose('output_stride', stride, _STRIDES),
+              remat=_choose('remat', config.remat, _REMATS))
 
 
 def apply_in_training(model, variables, images, rng):
@@ -58,31 +70,34 @@ def apply_in_training(model, variables, images, rng):
     batch_stats: The updated running statistics.
   """
   outputs, updated = model.apply(
-      variables, normalize(images), train=True, rngs={'dropout': rng},
-      mutable=['batch_stats'])
+      variables, model.backbone.normalize(images), train=True,
+      rngs={'dropout': rng}, mutable=['batch_stats'])
   return outputs, updated['batch_stats']
 
 
 _HEADS = {head: head for head in deeplab.DILATIONS}
-_STRIDES = {stride: stride for stride in resnet.OUTPUT_STRIDES}
+_STAGE2_STRIDE = 8  # METHOD 4.
+_STRIDES = {stride: stride for stride in OUTPUT_STRIDES}
 _REMATS = {'none': False, 'blocks': True}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'auto': None}
 
 
-def _common(config, output_stride):
+def _common(config):
   """Returns the arguments that both networks take."""
+  return {
+      'num_classes': config.num_classes,
+      'backbone': make_backbone(config),
+      'head_width': config.head_width,
+      'dropout': config.dropout,
+      'dtype': _dtype(config)}
+
+
+def _dtype(config):
+  """Returns the compute type."""
   dtype = _choose('dtype', config.dtype, _DTYPES)
   if dtype is None:
     dtype = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
-  make_backbone = _choose('backbone', config.backbone, BACKBONES)
-  return {
-      'num_classes': config.num_classes,
-      'backbone': make_backbone(
-          config.width, dtype=dtype, output_stride=output_stride,
-          remat=_choose('remat', config.remat, _REMATS)),
-      'head_width': config.head_width,
-      'dropout': config.dropout,
-      'dtype': dtype}
+  return dtype
 
 
 def _choose(key, value, choices):

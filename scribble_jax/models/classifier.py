@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scribble_jax.models import deeplab
-from scribble_jax.models.resnet import classifier
+from scribble_jax.models.layers import classifier
 
 
 class ClassificationNetwork(nn.Module):

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from scribble_jax import resize
 from scribble_jax.models.batch_norm import BatchNorm
 from scribble_jax.models.lorm import LoRM
-from scribble_jax.models.resnet import classifier
-from scribble_jax.models.resnet import conv
+from scribble_jax.models.layers import classifier
+from scribble_jax.models.layers import conv
 
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
 LOW_LEVEL_FEATURES = 48

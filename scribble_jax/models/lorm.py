@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from scribble_jax import losses
 from scribble_jax import resize
 from scribble_jax import switches
-from scribble_jax.models.resnet import kaiming_fan_out
+from scribble_jax.models.layers import kaiming_fan_out
 
 _EPSILON = 1e-8  # Smallest norm of a cosine, as in PyTorch.
 # Rows of a block, largest first: as many of each as fit into an image's

@@ -62,14 +62,15 @@ def class_maps(model, variables, images):
   Args:
     model: `models.classifier.ClassificationNetwork`.
     variables: 'params' and 'batch_stats'.
-    images: [B, H, W, 3] normalised.
+    images: [B, H, W, 3], pixels in [0, 255].
 
   Returns:
     [B, H, W, C - 1] float32, ReLU(W_k . F); with a segmentation branch
     [B, H, W, C - 1 + C].
   """
   size = images.shape[1:3]
-  activations, logits = model.apply(variables, images, train=False)
+  activations, logits = model.apply(
+      variables, model.backbone.normalize(images), train=False)
   activations = resize.resize_corners_aligned(jax.nn.relu(activations), size)
   if logits is None:
     return activations

@@ -16,24 +16,21 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage
 from scribble_jax.models import deeplab
-from scribble_jax.models import resnet
 from scribble_jax.models.backbones import BACKBONES
+from scribble_jax.models.backbones import family
+from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import weight_files
 
 NO_WEIGHTS = 'none'
-# The Hub's copies of torchvision's first weights, which the authors start from.
-HUB_REPOSITORY = 'timm/resnet{depth}.tv_in1k'
-HUB_FILE = 'model.safetensors'
-_CLASSIFIER = {'fc.weight', 'fc.bias'}  # ImageNet's own 1,000 classes.
 # What the names of the tensors behind the backbone begin with.
 _HEAD = ('layer_', 'classifier.', 'reduce.', 'fuse.')
 # What other programs put before the names of a network's tensors.
-_PREFIXES = re.compile('((module|model|net|network|backbone|encoder)[.])+')
+_PREFIXES = re.compile(
+    r'((module|model|net|network|backbone|encoder(?!\.layer\.))\.)+')
 
-# This program's names -> PyTorch's, to be applied in this order.
-_RENAME = [
-    (r'^(params|batch_stats)/', ''), (r'^backbone/', ''),
-    (r'(layer\d)_(\d+)/', r'\1/\2/'), (r'downsample_', 'downsample/'),
+# This program's names -> PyTorch's, to be applied in this order: heads, and
+# behind the backbone's own namings what all have in common.
+_HEAD_NAMING = (
     (r'^lorm/', 'layer_lorm/'),
     (r'^decoder/(aspp|conv1|bn1)/', r'layer_pred0/\1/'),
     (r'/aspp/', '/'),
@@ -45,19 +42,20 @@ _RENAME = [
     (r'^decoder/reduce/conv', 'reduce/0'), (r'^decoder/reduce/bn', 'reduce/1'),
     (r'^decoder/fuse1/conv', 'fuse/0'), (r'^decoder/fuse1/bn', 'fuse/1'),
     (r'^decoder/fuse2/conv', 'fuse/3'), (r'^decoder/fuse2/bn', 'fuse/4'),
-    (r'^decoder/classifier', 'classifier'),
+    (r'^decoder/classifier', 'classifier'))
+_COMMON_NAMING = (
     (r'/(kernel|scale)$', '/weight'), (r'/mean$', '/running_mean'),
-    (r'/var$', '/running_var'), ('/', '.'),
-]
+    (r'/var$', '/running_var'), ('/', '.'))
 
 
-def to_pytorch(variables, num_batches_tracked=0):
+def to_pytorch(variables, num_batches_tracked=0, backbone=resnet.ResNet):
   """Returns the state dict of a network's variables.
 
   Args:
     variables: 'params' and 'batch_stats' of a SegmentationNetwork.
     num_batches_tracked: The number of updates, which PyTorch's BatchNorms note
       beside their statistics.
+    backbone: Its `family.Backbone`, or the class, whose naming is taken.
 
   Returns:
     {name: array}, as a `load_state_dict(strict=True)` in PyTorch wants it.
@@ -66,7 +64,8 @@ def to_pytorch(variables, num_batches_tracked=0):
   is_v2 = 'params/decoder/classifier/kernel' not in leaves
   state_dict = {}
   for path, leaf in leaves.items():
-    name, leaf = _torch_name(path, is_v2), np.asarray(leaf)
+    name = _torch_name(path, backbone.namings[0], is_v2)
+    leaf = np.asarray(leaf)
     state_dict[name] = np.array(
         leaf.transpose(_torch_axes(path, leaf.ndim)), order='C').reshape(
             _torch_shape(path, leaf.shape))
@@ -89,10 +88,10 @@ def from_pytorch(state_dict):
   """
   state_dict = _without_prefix(state_dict)
   network = network_of(state_dict)
-  make_backbone = BACKBONES[network.pop('backbone')]
+  backbone = BACKBONES[network.pop('backbone')](network.pop('width'))
   model = deeplab.SegmentationNetwork(
-      backbone=make_backbone(network.pop('width')), dropout=0.0, **network)
-  return _fill(variable_shapes(model), state_dict,
+      backbone=backbone, dropout=0.0, **network)
+  return _fill(variable_shapes(model), state_dict, backbone.namings[0],
                is_v2=model.head == 'deeplabv2')
 
 
@@ -112,44 +111,36 @@ def network_of(state_dict):
   """
   state_dict = _without_prefix(state_dict)
 
-  def size(name):
-    if name not in state_dict or not np.ndim(state_dict[name]):
-      raise UserError(f'The checkpoint has no tensor {name}, so it belongs to '
-                      'neither DeepLabV2 nor DeepLabV3+. Use another file.')
-    return np.shape(state_dict[name])[0]
-
-  stages = [{int(match[1]) for name in state_dict
-             if (match := re.match(rf'layer{stage}\.(\d+)\.', name))}
-            for stage in (1, 2, 3, 4)]
-  counts = tuple(1 + max(blocks, default=-1) for blocks in stages)
-  kind = 'bottleneck' if any(
-      re.match(r'layer\d\.\d+\.conv3\.', name) for name in state_dict
-  ) else 'basic'
-  depth = {layout: depth for depth, layout in resnet.DEPTHS.items()}.get(
-      (kind, counts))
-  if depth is None:
-    raise UserError(f'The checkpoint has {counts} {kind} blocks, like no '
-                    'ResNet of depth 18, 34, 50 or 101. Use another file.')
-  network = {'backbone': f'resnet{depth}', 'width': size('conv1.weight')}
+  shapes = {name: np.shape(value) for name, value in state_dict.items()}
+  network = next(filter(None, (
+      of.recognise(shapes) for of in families())), None)
+  if network is None:
+    raise UserError('The checkpoint belongs to no backbone that this program '
+                    f'knows: {", ".join(BACKBONES)}. Use another file.')
   if not any(name.startswith(_HEAD) for name in state_dict):
     raise UserError('The file holds a backbone alone, without a head. Start '
                     'from it with --config.backbone_weights=FILE.')
   if any(name.startswith(('classifier.', 'layer_lorm.'))
          for name in state_dict):
     return network | {'head': 'deeplabv3plus',
-                      'num_classes': size('classifier.weight'),
-                      'head_width': size('layer_pred0.prject.0.weight')}
+                      'num_classes': family.first_side(shapes, 'classifier.weight'),
+                      'head_width': family.first_side(shapes, 'layer_pred0.prject.0.weight')}
   return network | {'head': 'deeplabv2', 'head_width': 0,
-                    'num_classes': size('layer_pred0.conv1.weight')}
+                    'num_classes': family.first_side(shapes, 'layer_pred0.conv1.weight')}
+
+
+def families():
+  """Returns the class of each family of backbones."""
+  return [*dict.fromkeys(type(make(64)) for make in BACKBONES.values())]
 
 
 def read_backbone(source, backbone):
-  """Returns the variables of a backbone pretrained on ImageNet.
+  """Returns the variables of a pretrained backbone.
 
   Args:
-    source: 'imagenet', fetched from the Hugging Face hub once and kept there in
-      its cache, or a file in torchvision's naming.
-    backbone: `resnet.ResNet`.
+    source: 'imagenet', what the family has published, fetched once; or a file
+      in one of its namings.
+    backbone: `family.Backbone`.
 
   Returns:
     Its 'params' and 'batch_stats'.
@@ -157,10 +148,7 @@ def read_backbone(source, backbone):
   Raises:
     UserError: The file can't be had, or belongs to another network.
   """
-  if not isinstance(backbone, resnet.ResNet):
-    raise UserError(f'{type(backbone).__name__} has no pretrained weights. Set '
-                    f'--config.backbone_weights={NO_WEIGHTS}.')
-  path = _fetch_imagenet(backbone.depth) if source == 'imagenet' else source
+  path = _fetch(backbone) if source == 'imagenet' else source
   if storage.path(path).is_dir():
     raise UserError(f'{path} is a folder; --config.backbone_weights takes a '
                     'file. Start from the network of a workdir with '
@@ -170,40 +158,28 @@ def read_backbone(source, backbone):
     state_dict = _without_prefix(state_dict)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
+  state_dict = {name: value for name, value in state_dict.items()
+                if not re.match(backbone.ignored, name)}
   if any(name.startswith(_HEAD) for name in state_dict):
     raise UserError(f'{path} holds more than a backbone. Start from the whole '
                     f'network with --config.init_from={path}.')
-  state_dict = {name: value for name, value in state_dict.items()
-                if name not in _CLASSIFIER}
+  shapes = variable_shapes(backbone)
+  naming = max(backbone.namings, key=lambda naming: sum(
+      _torch_name(path, naming) in state_dict for path in shapes))
   try:
-    return _fill(variable_shapes(backbone), state_dict)
+    return _fill(shapes, state_dict, naming)
   except UserError as error:
-    raise UserError(f'{path} is no resnet{backbone.depth} of width '
+    raise UserError(f'{path} is no {backbone.name_in_config} of width '
                     f'{backbone.width}. Set --config.backbone_weights to '
                     f'another file. {error}') from error
 
 
-def _fetch_imagenet(depth):
-  """Returns the path of torchvision's weights in the Hub's local cache."""
-  repository = HUB_REPOSITORY.format(depth=depth)
-  try:
-    import huggingface_hub
-  except ImportError as error:
-    raise UserError(
-        f'Fetching {repository} takes huggingface_hub: pip install '
-        'huggingface_hub. Or name a file with --config.backbone_weights=FILE, '
-        'or start from random weights with --config.backbone_weights=none.'
-    ) from error
-  try:
-    return huggingface_hub.hf_hub_download(repository, HUB_FILE)
-  except Exception as error:  # Its network libraries raise whatever they like.
-    address = f'https://huggingface.co/{repository}/resolve/main/{HUB_FILE}'
-    reason = str(error).strip().split('\n')[0].rstrip('.')
-    raise UserError(
-        f'Cannot fetch {repository} ({type(error).__name__}: {reason}). '
-        f'Download {address} elsewhere, or take torchvision\'s own .pth, and '
-        'name the file with --config.backbone_weights=FILE; or start from '
-        'random weights with --config.backbone_weights=none.') from error
+def _fetch(backbone):
+  """Returns the path of a backbone's published weights."""
+  if backbone.published is None:
+    raise UserError(f'{backbone.name_in_config} has no published weights. Set '
+                    f'--config.backbone_weights={NO_WEIGHTS}.')
+  return backbone.published.fetch()
 
 
 def variable_shapes(model):
@@ -215,11 +191,19 @@ def variable_shapes(model):
       variables, sep='/').items()}
 
 
-def _fill(shapes, state_dict, is_v2=False):
-  """Returns variables of the given {path: shape} with a state dict's values."""
+def _fill(shapes, state_dict, naming, is_v2=False):
+  """Returns variables of the given {path: shape} with a state dict's values.
+
+  Args:
+    shapes: From `variable_shapes`.
+    state_dict: {name: array}.
+    naming: Of `family.Backbone.namings`.
+    is_v2: Whether the network's head is DeepLabV2's.
+  """
   leaves, problems, known = {}, [], set()
   for path, shape in shapes.items():
-    name, wanted = _torch_name(path, is_v2), _torch_shape(path, shape)
+    name = _torch_name(path, naming, is_v2)
+    wanted = _torch_shape(path, shape)
     known.add(name)
     if name not in state_dict:
       problems.append(f'tensor {name} {wanted} is missing')
@@ -260,8 +244,19 @@ def _without_prefix(state_dict):
   return {bare: state_dict[name] for bare, name in short.items()}
 
 
-def _torch_name(path, is_v2):
-  for pattern, replacement in _RENAME:
+def _torch_name(path, naming, is_v2=False):
+  """Returns PyTorch's name of one of our arrays.
+
+  Args:
+    path: Of a network, or of a backbone alone.
+    naming: As of `_fill`, of the backbone.
+    is_v2: Likewise.
+  """
+  path = path.split('/', 1)[1]  # Behind 'params' or 'batch_stats'.
+  is_head = path.startswith(('decoder/', 'lorm/'))
+  path = path.removeprefix('backbone/')
+  for pattern, replacement in (
+      *(_HEAD_NAMING if is_head else naming), *_COMMON_NAMING):
     path = re.sub(pattern, replacement, path)
   return path.replace('layer_lorm', 'layer_camatt') if is_v2 else path
 
@@ -276,6 +271,6 @@ def _torch_axes(path, ndim):
 def _torch_shape(path, shape):
   """Returns PyTorch's shape of one of our arrays."""
   shape = tuple(shape[axis] for axis in _torch_axes(path, len(shape)))
-  if path.endswith('/kernel') and len(shape) == 2:  # A 1x1 convolution.
+  if path.endswith('/kernel') and 'lorm/' in path:  # A 1x1 convolution.
     return (*shape, 1, 1)
   return shape or (1,)  # LoRM's gamma.

@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from scribble_jax import loss_terms
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
-from scribble_jax.models import resnet
+from scribble_jax.models.backbones import resnet
 from scribble_jax.training import optimizer
 from scribble_jax.training import train_state
 from scribble_jax.training.train_step import make_train_step
@@ -222,7 +222,7 @@ def _plain_flops(args):
     with FlopCounterMode(display=False) as counter:
       torch_step.loss(network.train(), images, batch).backward()
   plain = counter.get_total_flops()
-  tokens = resnet.feature_size(crop) ** 2
+  tokens = resnet.ResNet(args.depth, 8).feature_size(crop) ** 2
   channels = args.size['width'] * 8 * (4 if args.depth >= 50 else 1)
   # LoRM leaves out the background's queries and their rows of pairs.
   spared = (1 - FOREGROUND) * tokens * (

@@ -1,13 +1,16 @@
 """ResNet with output stride 8 (METHOD 4) or 16; modules named as in PyTorch."""
 
 import functools
-import math
+import re
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from scribble_jax.errors import UserError
+from scribble_jax.models.backbones import family
+from scribble_jax.models.backbones import published
 from scribble_jax.models.batch_norm import BatchNorm
+from scribble_jax.models.layers import conv
 
 # Stages of each depth: (block type, blocks a stage).
 DEPTHS = {
@@ -22,59 +25,6 @@ _LAST_STAGES = {
     8: ((1, (2,)), (1, (4, 8, 16))),
     16: ((2, (1,)), (1, (2,))),
 }
-OUTPUT_STRIDES = tuple(_LAST_STAGES)
-
-
-def kaiming_fan_out(key, shape, dtype=jnp.float32):
-  """N(0, sqrt(2 / (kh * kw * out_channels))) for a kernel [..., in, out]."""
-  fan_out = math.prod(shape) // shape[-2]
-  return math.sqrt(2 / fan_out) * jax.random.normal(key, shape, dtype)
-
-
-def conv(features, kernel, *, stride=1, dilation=1, dtype, name):
-  """Returns a convolution without bias that pads by its dilation."""
-  if kernel == 1:
-    return Pointwise(features, stride, False, dtype, name=name)
-  pad = dilation * (kernel // 2)
-  return nn.Conv(
-      features, (kernel, kernel), strides=stride, padding=((pad, pad),) * 2,
-      kernel_dilation=dilation, use_bias=False, dtype=dtype,
-      kernel_init=kaiming_fan_out, name=name)
-
-
-class Pointwise(nn.Module):
-  """A 1x1 convolution, as the matrix product that it is.
-
-  On CPUs XLA would transpose the whole input for the kernel's gradient. On a
-  TPU too it is the faster: from 1024 to 256 channels its compiler estimates
-  0.76 million cycles, and 1.87 for the convolution.
-
-  Attributes:
-    features: Channels of the result.
-    stride: Of the pixels that are taken.
-    use_bias: Whether it adds a bias.
-    dtype: Compute type.
-    precision: Of the product; None for the backend's own, which rounds float32
-      factors on accelerators.
-  """
-  features: int
-  stride: int
-  use_bias: bool
-  dtype: jnp.dtype
-  precision: str | None = None
-
-  @nn.compact
-  def __call__(self, x):
-    """[B, h, w, K] -> [B, h / stride, w / stride, features]."""
-    kernel = self.param('kernel', kaiming_fan_out,
-                        (1, 1, x.shape[-1], self.features))
-    y = jnp.einsum('bhwi,io->bhwo',
-                   x[:, ::self.stride, ::self.stride].astype(self.dtype),
-                   kernel[0, 0].astype(self.dtype), precision=self.precision)
-    if self.use_bias:
-      bias = self.param('bias', nn.initializers.zeros, (self.features,))
-      y += bias.astype(self.dtype)[None, None, None]
-    return y
 
 
 def max_pool_ceil(x):
@@ -88,14 +38,6 @@ def max_pool_ceil(x):
   """
   padding = [(1, 2 - size % 2) for size in x.shape[1:3]]
   return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
-
-
-def classifier(num_classes, *, use_bias, name):
-  """Returns a 1x1 convolution to logits, float32 whatever it is given.
-
-  Logits that bfloat16 rounds have the wrong maximum at some pixels.
-  """
-  return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest', name=name)
 
 
 class Block(nn.Module):
@@ -137,8 +79,8 @@ class Block(nn.Module):
     return nn.relu(y + shortcut)
 
 
-class ResNet(nn.Module):
-  """The backbone.
+class ResNet(family.Backbone):
+  """The backbone; `width` of the published ones is 64.
 
   Attributes:
     depth: 18, 34, 50 or 101.
@@ -155,9 +97,13 @@ class ResNet(nn.Module):
   output_stride: int = 8
   remat: bool = False
 
+  namings = (((r'(layer\d)_(\d+)/', r'\1/\2/'),
+              ('downsample_', 'downsample/')),)
+  ignored = r'fc\.'  # ImageNet's own 1,000 classes.
+
   @nn.compact
   def __call__(self, images, train):
-    """Normalised [B, H, W, 3] -> layer1 (stride 4), layer4."""
+    """As of `family.Backbone`: layer1 and layer4."""
     kind, counts = DEPTHS[self.depth]
     block_class = (nn.remat(Block, static_argnums=2)  # `train` of __call__.
                    if self.remat and train else Block)
@@ -177,9 +123,45 @@ class ResNet(nn.Module):
       outputs.append(x)
     return outputs[0], outputs[-1]
 
+  @property
+  def name_in_config(self):
+    """As of `VARIANTS`."""
+    return f'resnet{self.depth}'
 
-def feature_size(size):
-  """Returns the side of layer4's map for an image side, in pixels."""
-  stem = -(-size // 2)
-  pooled = stem // 2 + 1
-  return -(-pooled // 2)
+  @property
+  def published(self):
+    """The Hub's copy of torchvision's first weights, as the authors' are."""
+    return published.Hub(f'timm/resnet{self.depth}.tv_in1k',
+                         or_else="take torchvision's own .pth")
+
+  @classmethod
+  def recognise(cls, shapes):
+    """As of `family.Backbone`."""
+    counts = tuple(
+        1 + max((int(match[1]) for name in shapes
+                 if (match := re.match(rf'layer{stage}\.(\d+)\.', name))),
+                default=-1)
+        for stage in (1, 2, 3, 4))
+    if not any(counts):
+      return None
+    kind = 'bottleneck' if any(
+        re.match(r'layer\d\.\d+\.conv3\.', name) for name in shapes
+    ) else 'basic'
+    depth = {layout: depth for depth, layout in DEPTHS.items()}.get(
+        (kind, counts))
+    if depth is None:
+      raise UserError(f'The checkpoint has {counts} {kind} blocks, like no '
+                      'ResNet of depth 18, 34, 50 or 101. Use another file.')
+    return {'backbone': f'resnet{depth}',
+            'width': family.first_side(shapes, 'conv1.weight')}
+
+  def feature_size(self, side):
+    """Returns the side of layer4's map for an image side, in pixels."""
+    stem = -(-side // 2)
+    pooled = stem // 2 + 1
+    stage2 = -(-pooled // 2)
+    return -(-stage2 // (self.output_stride // 8))
+
+
+VARIANTS = {f'resnet{depth}': functools.partial(ResNet, depth)
+            for depth in DEPTHS}

@@ -1,0 +1,9 @@
+"""The backbones that a config can name, a module a family."""
+
+from scribble_jax.models.backbones import resnet
+
+FAMILIES = (resnet,)
+# {name: `(width, dtype=, output_stride=, remat=) -> family.Backbone`}.
+BACKBONES = {name: variant for module in FAMILIES
+             for name, variant in module.VARIANTS.items()}
+OUTPUT_STRIDES = (8, 16)  # Pixels.

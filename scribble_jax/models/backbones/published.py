@@ -1,0 +1,43 @@
+"""Where published weights come from."""
+
+import dataclasses
+
+from scribble_jax.errors import UserError
+
+_OTHERWISE = ('name {a} file with --config.backbone_weights=FILE{comma} or '
+              'start from random weights with --config.backbone_weights=none.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Hub:
+  """A repository of the Hugging Face hub, fetched once and kept in its cache.
+
+  Attributes:
+    repository: Such as 'timm/resnet50.tv_in1k'.
+    file: Of the repository.
+    or_else: What a user may take instead, such as "take ...'s own file".
+  """
+  repository: str
+  file: str = 'model.safetensors'
+  or_else: str = ''
+
+  def fetch(self):
+    """Returns the path of the file; raises UserError if it can't be had."""
+    try:
+      import huggingface_hub
+    except ImportError as error:
+      raise UserError(
+          f'Fetching {self.repository} takes huggingface_hub: pip install '
+          'huggingface_hub. Or ' + _OTHERWISE.format(a='a', comma=',')
+      ) from error
+    try:
+      return huggingface_hub.hf_hub_download(self.repository, self.file)
+    except Exception as error:  # Its network libraries raise whatever they like.
+      address = (f'https://huggingface.co/{self.repository}/resolve/main/'
+                 f'{self.file}')
+      reason = str(error).strip().split('\n')[0].rstrip('.')
+      or_else = f', or {self.or_else},' if self.or_else else ''
+      raise UserError(
+          f'Cannot fetch {self.repository} ({type(error).__name__}: {reason}). '
+          f'Download {address} elsewhere{or_else} and '
+          + _OTHERWISE.format(a='the', comma=';')) from error

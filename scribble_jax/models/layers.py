@@ -1,0 +1,67 @@
+"""Layers that backbones and heads are made of."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def kaiming_fan_out(key, shape, dtype=jnp.float32):
+  """N(0, sqrt(2 / (kh * kw * out_channels))) for a kernel [..., in, out]."""
+  fan_out = math.prod(shape) // shape[-2]
+  return math.sqrt(2 / fan_out) * jax.random.normal(key, shape, dtype)
+
+
+def conv(features, kernel, *, stride=1, dilation=1, dtype, name):
+  """Returns a convolution without bias that pads by its dilation."""
+  if kernel == 1:
+    return Pointwise(features, stride, False, dtype, name=name)
+  pad = dilation * (kernel // 2)
+  return nn.Conv(
+      features, (kernel, kernel), strides=stride, padding=((pad, pad),) * 2,
+      kernel_dilation=dilation, use_bias=False, dtype=dtype,
+      kernel_init=kaiming_fan_out, name=name)
+
+
+class Pointwise(nn.Module):
+  """A 1x1 convolution, as the matrix product that it is.
+
+  On CPUs XLA would transpose the whole input for the kernel's gradient. On a
+  TPU too it is the faster: from 1024 to 256 channels its compiler estimates
+  0.76 million cycles, and 1.87 for the convolution.
+
+  Attributes:
+    features: Channels of the result.
+    stride: Of the pixels that are taken.
+    use_bias: Whether it adds a bias.
+    dtype: Compute type.
+    precision: Of the product; None for the backend's own, which rounds float32
+      factors on accelerators.
+  """
+  features: int
+  stride: int
+  use_bias: bool
+  dtype: jnp.dtype
+  precision: str | None = None
+
+  @nn.compact
+  def __call__(self, x):
+    """[B, h, w, K] -> [B, h / stride, w / stride, features]."""
+    kernel = self.param('kernel', kaiming_fan_out,
+                        (1, 1, x.shape[-1], self.features))
+    y = jnp.einsum('bhwi,io->bhwo',
+                   x[:, ::self.stride, ::self.stride].astype(self.dtype),
+                   kernel[0, 0].astype(self.dtype), precision=self.precision)
+    if self.use_bias:
+      bias = self.param('bias', nn.initializers.zeros, (self.features,))
+      y += bias.astype(self.dtype)[None, None, None]
+    return y
+
+
+def classifier(num_classes, *, use_bias, name):
+  """Returns a 1x1 convolution to logits, float32 whatever it is given.
+
+  Logits that bfloat16 rounds have the wrong maximum at some pixels.
+  """
+  return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest', name=name)
