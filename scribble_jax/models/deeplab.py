@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from scribble_jax import resize
 from scribble_jax.models.batch_norm import BatchNorm
-from scribble_jax.models.lorm import LoRM
 from scribble_jax.models.layers import classifier
 from scribble_jax.models.layers import conv
+from scribble_jax.models.lorm import LoRM
 
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
 LOW_LEVEL_FEATURES = 48

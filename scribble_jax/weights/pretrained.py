@@ -5,6 +5,7 @@ checkpoints have it (METHOD 4); variables are this program's 'params' and
 'batch_stats'. Both hold the same float32 numbers, so conversion is exact.
 """
 
+import functools
 import re
 
 from flax import traverse_util
@@ -112,6 +113,7 @@ def network_of(state_dict):
   state_dict = _without_prefix(state_dict)
 
   shapes = {name: np.shape(value) for name, value in state_dict.items()}
+  size = functools.partial(family.first_side, shapes)
   network = next(filter(None, (
       of.recognise(shapes) for of in families())), None)
   if network is None:
@@ -122,11 +124,12 @@ def network_of(state_dict):
                     'from it with --config.backbone_weights=FILE.')
   if any(name.startswith(('classifier.', 'layer_lorm.'))
          for name in state_dict):
-    return network | {'head': 'deeplabv3plus',
-                      'num_classes': family.first_side(shapes, 'classifier.weight'),
-                      'head_width': family.first_side(shapes, 'layer_pred0.prject.0.weight')}
+    return network | {
+        'head': 'deeplabv3plus',
+        'num_classes': size('classifier.weight'),
+        'head_width': size('layer_pred0.prject.0.weight')}
   return network | {'head': 'deeplabv2', 'head_width': 0,
-                    'num_classes': family.first_side(shapes, 'layer_pred0.conv1.weight')}
+                    'num_classes': size('layer_pred0.conv1.weight')}
 
 
 def families():

@@ -1,4 +1,4 @@
-"""What the program wants of a backbone; each family is a module beside this one.
+"""What the program wants of a backbone; each family is a module beside it.
 
 A new family is one file with a subclass of Backbone and its VARIANTS, and a
 line in this package's `__init__`.
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
 
   @property
   def published(self):
-    """Where its ImageNet weights come from, as in `published`; None: nowhere."""
+    """Where its weights come from, of `published`; None if from nowhere."""
     return None
 
   @classmethod
