@@ -1,4 +1,4 @@
-"""What the program wants of a backbone; each family is a module beside this one.
+"""What the program wants of a backbone; each family is a module beside it.
 
 A new family is one file with a subclass of Backbone and its VARIANTS, and a
 line in this package's `__init__`.
@@ -25,9 +25,12 @@ class Backbone(nn.Module):
       'kernel' and 'scale' become 'weight', BatchNorm's 'mean' and 'var'
       'running_mean' and 'running_var', and slashes dots.
     ignored: Regular expression of what such files hold besides.
+    patch: Side, in pixels, of the square patches that the features lie in the
+      middle of, as in `resize`; None if their corners are on the image's.
   """
   namings = ((),)
   ignored = r'(?!)'
+  patch = None
 
   def __call__(self, images, train):
     """Normalised [B, H, W, 3] -> two maps of features, [B, h, w, K].
@@ -57,7 +60,7 @@ class Backbone(nn.Module):
 
   @property
   def published(self):
-    """Where its ImageNet weights come from, as in `published`; None: nowhere."""
+    """Where its weights come from, as in `published`; None: nowhere."""
     return None
 
   @classmethod

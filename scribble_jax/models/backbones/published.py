@@ -32,7 +32,7 @@ class Hub:
       ) from error
     try:
       return huggingface_hub.hf_hub_download(self.repository, self.file)
-    except Exception as error:  # Its network libraries raise whatever they like.
+    except Exception as error:  # Network libraries raise whatever they like.
       address = (f'https://huggingface.co/{self.repository}/resolve/main/'
                  f'{self.file}')
       reason = str(error).strip().split('\n')[0].rstrip('.')
