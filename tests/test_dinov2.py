@@ -5,8 +5,10 @@ import re
 
 import huggingface_hub
 import jax
+from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import safetensors.numpy
 import torch
@@ -58,9 +60,7 @@ def peer(registers, **sizes):
       if name.endswith(('norm1.weight', 'norm2.weight', 'layernorm.weight',
                         'lambda1')):
         value.mul_(0.1).add_(1)
-      elif value.ndim > 1 and 'embeddings' not in name:
-        value.mul_(value[0].numel() ** -0.5)
-      elif 'projection.weight' in name:
+      elif value.ndim > 1 and name.endswith('.weight'):
         value.mul_(value[0].numel() ** -0.5)
       else:
         value.mul_(0.5)
@@ -84,7 +84,7 @@ def tiny(registers=False, num_layers=1, width=WIDTH, **options):
 
 @pytest.mark.parametrize('registers', [False, True])
 @pytest.mark.parametrize('size', [
-    (56, 56), (42, 98), (57, 44), (15, 29), (518, 518), (560, 532)])
+    (56, 56), (57, 44), (15, 29), (14, 560)])
 def test_tokens_equal_the_librarys(tmp_path, registers, size):
   network = small_peer(registers)
   variables = pretrained.read_backbone(
@@ -105,8 +105,36 @@ def test_tokens_equal_the_librarys(tmp_path, registers, size):
     expected = torch.cat([network.layernorm(x) for x in states], -1)
   expected = expected[:, 1 + 4 * registers:].reshape(features.shape)
   assert relative_error(features, expected) < 1e-5
-  _, last = tiny(registers).apply(variables, images, train=False)
-  assert relative_error(last, expected[..., -24:]) < 1e-5
+
+
+@pytest.mark.parametrize('registers', [False, True])
+@pytest.mark.parametrize('size', [(518, 518), (532, 504), (42, 1036)])
+def test_embeddings_equal_the_librarys(registers, size):
+  network = small_peer(registers)
+  params = variables_of(network, tiny(registers))['params']['embeddings']
+  images = smooth_images(1, *size)
+  embeddings = dinov2.Embeddings(24, registers, jnp.float32)
+  with torch.no_grad():
+    expected = network.embeddings(torch.tensor(images).permute(0, 3, 1, 2))
+  assert relative_error(
+      embeddings.apply({'params': params}, images), expected) < 1e-5
+
+
+def test_features_of_one_layer_are_the_last_of_four():
+  variables = variables_of(small_peer(False), tiny())
+  images = smooth_images(1, 28, 28)
+  one, four = (tiny(num_layers=count).apply(variables, images, train=False)[1]
+               for count in (1, 4))
+  np.testing.assert_array_equal(one, four[..., -24:])
+
+
+def variables_of(network, backbone):
+  """Those of the library's network in memory."""
+  names = {name: value.detach().numpy()
+           for name, value in network.state_dict().items()
+           if 'mask_token' not in name}
+  return pretrained._fill(
+      pretrained.variable_shapes(backbone), names, backbone.namings[1])
 
 
 @pytest.mark.parametrize('name', ONE_LAYER)
@@ -162,7 +190,7 @@ def test_published_weights_come_from_the_hub(monkeypatch, backbone, repository):
     (False, tiny(True), 'is no dinov2_small_reg of width 4: tensor '
      'embeddings.register_tokens (1, 4, 24) is missing. '),
     (False, tiny(False, width=8), 'is no dinov2_small of width 8: tensor '
-     'embeddings.cls_token has shape (1, 1, 24), not (1, 1, 48) (198 more). '),
+     'embeddings.cls_token has shape (1, 1, 24), not (1, 1, 48) (221 more). '),
     (False, dinov2.DINOv2('large', False, 1, 2), 'is no dinov2_large of width '
      '2: tensor embeddings.cls_token has shape (1, 1, 24), not (1, 1, 32) ')])
 def test_file_of_another_network(tmp_path, registers, backbone, message):
@@ -238,24 +266,31 @@ def network_config(head='linear', **changes):
       'head_width': 8} | changes))
 
 
-@functools.cache
 def network_and_variables(head='linear', **changes):
   model = models.build(network_config(head, **changes))
   return model, random_variables(model)
 
 
+@pytest.fixture
+def shallow(monkeypatch):
+  """Two blocks instead of twelve, which compile sooner."""
+  monkeypatch.setitem(
+      dinov2.SIZES, 'small', dinov2.SIZES['small']._replace(depth=2))
+
+
+@pytest.mark.usefixtures('shallow')
 def test_predictions_lie_where_the_image_is():
   """The same image in a larger frame of zeros has the same probabilities."""
   model, variables = network_and_variables()
-  pixels = jnp.zeros([1, 28, 42, 3]) + jnp.array([123.675, 116.28, 103.53])
-  corner = np.random.default_rng(0).uniform(0, 255, (15, 30, 3))
-  pixels = pixels.at[0, :15, :30].set(corner)
+  pixels = np.tile(np.float32([123.675, 116.28, 103.53]), (1, 28, 42, 1))
+  pixels[0, :15, :30] = np.random.default_rng(0).uniform(0, 255, (15, 30, 3))
   expected = inference.class_probabilities(model, variables, pixels)
   actual = inference.class_probabilities(
       model, variables, pixels[:, :15, :30])
   np.testing.assert_allclose(actual, expected[:, :15, :30], atol=1e-4)
 
 
+@pytest.mark.usefixtures('shallow')
 def test_class_activations_lie_there_too():
   model = models.build_classifier(
       network_config(output_stride=16), with_segmentation=True)
@@ -337,6 +372,7 @@ def random_variables_of_head(head, features):
                      features))
 
 
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('head', deeplab.HEADS)
 def test_one_update_with_all_losses(head):
   """LoRM on tokens; crops of 33 pixels, the last 9 of 42 are padding."""
@@ -359,6 +395,7 @@ def test_one_update_with_all_losses(head):
     assert np.any(gradient) or 'key' in str(path), path
 
 
+@pytest.mark.usefixtures('shallow')
 def test_deeplabv3plus_without_a_low_level_map_stays_at_the_features_stride():
   model, variables = network_and_variables('deeplabv3plus')
   assert 'reduce' not in variables['params']['decoder']
@@ -367,10 +404,9 @@ def test_deeplabv3plus_without_a_low_level_map_stays_at_the_features_stride():
   assert features.shape == (1, 3, 4, 12)
 
 
-@pytest.mark.parametrize('head', deeplab.HEADS)
-@pytest.mark.parametrize('backbone', [
-    'dinov2_small', 'dinov2_small_reg', 'dinov2_small_last4',
-    'dinov2_small_reg_last4', 'dinov2_large_last4'])
+@pytest.mark.parametrize('head, backbone', [
+    *((head, 'dinov2_small_last4') for head in deeplab.HEADS),
+    ('linear', 'dinov2_small_reg'), ('deeplabv2', 'dinov2_large')])
 def test_exported_networks_are_recognised_and_read(tmp_path, head, backbone):
   config = network_config(head, backbone=backbone)
   model, variables = network_and_variables(head, backbone=backbone)
@@ -391,6 +427,7 @@ def test_exported_networks_are_recognised_and_read(tmp_path, head, backbone):
                trained.initial_variables(config, path), variables)
 
 
+@pytest.mark.usefixtures('shallow')
 def test_linear_head_of_other_classes_starts_anew(tmp_path, caplog):
   model, variables = network_and_variables()
   path = tmp_path / 'a.safetensors'
@@ -428,7 +465,8 @@ def test_a_depth_that_no_network_has():
 
 
 def test_bfloat16_is_close_and_keeps_parameters_in_float32():
-  variables = random_variables_of_backbone(tiny(width=32))
+  variables = variables_of(
+      peer(False, hidden_size=6 * 32), tiny(width=32))
   images = smooth_images(2, 70, 98)
   outputs = {}
   for dtype in (jnp.float32, jnp.bfloat16):
@@ -446,16 +484,7 @@ def test_bfloat16_is_close_and_keeps_parameters_in_float32():
   assert 1e-4 < error < 3e-2
 
 
-def random_variables_of_backbone(backbone):
-  """Those of the library's network of that size."""
-  network = peer(False, hidden_size=6 * backbone.width)
-  names = {name: value.detach().numpy()
-           for name, value in network.state_dict().items()
-           if 'mask_token' not in name}
-  return pretrained._fill(
-      pretrained.variable_shapes(backbone), names, backbone.namings[1])
-
-
+@pytest.mark.usefixtures('shallow')
 def test_rematerialisation_changes_no_number():
   model, variables = network_and_variables()
   batch = test_train_step.random_batch(2)
@@ -471,17 +500,19 @@ def test_rematerialisation_changes_no_number():
     gradient = jax.value_and_grad(loss)
     programs.append(str(jax.make_jaxpr(gradient)(variables['params'])))
     results.append(jax.jit(gradient)(variables['params']))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=1e-4, atol=1e-5 * np.max(np.abs(a))), *results)
-  # 12 blocks of 8 matrix products each.
+  # All at once: the gradients of keys' biases are rounding alone.
+  without, with_remat = (ravel_pytree(tree)[0] for tree in results)
+  assert relative_error(with_remat, without) < 1e-5
+  # Two blocks of eight matrix products each.
   products = [text.count('dot_general[') for text in programs]
-  assert products[1] >= products[0] + 12 * 6
+  assert products[1] >= products[0] + 2 * 6
 
 
+@pytest.mark.usefixtures('shallow')
 def test_stage_1_of_classes_alone_has_no_batch_statistics(tmp_path):
   model = models.build_classifier(
       network_config(output_stride=16), with_segmentation=False)
-  tx = test_train_step.optax.sgd(0.1)
+  tx = optax.sgd(0.1)
   state = train_state.create(
       model, tx, jax.random.key(0), image_shape=(33, 33, 3))
   assert state.batch_stats == {}
