@@ -42,9 +42,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.method = _method()
   config.model = ConfigDict()
   config.model.num_classes = len(VOC_CLASSES)
-  # resnet18, 34, 50 or 101; dinov2_small, base or large, with _reg behind it
-  # for registers, then _last4 for the features of four layers.
-  config.model.backbone = 'resnet101'
+  config.model.backbone = 'resnet101'  # Any of models.backbones.BACKBONES.
   config.model.head = 'deeplabv3plus'  # Or deeplabv2, linear.
   config.model.width = 64  # Channels of a ResNet's stem, or of a DINOv2's head.
   config.model.head_width = 256  # Channels of deeplabv3plus' layers.

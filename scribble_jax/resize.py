@@ -30,21 +30,6 @@ def interpolation_matrix(source, target, patch=None):
   return _matrix(source, np.clip(positions, 0, source - 1))
 
 
-@functools.lru_cache(maxsize=64)
-def sampling_matrix(source, target, patch=None):
-  """Returns the weights of bilinear samples of pixels for a network's map.
-
-  Args:
-    source: Number of pixels along one axis.
-    target: Number of the map's values.
-    patch: Side of a patch in pixels; None: corners aligned.
-
-  Returns:
-    [target, source] float32; each row sums to 1.
-  """
-  return _matrix(source, sampling_positions(source, target, patch))
-
-
 def sampling_positions(source, target, patch=None):
   """Returns where a map's values lie among pixels, [target] float.
 
@@ -110,6 +95,24 @@ def to_pixels(x, size, patch=None):
     return resize_corners_aligned(x, size)
   return interpolate(x, *(
       interpolation_matrix(*sides, patch)
+      for sides in zip(x.shape[1:3], size, strict=True)))
+
+
+def from_pixels(x, size, patch=None):
+  """Samples pixels where the values of a network's map lie, bilinearly.
+
+  Args:
+    x: [B, H, W, C] floating-point array.
+    size: (h, w) of the map.
+    patch: Side of a patch in pixels; None: corners aligned.
+
+  Returns:
+    [B, h, w, C] float32.
+  """
+  if patch is None:
+    return resize_corners_aligned(x, size)
+  return interpolate(x, *(
+      _matrix(sides[0], sampling_positions(*sides, patch))
       for sides in zip(x.shape[1:3], size, strict=True)))
 
 

@@ -212,7 +212,7 @@ def test_a_run_starts_from_a_network_and_goes_on_without_it(
   path = workdir_of(tmp_path / 'donor', donor, variables)
   config.init_from = str(path)
   config.backbone_weights = 'imagenet'  # Not asked for.
-  monkeypatch.setattr(pretrained, '_fetch_imagenet', None)
+  monkeypatch.setattr(pretrained, '_fetch', None)
   config.num_steps, config.optim.warmup_steps, config.optim.lr = 1, 0, 1e-12
   config.optim.weight_decay = 0.0
   state = train.train(config, str(tmp_path / 'run'))

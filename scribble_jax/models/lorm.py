@@ -297,6 +297,4 @@ def foreground_mask(pseudo_label, size, mode='official', patch=None):
     rows, columns = resize.nearest_pixels(classes.shape[1:], size, patch)
     return classes[:, rows][:, :, columns] > 0
   classes = classes[..., None].astype(jnp.float32)
-  matrices = (resize.sampling_matrix(*sides, patch)
-              for sides in zip(classes.shape[1:3], size, strict=True))
-  return resize.interpolate(classes, *matrices)[..., 0] > 0
+  return resize.from_pixels(classes, size, patch)[..., 0] > 0
