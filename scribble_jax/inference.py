@@ -132,8 +132,8 @@ def class_probabilities(model, variables, images):
   """What stage 2's network says of pixels [B, H, W, 3]: [B, H, W, C]."""
   logits, _ = model.apply(
       variables, model.backbone.normalize(images), train=False)
-  return jax.nn.softmax(
-      resize.resize_corners_aligned(logits, images.shape[1:3]))
+  return jax.nn.softmax(resize.to_pixels(
+      logits, images.shape[1:3], model.backbone.patch))
 
 
 def most_probable(mean, image, size, inputs):

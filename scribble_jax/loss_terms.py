@@ -78,11 +78,11 @@ def compute(model, variables, batch, rng, *, settings, enabled):
   maps = {name: x for name, x in batch.items() if name != 'image'}
   terms = losses.means_over_pixels(logits, maps, {
       name: functools.partial(TERMS[name].pixel_loss, settings=settings)
-      for name in enabled if TERMS[name].pixel_loss})
+      for name in enabled if TERMS[name].pixel_loss}, model.backbone.patch)
   if 'lorm' in enabled:
     foreground = lorm.foreground_mask(
         batch['pseudo_label'], features.shape[1:3],
-        settings['lorm_foreground'])
+        settings['lorm_foreground'], model.backbone.patch)
     terms['lorm'] = model.apply(
         {'params': variables['params']}, features, foreground,
         background=settings['lorm_background'],

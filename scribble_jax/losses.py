@@ -34,7 +34,7 @@ def mean(total, count):
   return total / jnp.maximum(count, 1.0)
 
 
-def means_over_pixels(logits, maps, pixel_losses):
+def means_over_pixels(logits, maps, pixel_losses, patch=None):
   """Averages losses over the pixels of a batch.
 
   The logits are upsampled a strip of rows at a time, and once more for the
@@ -43,15 +43,19 @@ def means_over_pixels(logits, maps, pixel_losses):
   Args:
     logits: [B, h, w, C] float scores.
     maps: {name: [B, H, W]} of labels and weights. Logits are resized to
-      (H, W), bilinearly, corners aligned.
+      (H, W), bilinearly.
     pixel_losses: {name: `(log_probs, maps) -> (values, counted)`}, such as the
       functions below: of a strip's float32 [B, rows, W, C] and {name:
       [B, rows, W]}, the loss and whether it counts, both [B, rows, W].
+    patch: The backbone's `patch`, which says where the logits lie.
 
   Returns:
     {name: scalar mean over all pixels that count}.
   """
   height, width = jax.tree.leaves(maps)[0].shape[1:]
+  row_weights, column_weights = (
+      resize.interpolation_matrix(*sides, patch)
+      for sides in zip(logits.shape[1:3], (height, width), strict=True))
   num_strips = -(-height // _STRIP_ROWS)
   rows = -(-height // num_strips)
   padding = num_strips * rows - height
@@ -64,8 +68,8 @@ def means_over_pixels(logits, maps, pixel_losses):
   @jax.checkpoint
   def strip_sums(logits, matrix, inside, maps):
     """Returns {name: (sum, count)}, both [B]."""
-    log_probs = jax.nn.log_softmax(resize.interpolate(
-        logits, matrix, resize.interpolation_matrix(logits.shape[2], width)))
+    log_probs = jax.nn.log_softmax(
+        resize.interpolate(logits, matrix, column_weights))
     sums = {}
     for name, pixel_loss in pixel_losses.items():
       values, counted = pixel_loss(log_probs, maps)
@@ -80,8 +84,7 @@ def means_over_pixels(logits, maps, pixel_losses):
   zeros = jnp.zeros([2, len(logits)])
   sums, _ = jax.lax.scan(
       add_strip, dict.fromkeys(pixel_losses, tuple(zeros)),
-      (strips(resize.interpolation_matrix(logits.shape[1], height), 0),
-       strips(jnp.ones(height, bool), 0),
+      (strips(row_weights, 0), strips(jnp.ones(height, bool), 0),
        {name: strips(x, 1) for name, x in maps.items()}))
   # Stacked, so that several devices have one all-reduce.
   totals = jnp.sum(jnp.stack(jax.tree.leaves(sums)), axis=1)

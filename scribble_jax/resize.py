@@ -1,4 +1,10 @@
-"""Bilinear resizing, corners aligned or by half-pixel centres."""
+"""Bilinear resizing, corners aligned or by half-pixel centres.
+
+Maps of most networks have their corners on the corners of the image. Those of
+networks that cut the image into square patches have each value in the middle
+of its patch; a function that is told the patch's side in pixels, `patch`, goes
+by that. The last patch may stand out of the image.
+"""
 
 import functools
 
@@ -7,23 +13,50 @@ import numpy as np
 
 
 @functools.lru_cache(maxsize=64)
-def interpolation_matrix(source, target):
-  """Returns the weights of a corner-aligned bilinear resize along one axis.
+def interpolation_matrix(source, target, patch=None):
+  """Returns the weights of a bilinear resize of a network's map to pixels.
 
   Args:
-    source: Number of values, in pixels.
-    target: Number of results.
+    source: Number of the map's values along one axis.
+    target: Number of pixels.
+    patch: Side of a patch in pixels; None: corners aligned.
 
   Returns:
     [target, source] float32; each row sums to 1.
   """
+  if patch is None:
+    return _matrix(source, corner_positions(source, target))
+  positions = (np.arange(target) + 0.5) / patch - 0.5
+  return _matrix(source, np.clip(positions, 0, source - 1))
+
+
+def sampling_positions(source, target, patch=None):
+  """Returns where a map's values lie among pixels, [target] float.
+
+  Args:
+    source: Number of pixels along one axis.
+    target: Number of the map's values.
+    patch: Side of a patch in pixels; None: corners aligned. Of a patch whose
+      middle is not in the image the last pixel is taken.
+  """
+  if patch is None:
+    return corner_positions(source, target)
+  return np.minimum((np.arange(target) + 0.5) * patch - 0.5, source - 1)
+
+
+def corner_positions(source, target):
+  """Returns where `target` results lie among `source` values, [target]."""
   # (index * numerator) / denominator is exact where a sample meets a pixel,
   # which LoRM's foreground test (> 0) relies on.
-  positions = np.arange(target) * (source - 1) / max(target - 1, 1)
+  return np.arange(target) * (source - 1) / max(target - 1, 1)
+
+
+def _matrix(source, positions):
+  """Returns [len(positions), source] float32, linear weights of neighbours."""
   left = np.minimum(np.floor(positions).astype(int), max(source - 2, 0))
   fraction = positions - left
-  matrix = np.zeros([target, source])
-  rows = np.arange(target)
+  matrix = np.zeros([len(positions), source])
+  rows = np.arange(len(positions))
   matrix[rows, left] = 1 - fraction
   matrix[rows, np.minimum(left + 1, source - 1)] += fraction
   return matrix.astype(np.float32)
@@ -47,6 +80,42 @@ def resize_corners_aligned(x, size):
                      interpolation_matrix(x.shape[2], size[1]))
 
 
+def to_pixels(x, size, patch=None):
+  """Resizes a network's map to its image, bilinearly.
+
+  Args:
+    x: [B, h, w, C] floating-point array.
+    size: (H, W) in pixels.
+    patch: Side of a patch in pixels; None: corners aligned.
+
+  Returns:
+    [B, H, W, C] float32.
+  """
+  if patch is None:
+    return resize_corners_aligned(x, size)
+  return interpolate(x, *(
+      interpolation_matrix(*sides, patch)
+      for sides in zip(x.shape[1:3], size, strict=True)))
+
+
+def from_pixels(x, size, patch=None):
+  """Samples pixels where the values of a network's map lie, bilinearly.
+
+  Args:
+    x: [B, H, W, C] floating-point array.
+    size: (h, w) of the map.
+    patch: Side of a patch in pixels; None: corners aligned.
+
+  Returns:
+    [B, h, w, C] float32.
+  """
+  if patch is None:
+    return resize_corners_aligned(x, size)
+  return interpolate(x, *(
+      _matrix(sides[0], sampling_positions(*sides, patch))
+      for sides in zip(x.shape[1:3], size, strict=True)))
+
+
 def interpolate(x, rows, columns):
   """Applies one matrix along each axis of an image.
 
@@ -63,19 +132,20 @@ def interpolate(x, rows, columns):
   return jnp.einsum('Xx,byxc->byXc', columns, x, precision='highest')
 
 
-def nearest_corners_aligned(size, target_size):
-  """Returns the (row, column) indices of the nearest corner-aligned samples.
+def nearest_pixels(size, target_size, patch=None):
+  """Returns the (row, column) indices of the pixels nearest a map's values.
 
   Args:
-    size: (H, W) of the source.
-    target_size: (h, w) of the result.
+    size: (H, W) in pixels.
+    target_size: (h, w) of the map.
+    patch: Side of a patch in pixels; None: corners aligned.
 
   Returns:
     Two int arrays [h] and [w] that index the source; ties go to the even one.
   """
   return tuple(
-      np.rint(np.arange(t) * (s - 1) / max(t - 1, 1)).astype(int)
-      for s, t in zip(size, target_size, strict=True))
+      np.rint(sampling_positions(*sides, patch)).astype(int)
+      for sides in zip(size, target_size, strict=True))
 
 
 def half_pixel_samples(source, target):

@@ -14,8 +14,8 @@ def build(config):
   """Returns stage 2's network, as `config.model` has it.
 
   Args:
-    config: `num_classes`, `backbone` (of BACKBONES), `head` ('deeplabv2' or
-      'deeplabv3plus'), `width`, `head_width`, `dropout`, `dtype` ('float32',
+    config: `num_classes`, `backbone` (of BACKBONES), `head` (of
+      `deeplab.HEADS`), `width`, `head_width`, `dropout`, `dtype` ('float32',
       'bfloat16' or 'auto') and `remat` ('none' or 'blocks').
 
   Raises:
@@ -72,10 +72,10 @@ def apply_in_training(model, variables, images, rng):
   outputs, updated = model.apply(
       variables, model.backbone.normalize(images), train=True,
       rngs={'dropout': rng}, mutable=['batch_stats'])
-  return outputs, updated['batch_stats']
+  return outputs, updated.get('batch_stats', {})  # Some have no BatchNorm.
 
 
-_HEADS = {head: head for head in deeplab.DILATIONS}
+_HEADS = {head: head for head in deeplab.HEADS}
 _STAGE2_STRIDE = 8  # METHOD 4.
 _STRIDES = {stride: stride for stride in OUTPUT_STRIDES}
 _REMATS = {'none': False, 'blocks': True}

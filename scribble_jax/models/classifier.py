@@ -13,8 +13,8 @@ class ClassificationNetwork(nn.Module):
   Attributes:
     num_classes: C, background included.
     backbone: Module as of `backbones.BACKBONES`.
-    head: Of the segmentation branch: 'deeplabv2' or 'deeplabv3plus'; None
-      leaves the branch out.
+    head: Of the segmentation branch, of `deeplab.HEADS`; None leaves the
+      branch out.
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.

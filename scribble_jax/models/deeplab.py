@@ -1,4 +1,4 @@
-"""The DeepLabV2 and DeepLabV3+ heads and the whole network (METHOD 4)."""
+"""The heads and the whole network; DeepLab's as METHOD 4 has them."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from scribble_jax.models.layers import classifier
 from scribble_jax.models.layers import conv
 from scribble_jax.models.lorm import LoRM
 
+HEADS = ('deeplabv2', 'deeplabv3plus', 'linear')
 DILATIONS = {'deeplabv2': (1, 12, 18, 24), 'deeplabv3plus': (1, 6, 12, 18)}
 LOW_LEVEL_FEATURES = 48
 
@@ -50,13 +51,13 @@ class ASPP(nn.Module):
 
 
 class DeepLabV2(nn.Module):
-  """Head 'deeplabv2': logits at stride 8 are the output of a BatchNorm."""
+  """Head 'deeplabv2': logits at the features' stride, from a BatchNorm."""
   num_classes: int
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, low_level, x, train):
-    """Features of layer1 (not used) and layer4 -> [B, h, w, C] float32."""
+    """Low-level map (not used) and features -> [B, h, w, C] float32."""
     del low_level
     x = ASPP(self.num_classes, DILATIONS['deeplabv2'], self.dtype,
              name='aspp')(x, train)
@@ -65,7 +66,10 @@ class DeepLabV2(nn.Module):
 
 
 class DeepLabV3Plus(nn.Module):
-  """Head 'deeplabv3plus': a decoder that joins layer1, logits at stride 4."""
+  """Head 'deeplabv3plus': a decoder that joins the low-level map.
+
+  Without such a map the rest is the same, at the features' stride.
+  """
   num_classes: int
   width: int
   dropout: float
@@ -73,25 +77,41 @@ class DeepLabV3Plus(nn.Module):
 
   @nn.compact
   def __call__(self, low_level, x, train):
-    """Features of layer1 and layer4 -> [B, H / 4, W / 4, C] float32."""
+    """Low-level map or None, and features -> [B, H / 4, W / 4, C] float32."""
     block = lambda features, kernel, name: ConvBNReLU(
         features, kernel, dtype=self.dtype, name=name)
     x = ASPP(self.width, DILATIONS['deeplabv3plus'], self.dtype,
              name='aspp')(x, train)
     x = block(self.width, 1, 'project')(x, train)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    x = resize.resize_corners_aligned(x, low_level.shape[1:3])
-    low_level = block(LOW_LEVEL_FEATURES, 1, 'reduce')(low_level, train)
-    x = jnp.concatenate([low_level, x.astype(self.dtype)], axis=-1)
+    if low_level is not None:
+      x = resize.resize_corners_aligned(x, low_level.shape[1:3])
+      low_level = block(LOW_LEVEL_FEATURES, 1, 'reduce')(low_level, train)
+      x = jnp.concatenate([low_level, x.astype(self.dtype)], axis=-1)
     x = block(self.width, 3, 'fuse1')(x, train)
     x = block(self.width, 3, 'fuse2')(x, train)
     return classifier(self.num_classes, use_bias=True, name='classifier')(x)
+
+
+class Linear(nn.Module):
+  """Head 'linear': a BatchNorm and one 1x1 convolution, as DINOv2's."""
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, low_level, x, train):
+    """Low-level map (not used) and features -> [B, h, w, C] float32."""
+    del low_level
+    x = BatchNorm(jnp.float32, name='bn')(x, train)
+    return classifier(self.num_classes, use_bias=True, name='classifier',
+                      kernel_init=nn.initializers.normal(0.01))(x)
 
 
 def make_head(head, num_classes, width, dropout, dtype):
   """Returns the module of `head`: `(low_level, features, train) -> logits`."""
   if head == 'deeplabv2':
     return DeepLabV2(num_classes, dtype)
+  if head == 'linear':
+    return Linear(num_classes)
   return DeepLabV3Plus(num_classes, width, dropout, dtype)
 
 
@@ -101,7 +121,7 @@ class SegmentationNetwork(nn.Module):
   Attributes:
     num_classes: C, background included.
     backbone: Module as of `backbones.BACKBONES`.
-    head: 'deeplabv2' or 'deeplabv3plus'.
+    head: Of HEADS.
     head_width: Channels of the DeepLabV3+ head's layers.
     dropout: Rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
@@ -128,8 +148,10 @@ class SegmentationNetwork(nn.Module):
         rng and mutable 'batch_stats').
 
     Returns:
-      logits: [B, H / s, W / s, C] float32; s is 8 for V2 and 4 for V3+.
-      features: [B, H / 8, W / 8, K] of layer4.
+      logits: [B, H / s, W / s, C] float32; s is 4 where V3+ has a low-level
+        map to join, and else the features' stride. They lie on the image as
+        the backbone's `patch` says.
+      features: [B, h, w, K] of the backbone, likewise.
     """
     low_level, features = self.backbone(images, train)
     logits = self.decoder(low_level, features, train)

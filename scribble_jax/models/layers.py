@@ -1,5 +1,6 @@
 """Layers that backbones and heads are made of."""
 
+from collections.abc import Callable
 import math
 
 import flax.linen as nn
@@ -38,17 +39,19 @@ class Pointwise(nn.Module):
     dtype: Compute type.
     precision: Of the product; None for the backend's own, which rounds float32
       factors on accelerators.
+    kernel_init: What the kernel starts from.
   """
   features: int
   stride: int
   use_bias: bool
   dtype: jnp.dtype
   precision: str | None = None
+  kernel_init: Callable = kaiming_fan_out
 
   @nn.compact
   def __call__(self, x):
     """[B, h, w, K] -> [B, h / stride, w / stride, features]."""
-    kernel = self.param('kernel', kaiming_fan_out,
+    kernel = self.param('kernel', self.kernel_init,
                         (1, 1, x.shape[-1], self.features))
     y = jnp.einsum('bhwi,io->bhwo',
                    x[:, ::self.stride, ::self.stride].astype(self.dtype),
@@ -59,9 +62,10 @@ class Pointwise(nn.Module):
     return y
 
 
-def classifier(num_classes, *, use_bias, name):
+def classifier(num_classes, *, use_bias, name, kernel_init=kaiming_fan_out):
   """Returns a 1x1 convolution to logits, float32 whatever it is given.
 
   Logits that bfloat16 rounds have the wrong maximum at some pixels.
   """
-  return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest', name=name)
+  return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest',
+                   kernel_init, name=name)

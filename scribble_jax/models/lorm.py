@@ -279,7 +279,7 @@ class LoRM(nn.Module):
                      self.dtype)
 
 
-def foreground_mask(pseudo_label, size, mode='official'):
+def foreground_mask(pseudo_label, size, mode='official', patch=None):
   """Marks the features that LoRM rectifies.
 
   Args:
@@ -287,13 +287,14 @@ def foreground_mask(pseudo_label, size, mode='official'):
     size: (h, w) of the features.
     mode: How class ids reach that size (METHOD 8d): 'official', interpolated
       bilinearly, which dilates the foreground; 'corrected', nearest.
+    patch: The backbone's `patch`, which says where the features lie.
 
   Returns:
     [B, h, w] bool.
   """
   classes = jnp.where(pseudo_label == losses.IGNORE_LABEL, 0, pseudo_label)
   if not switches.is_official(mode):
-    rows, columns = resize.nearest_corners_aligned(classes.shape[1:], size)
+    rows, columns = resize.nearest_pixels(classes.shape[1:], size, patch)
     return classes[:, rows][:, :, columns] > 0
   classes = classes[..., None].astype(jnp.float32)
-  return resize.resize_corners_aligned(classes, size)[..., 0] > 0
+  return resize.from_pixels(classes, size, patch)[..., 0] > 0

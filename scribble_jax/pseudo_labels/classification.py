@@ -50,7 +50,7 @@ def loss_terms(model, variables, batch, rng, *, enabled):
     """The strokes' cross-entropy."""
     return losses.means_over_pixels(logits, {'scribble': scribble}, {
         'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
-            log_probs, maps['scribble'])})['scribble']
+            log_probs, maps['scribble'])}, model.backbone.patch)['scribble']
 
   compute = {'classification': classification, 'scribble': segmentation}
   return {name: compute[name]() for name in enabled}, batch_stats
@@ -68,11 +68,12 @@ def class_maps(model, variables, images):
     [B, H, W, C - 1] float32, ReLU(W_k . F); with a segmentation branch
     [B, H, W, C - 1 + C].
   """
-  size = images.shape[1:3]
+  to_pixels = lambda x: resize.to_pixels(
+      x, images.shape[1:3], model.backbone.patch)
   activations, logits = model.apply(
       variables, model.backbone.normalize(images), train=False)
-  activations = resize.resize_corners_aligned(jax.nn.relu(activations), size)
+  activations = to_pixels(jax.nn.relu(activations))
   if logits is None:
     return activations
-  probabilities = jax.nn.softmax(resize.resize_corners_aligned(logits, size))
+  probabilities = jax.nn.softmax(to_pixels(logits))
   return jnp.concatenate([activations, probabilities], axis=-1)

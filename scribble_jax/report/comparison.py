@@ -4,7 +4,8 @@ from scribble_jax import published
 from scribble_jax.tables import Table
 from scribble_jax.tables import signed
 
-_HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+'}
+_HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+',
+          'linear': 'Linear'}
 _NO_NETWORK = 'none'
 
 

@@ -48,5 +48,5 @@ def create(model, tx, rng, initial=None, *, image_shape):
   return TrainState(
       step=jnp.zeros([], jnp.int32),
       params=variables['params'],
-      batch_stats=variables['batch_stats'],
+      batch_stats=variables.get('batch_stats', {}),
       opt_state=tx.init(variables['params']))

@@ -41,6 +41,7 @@ _HEAD_NAMING = (
     (r'^decoder/project/conv', 'layer_pred0/prject/0'),
     (r'^decoder/project/bn', 'layer_pred0/prject/1'),
     (r'^decoder/reduce/conv', 'reduce/0'), (r'^decoder/reduce/bn', 'reduce/1'),
+    (r'^decoder/bn/', 'layer_pred0/bn/'),
     (r'^decoder/fuse1/conv', 'fuse/0'), (r'^decoder/fuse1/bn', 'fuse/1'),
     (r'^decoder/fuse2/conv', 'fuse/3'), (r'^decoder/fuse2/bn', 'fuse/4'),
     (r'^decoder/classifier', 'classifier'))
@@ -105,7 +106,7 @@ def network_of(state_dict):
 
   Returns:
     'backbone', 'head', 'num_classes', 'width' and 'head_width' as in
-    `config.model`; V2 has no 'head_width' of its own, so it is 0 there.
+    `config.model`; only V3+ has a 'head_width' of its own, so it is 0 else.
 
   Raises:
     UserError: Of no network that this program knows.
@@ -113,7 +114,6 @@ def network_of(state_dict):
   state_dict = _without_prefix(state_dict)
 
   shapes = {name: np.shape(value) for name, value in state_dict.items()}
-  size = functools.partial(family.first_side, shapes)
   network = next(filter(None, (
       of.recognise(shapes) for of in families())), None)
   if network is None:
@@ -122,14 +122,17 @@ def network_of(state_dict):
   if not any(name.startswith(_HEAD) for name in state_dict):
     raise UserError('The file holds a backbone alone, without a head. Start '
                     'from it with --config.backbone_weights=FILE.')
+  first_side = functools.partial(family.first_side, shapes)
+  if 'layer_pred0.bn.weight' in shapes:
+    return network | {'head': 'linear', 'head_width': 0,
+                      'num_classes': first_side('classifier.weight')}
   if any(name.startswith(('classifier.', 'layer_lorm.'))
          for name in state_dict):
-    return network | {
-        'head': 'deeplabv3plus',
-        'num_classes': size('classifier.weight'),
-        'head_width': size('layer_pred0.prject.0.weight')}
+    return network | {'head': 'deeplabv3plus',
+                      'num_classes': first_side('classifier.weight'),
+                      'head_width': first_side('layer_pred0.prject.0.weight')}
   return network | {'head': 'deeplabv2', 'head_width': 0,
-                    'num_classes': size('layer_pred0.conv1.weight')}
+                    'num_classes': first_side('layer_pred0.conv1.weight')}
 
 
 def families():
@@ -172,9 +175,11 @@ def read_backbone(source, backbone):
   try:
     return _fill(shapes, state_dict, naming)
   except UserError as error:
-    raise UserError(f'{path} is no {backbone.name_in_config} of width '
-                    f'{backbone.width}. Set --config.backbone_weights to '
-                    f'another file. {error}') from error
+    first, *others = error.problems or [str(error)]
+    raise UserError(
+        f'{path} is no {backbone.name_in_config} of width {backbone.width}: '
+        f'{first.rstrip(".")}' + (f' ({len(others)} more)' if others else '')
+        + '. Set --config.backbone_weights to another file.') from error
 
 
 def _fetch(backbone):

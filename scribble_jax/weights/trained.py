@@ -91,8 +91,8 @@ def _read(path, step):
 def _check_network(path, network, model_config):
   """Raises UserError if a network is not the one of `config.model`."""
   keys = ['head', 'backbone', 'num_classes', 'width']
-  if network.get('head') == model_config.head != 'deeplabv2':
-    keys.append('head_width')  # V2 has none.
+  if network.get('head') == model_config.head == 'deeplabv3plus':
+    keys.append('head_width')  # The others have none.
   raise_problems(
       [f'{path} holds a network of {key} {network.get(key)!r}, but '
        f'config.model.{key} is {model_config[key]!r}'

@@ -102,12 +102,14 @@ class Row:
 
 
 _R50 = {'model.backbone': 'resnet50'}
+_DINOV2 = {'model.backbone': 'dinov2_small', 'model.head': 'linear'}
 _REMAT = {'model.remat': 'blocks'}
 ROWS = (
     Row('step', 'v5e:2x2', 16),
     Row('step', 'v5e:2x2', 16, {'mesh.model': 4}),
     Row('step', 'v5e:2x2', 16, _R50),
     Row('step', 'v5e:2x2', 16, {'model.head': 'deeplabv2'}),
+    Row('step', 'v5e:2x2', 16, _DINOV2),
     Row('step', 'v5e:4x4', 16),
     Row('step', 'v5e:4x4', 128),
     Row('step', 'v5e:4x4', 128, _REMAT),
@@ -120,6 +122,7 @@ ROWS = (
     Row('step', 'v5p:2x2x1', 16),
     Row('predict', 'v5e:2x2'),
     Row('predict', 'v5e:2x2', None, _R50),
+    Row('predict', 'v5e:2x2', None, _DINOV2),
     Row('stage 1 step', 'v5e:2x2', 16),
     Row('stage 1 step', 'v5e:4x4', 128),
     Row('stage 1 predict', 'v5e:2x2'),

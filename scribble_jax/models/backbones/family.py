@@ -25,9 +25,12 @@ class Backbone(nn.Module):
       'kernel' and 'scale' become 'weight', BatchNorm's 'mean' and 'var'
       'running_mean' and 'running_var', and slashes dots.
     ignored: Regular expression of what such files hold besides.
+    patch: Side, in pixels, of the square patches that the features lie in the
+      middle of, as in `resize`; None if their corners are on the image's.
   """
   namings = ((),)
   ignored = r'(?!)'
+  patch = None
 
   def __call__(self, images, train):
     """Normalised [B, H, W, 3] -> two maps of features, [B, h, w, K].
