@@ -131,7 +131,8 @@ class SegmentationNetwork(nn.Module):
       logits: [B, H / s, W / s, C] float32; s is 8 for V2 and 4 for V3+.
       features: [B, H / 8, W / 8, K] of layer4.
     """
-    low_level, features = self.backbone(images, train)
+    low_level, features = self.backbone(
+        images, self.backbone.trains(train))
     logits = self.decoder(low_level, features, train)
     if self.is_initializing():  # So that `init` makes LoRM's parameters too.
       self.lorm_loss(features, jnp.zeros(features.shape[:3], bool),

@@ -175,7 +175,9 @@ def _make_state_and_step(config, task, mesh, initial):
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
-  tx = optimizer.make_optimizer(config.num_steps, **config.optim)
+  tx = optimizer.make_optimizer(
+      config.num_steps, task.model.backbone,
+      **{key: config.optim[key] for key in optimizer.KEYS})
   init_rng, step_rng = jax.jit(  # The same on all hosts.
       jax.random.split, out_shardings=sharding.replicated(mesh))(
           jax.random.key(config.seed))

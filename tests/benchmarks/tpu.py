@@ -288,7 +288,9 @@ _COLUMNS = ('GFLOP', 'GB moved', 'ms', *hlo.COLLECTIVES, 'gather', 'scatter',
 def _lower_step(task, config, mesh):
   """Returns a training step as `loop.run` makes it, lowered from shapes."""
   shape = jax.ShapeDtypeStruct
-  tx = optimizer.make_optimizer(config.num_steps, **config.optim)
+  tx = optimizer.make_optimizer(
+      config.num_steps, task.model.backbone,
+      **{key: config.optim[key] for key in optimizer.KEYS})
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
