@@ -139,6 +139,7 @@ class SegmentationNetwork(nn.Module):
                      background='official', normaliser='official')
     return logits, features
 
-  def lorm_loss(self, features, foreground, background, normaliser):
-    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: a scalar."""
-    return self.lorm(features, foreground, background, normaliser)
+  def lorm_loss(self, features, foreground, background, normaliser,
+                divisor=None):
+    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: two scalars."""
+    return self.lorm(features, foreground, background, normaliser, divisor)

@@ -349,6 +349,8 @@ def lower_stage1_step(config, mesh):
   task = loop.Task(
       model=model, loss_terms=functools.partial(
           classification.loss_terms, model, enabled=tuple(weights)),
+      loss_counts=functools.partial(
+          classification.loss_counts, model, enabled=tuple(weights)),
       loss_weights=weights, inputs=classification.INPUTS, augmentation={})
   return _lower_step(task, config, mesh)
 
