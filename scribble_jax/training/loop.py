@@ -33,8 +33,8 @@ from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 
-_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, or "
-                  'raise optim.accumulate; on an accelerator, '
+_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
+                  'or raise optim.accumulate; on an accelerator, '
                   'model.remat=blocks saves memory too.')
 
 
