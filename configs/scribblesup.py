@@ -53,12 +53,10 @@ def get_config(variant='deeplabv3plus_resnet101'):
   # 'blocks' computes the backbone's blocks anew for the gradient: little more
   # than half the memory for a fifth more arithmetic.
   config.model.remat = 'none'
-
-  config.optim = ConfigDict()
-  config.optim.lr = 1e-3
-  config.optim.warmup_steps = config.get_ref('num_steps') // 10  # 5 epochs.
-  config.optim.momentum = 0.9
-  config.optim.weight_decay = 5e-4
+  # 'stages' leaves the backbone's first layers as they are (all but a ResNet's
+  # last stage, the first half of a transformer), 'all' the whole of it.
+  config.model.freeze_backbone = 'none'
+  config.optim = _optim(1e-3, config.get_ref('num_steps') // 10)  # 5 epochs.
 
   config.loss_weights = ConfigDict()
   config.loss_weights.scribble = 1.0
@@ -92,6 +90,28 @@ def apply_variant(config, variant):
   else:
     raise UserError(f'Unknown variant {variant!r}. Choose from: '
                     f'{", ".join(NETWORKS)}, scribble_only.')
+
+
+def _optim(lr, warmup_steps):
+  """How the parameters are updated."""
+  optim = ConfigDict()
+  optim.name = 'sgd'  # Or adamw, with betas 0.9 and 0.999.
+  optim.lr = lr
+  optim.warmup_steps = warmup_steps
+  optim.momentum = 0.9  # Of sgd.
+  optim.weight_decay = 5e-4
+  # The backbone's learning rate, as a share of that of all else.
+  optim.backbone_lr_factor = 1.0
+  # Below 1: by what the rate shrinks from each layer of the backbone to the one
+  # before it.
+  optim.layer_decay = 1.0
+  # Above 0, such as 0.999: validation and whatever uses the run take moving
+  # averages of the parameters and of the running statistics.
+  optim.ema_decay = 0.0
+  # Parts that a batch is computed in, one after another, to save memory. Losses
+  # are means over the whole batch; BatchNorm's statistics are those of a part.
+  optim.accumulate = 1
+  return optim
 
 
 def _data():
@@ -179,11 +199,8 @@ def _stage1():
   config.model.dropout = 0.5
   config.model.dtype = 'auto'
   config.model.remat = 'none'
-  config.optim = ConfigDict()
-  config.optim.lr = 1e-2
-  config.optim.warmup_steps = config.get_ref('num_steps') // 10
-  config.optim.momentum = 0.9
-  config.optim.weight_decay = 5e-4
+  config.model.freeze_backbone = 'none'
+  config.optim = _optim(1e-2, config.get_ref('num_steps') // 10)
   config.loss_weights = ConfigDict()
   config.loss_weights.classification = 1.0
   config.loss_weights.scribble = 1.0  # Of the segmentation branch.

@@ -20,6 +20,7 @@ from scribble_jax.loss_terms import TERMS
 from scribble_jax.windows import BLENDS
 from scribble_jax.windows import Protocol
 
+OPTIMIZERS = ('sgd', 'adamw')
 WINDOWS = ('crop', 'whole')  # Of evaluation.
 _MOST_MEGAPIXELS = 178  # TensorFlow decodes less than 2**29 bytes.
 _MIN_FEATURE_SIZE = 2  # Side of layer4's map; corners can't align over one.
@@ -64,9 +65,7 @@ def add_run_rules(rules, config, num_devices):
   for key in ('num_steps', 'log_every', 'checkpoint_every', 'keep_checkpoints',
               'num_panels'):
     rules.require(config[key] >= 1, key, config[key], 'at least 1')
-  rules.require(0 <= config.optim.warmup_steps < config.num_steps,
-                'optim.warmup_steps', config.optim.warmup_steps,
-                f'from 0 to below num_steps, {config.num_steps}')
+  _add_optim_rules(rules, config, num_devices)
   rules.require(config.batch_size >= 2 and config.batch_size % num_devices == 0,
                 'batch_size', config.batch_size,
                 f'at least 2 and a multiple of the {num_devices} device(s)')
@@ -79,11 +78,35 @@ def add_run_rules(rules, config, num_devices):
   rules.require(len(scale) == 2 and 0 < scale[0] <= scale[1],
                 'data.augmentation.scale', scale,
                 'two factors above 0, the smaller first')
-  rules.require(config.optim.lr > 0, 'optim.lr', config.optim.lr, 'above 0')
   rules.require(0 <= config.model.dropout < 1, 'model.dropout',
                 config.model.dropout, 'from 0 to below 1')
   for key, value in config.loss_weights.items():
     rules.require(value >= 0, f'loss_weights.{key}', value, 'at least 0')
+
+
+def _add_optim_rules(rules, config, num_devices):
+  """Adds what `config.optim` must be; arguments as of `add_run_rules`."""
+  optim = config.optim
+  rules.require(optim.name in OPTIMIZERS, 'optim.name', optim.name,
+                ' or '.join(map(repr, OPTIMIZERS)))
+  rules.require(optim.lr > 0, 'optim.lr', optim.lr, 'above 0')
+  rules.require(0 <= optim.warmup_steps < config.num_steps,
+                'optim.warmup_steps', optim.warmup_steps,
+                f'from 0 to below num_steps, {config.num_steps}')
+  rules.require(optim.backbone_lr_factor > 0, 'optim.backbone_lr_factor',
+                optim.backbone_lr_factor,
+                "above 0; config.model.freeze_backbone is 'all' for no updates")
+  rules.require(0 < optim.layer_decay <= 1, 'optim.layer_decay',
+                optim.layer_decay, 'above 0 and at most 1')
+  rules.require(0 <= optim.ema_decay < 1, 'optim.ema_decay', optim.ema_decay,
+                'from 0 to below 1')
+  parts = optim.accumulate
+  rules.require(
+      parts == 1 or (parts > 1 and config.batch_size // parts >= 2
+                     and config.batch_size % (parts * num_devices) == 0),
+      'optim.accumulate', parts,
+      f'1, or a number of parts of at least 2 images whose product with the '
+      f'{num_devices} device(s) divides batch_size, {config.batch_size}')
 
 
 def check_inference(config):
@@ -196,7 +219,7 @@ def compare(config, stored, workdir):
     UserError: They differ in what the network learns from or how.
   """
   wanted = flatten_dict(described(config), sep='.')
-  stored = flatten_dict(stored, sep='.')
+  stored = config_keys.with_added(flatten_dict(stored, sep='.'))
   changed = [key for key in sorted(wanted.keys() | stored.keys())
              if wanted.get(key) != stored.get(key)]
   problems = [f'config.{key} was {stored.get(key)!r} and is now '

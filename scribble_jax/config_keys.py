@@ -3,6 +3,7 @@
 import numbers
 
 from flax.traverse_util import flatten_dict
+from flax.traverse_util import unflatten_dict
 
 from scribble_jax import sharding
 from scribble_jax.errors import raise_problems
@@ -13,7 +14,7 @@ _RUN = {
     'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
     'keep_checkpoints', 'num_panels', 'mesh', 'profile'}
 _MODEL = {'num_classes', 'backbone', 'head', 'width', 'head_width', 'dropout',
-          'dtype', 'remat'}
+          'dtype', 'remat', 'freeze_backbone'}
 _SHARED = {
     'mesh': set(sharding.AXES),
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
@@ -24,7 +25,8 @@ _SHARED = {
              'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
-    'optim': {'lr', 'warmup_steps', 'momentum', 'weight_decay'},
+    'optim': {'name', 'lr', 'warmup_steps', 'momentum', 'weight_decay',
+              'backbone_lr_factor', 'layer_decay', 'ema_decay', 'accumulate'},
     'evaluation': {'scales', 'long_side', 'flip', 'window', 'blend',
                    'batch_size'},
 }
@@ -43,6 +45,17 @@ STAGE2 = _SHARED | {
                'lorm_foreground', 'normaliser'},
     'model': _MODEL,
     'loss_weights': set(TERMS),
+}
+
+# Keys that runs of older versions do not have, and what those runs did: a run
+# without them is one with these values.
+ADDED = {
+    'model.freeze_backbone': 'none',
+    'optim.name': 'sgd',
+    'optim.backbone_lr_factor': 1.0,
+    'optim.layer_decay': 1.0,
+    'optim.ema_decay': 0.0,
+    'optim.accumulate': 1,
 }
 
 _MAY_BE_NONE = {'data.image_range', 'model.num_classes',
@@ -70,6 +83,29 @@ def check(config, sections):
        for key, value in values.items()
        for rule in [_broken_rule(key.removeprefix('stage1.'), value)] if rule],
       'Change the config or the flags.')
+
+
+def with_added(values):
+  """Returns {key: value} of a run with the keys of ADDED that it lacks.
+
+  Args:
+    values: Of a config of either stage, flattened, its keys joined by dots.
+  """
+  prefixes = ['', *(['stage1.'] if any(
+      key.startswith('stage1.') for key in values) else [])]
+  return {prefix + key: value for prefix in prefixes
+          for key, value in ADDED.items()} | values
+
+
+def without_added(config):
+  """Returns a config's nested dict without keys that are as in ADDED.
+
+  So it equals that of an older version that does the same.
+  """
+  return unflatten_dict(
+      {key: value for key, value in flatten_dict(
+          config, keep_empty_nodes=True, sep='.').items()
+       if key not in ADDED or value != ADDED[key]}, sep='.')
 
 
 def _broken_rule(key, value):

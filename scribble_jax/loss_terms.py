@@ -18,7 +18,7 @@ class Term(NamedTuple):
   Attributes:
     labels: What it learns from, 'scribble' or 'pseudo_label'.
     pixel_loss: `(log_probs, maps, settings) -> (values, counted)`, as of
-      `losses.means_over_pixels`, and the settings of `compute`; None for
+      `losses.sums_over_pixels`, and the settings of `compute`; None for
       LoRM, which is no mean over pixels.
   """
   labels: str
@@ -55,7 +55,7 @@ TERMS = {
 }
 
 
-def compute(model, variables, batch, rng, *, settings, enabled):
+def compute(model, variables, batch, rng, *, settings, enabled, counts=None):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
   Args:
@@ -68,6 +68,8 @@ def compute(model, variables, batch, rng, *, settings, enabled):
       'lorm_foreground' and 'normaliser'; and 'label_smoothing', of the
       pseudo-labels' cross-entropy.
     enabled: Names of TERMS; the others cost nothing.
+    counts: From `count`, added up over all parts of a batch of which this is
+      one: the parts' terms add up to those of the batch. None for a whole one.
 
   Returns:
     terms: {name: scalar}.
@@ -75,16 +77,44 @@ def compute(model, variables, batch, rng, *, settings, enabled):
   """
   (logits, features), batch_stats = models.apply_in_training(
       model, variables, batch['image'], rng)
-  maps = {name: x for name, x in batch.items() if name != 'image'}
-  terms = losses.means_over_pixels(logits, maps, {
-      name: functools.partial(TERMS[name].pixel_loss, settings=settings)
-      for name in enabled if TERMS[name].pixel_loss}, model.backbone.patch)
+  terms = losses.means(losses.sums_over_pixels(
+      logits, *_pixel_losses(batch, settings, enabled), model.backbone.patch),
+                       counts)
   if 'lorm' in enabled:
-    foreground = lorm.foreground_mask(
-        batch['pseudo_label'], features.shape[1:3],
-        settings['lorm_foreground'], model.backbone.patch)
-    terms['lorm'] = model.apply(
-        {'params': variables['params']}, features, foreground,
-        background=settings['lorm_background'],
-        normaliser=settings['normaliser'], method='lorm_loss')
+    terms['lorm'], _ = _lorm(
+        model, variables, features, batch, settings, counts and counts['lorm'])
   return terms, batch_stats
+
+
+def count(model, variables, batch, rng, *, settings, enabled):
+  """Returns {name: what the term's sum is divided by}; arguments of `compute`.
+
+  Official normalisers count what the network predicts, which takes a forward
+  pass; the other counts depend on the labels alone.
+  """
+  (logits, features), _ = models.apply_in_training(
+      model, variables, batch['image'], rng)
+  counts = losses.counts_over_pixels(
+      logits, *_pixel_losses(batch, settings, enabled), model.backbone.patch)
+  if 'lorm' in enabled:
+    _, counts['lorm'] = _lorm(model, variables, features, batch, settings)
+  return counts
+
+
+def _pixel_losses(batch, settings, enabled):
+  """Returns maps and losses, as of `losses.sums_over_pixels`."""
+  maps = {name: x for name, x in batch.items() if name != 'image'}
+  return maps, {
+      name: functools.partial(TERMS[name].pixel_loss, settings=settings)
+      for name in enabled if TERMS[name].pixel_loss}
+
+
+def _lorm(model, variables, features, batch, settings, divisor=None):
+  """Returns LoRM's loss and count, as of `lorm.lorm_loss`."""
+  foreground = lorm.foreground_mask(
+      batch['pseudo_label'], features.shape[1:3], settings['lorm_foreground'],
+      model.backbone.patch)
+  return model.apply(
+      {'params': variables['params']}, features, foreground,
+      settings['lorm_background'], settings['normaliser'], divisor,
+      method='lorm_loss')

@@ -1,7 +1,7 @@
 """The segmentation losses (METHOD 2): pure functions, arrays to scalars.
 
 A pixel loss says what each pixel's prediction costs and which pixels count;
-`means_over_pixels` upsamples the logits and averages any number of them with
+`sums_over_pixels` upsamples the logits and sums any number of them with
 one softmax; loss_terms.py says what of them is summed. All arithmetic is
 float32. A mean over nothing is 0 with a zero gradient, never NaN.
 
@@ -18,11 +18,6 @@ from scribble_jax.labels import IGNORE_LABEL
 _STRIP_ROWS = 32  # Pixels; more take more memory and save no time.
 
 
-def masked_mean(values, mask):
-  """Mean of `values` where `mask` holds; 0 where it never does."""
-  return mean(*masked_sum(values, mask))
-
-
 def masked_sum(values, mask, axis=None):
   """Sum of `values` where `mask` holds, and how many those are."""
   return (jnp.sum(jnp.where(mask, values, 0.0), axis),
@@ -30,12 +25,38 @@ def masked_sum(values, mask, axis=None):
 
 
 def mean(total, count):
-  """What `masked_sum` returned, or the sum of several, as a mean."""
+  """What `masked_sum` returned, or the sum of several, as a mean; 0 of none."""
   return total / jnp.maximum(count, 1.0)
 
 
+def means(sums, counts=None):
+  """Returns {name: mean} of {name: `masked_sum`}.
+
+  Args:
+    sums: Of a batch.
+    counts: {name: count} of a larger batch that this one is a part of, whose
+      parts' results add up to its means; None: its own.
+  """
+  return {name: mean(total, own if counts is None else counts[name])
+          for name, (total, own) in sums.items()}
+
+
 def means_over_pixels(logits, maps, pixel_losses, patch=None):
-  """Averages losses over the pixels of a batch.
+  """`means` of `sums_over_pixels`."""
+  return means(sums_over_pixels(logits, maps, pixel_losses, patch))
+
+
+def counts_over_pixels(logits, maps, pixel_losses, patch=None):
+  """Returns {name: count} of `sums_over_pixels`, and computes nothing else.
+
+  So the logits are only needed by losses whose count depends on them.
+  """
+  return {name: count for name, (count,) in _sum_over_strips(
+      logits, maps, pixel_losses, patch, slice(1, 2)).items()}
+
+
+def sums_over_pixels(logits, maps, pixel_losses, patch=None):
+  """Sums losses over the pixels of a batch.
 
   The logits are upsampled a strip of rows at a time, and once more for the
   gradient, so that they never exist at full size.
@@ -50,8 +71,13 @@ def means_over_pixels(logits, maps, pixel_losses, patch=None):
     patch: The backbone's `patch`, which says where the logits lie.
 
   Returns:
-    {name: scalar mean over all pixels that count}.
+    {name: (sum, count)}, scalars, of all pixels that count.
   """
+  return _sum_over_strips(logits, maps, pixel_losses, patch, slice(0, 2))
+
+
+def _sum_over_strips(logits, maps, pixel_losses, patch, part):
+  """Returns `sums_over_pixels`, but that part of each pair."""
   height, width = jax.tree.leaves(maps)[0].shape[1:]
   row_weights, column_weights = (
       resize.interpolation_matrix(*sides, patch)
@@ -67,14 +93,14 @@ def means_over_pixels(logits, maps, pixel_losses, patch=None):
 
   @jax.checkpoint
   def strip_sums(logits, matrix, inside, maps):
-    """Returns {name: (sum, count)}, both [B]."""
+    """Returns {name: part of (sum, count)}, both [B]."""
     log_probs = jax.nn.log_softmax(
         resize.interpolate(logits, matrix, column_weights))
     sums = {}
     for name, pixel_loss in pixel_losses.items():
       values, counted = pixel_loss(log_probs, maps)
       sums[name] = masked_sum(
-          values, counted & inside[None, :, None], axis=(1, 2))
+          values, counted & inside[None, :, None], axis=(1, 2))[part]
     return sums
 
   def add_strip(sums, strip):
@@ -83,13 +109,12 @@ def means_over_pixels(logits, maps, pixel_losses, patch=None):
   # Each image's sums: those over a batch would meet at every strip.
   zeros = jnp.zeros([2, len(logits)])
   sums, _ = jax.lax.scan(
-      add_strip, dict.fromkeys(pixel_losses, tuple(zeros)),
+      add_strip, dict.fromkeys(pixel_losses, tuple(zeros)[part]),
       (strips(row_weights, 0), strips(jnp.ones(height, bool), 0),
        {name: strips(x, 1) for name, x in maps.items()}))
   # Stacked, so that several devices have one all-reduce.
   totals = jnp.sum(jnp.stack(jax.tree.leaves(sums)), axis=1)
-  return {name: mean(*pair) for name, pair in jax.tree.unflatten(
-      jax.tree.structure(sums), totals).items()}
+  return jax.tree.unflatten(jax.tree.structure(sums), list(totals))
 
 
 def partial_cross_entropy(log_probs, labels):
@@ -135,12 +160,12 @@ def multi_label_soft_margin(logits, targets, known):
     known: [B, K] bool; the others are left out.
 
   Returns:
-    Scalar mean over the known labels of the whole batch.
+    Scalars, the sum over the known labels of the whole batch and their number.
   """
   logits = logits.astype(jnp.float32)
   loss = -jnp.where(targets, jax.nn.log_sigmoid(logits),
                     jax.nn.log_sigmoid(-logits))
-  return masked_mean(loss, known)
+  return masked_sum(loss, known)
 
 
 def distance_entropy(log_probs, distance_map, normaliser):

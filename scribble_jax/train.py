@@ -117,12 +117,14 @@ def _warn_of_other_classes(path, class_names):
 def _make_task(config, model, validate, heartbeat):
   weights = config_check.loss_weights(config)
   enabled = {name: weight for name, weight in weights.items() if weight}
+  learning = {
+      'enabled': tuple(enabled),
+      'settings': config.method.to_dict() | {
+          'label_smoothing': config.label_smoothing}}
   return loop.Task(
       model=model,
-      loss_terms=functools.partial(
-          loss_terms.compute, model, enabled=tuple(enabled),
-          settings=config.method.to_dict() | {
-              'label_smoothing': config.label_smoothing}),
+      loss_terms=functools.partial(loss_terms.compute, model, **learning),
+      loss_counts=functools.partial(loss_terms.count, model, **learning),
       loss_weights=enabled,
       inputs=input_pipeline.TRAIN_MASKS,
       augmentation=config.data.augmentation.to_dict() | {

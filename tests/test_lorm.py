@@ -74,7 +74,7 @@ def oracle_gradients(module, leaf):
 def loss_of(params, features, foreground, background='official',
             normaliser='official', dtype=jnp.float32):
   return lorm.LoRM(dtype).apply(
-      {'params': params}, features, foreground, background, normaliser)
+      {'params': params}, features, foreground, background, normaliser)[0]
 
 
 def value_and_gradients(*args, **kwargs):

@@ -31,8 +31,8 @@ def random_case(seed=0, shape=(3, 7, 6, 5), scale=3.0):
 
 def mean(pixel_loss, logits, *args, **kwargs):
   """The mean over logits that have the labels' size already."""
-  return losses.masked_mean(
-      *pixel_loss(jax.nn.log_softmax(logits), *args, **kwargs))
+  return losses.mean(*losses.masked_sum(
+      *pixel_loss(jax.nn.log_softmax(logits), *args, **kwargs)))
 
 
 def value_and_gradient(pixel_loss, logits, *args):

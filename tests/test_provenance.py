@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from scribble_jax import config_files
+from scribble_jax import config_keys
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -167,6 +168,24 @@ def test_a_run_of_an_older_version_goes_on_with_a_warning(
   caplog.clear()
   keep(config, workdir)
   assert 'does not say' not in caplog.text
+
+
+def test_keys_that_a_run_did_not_have_are_what_it_did(
+    config, workdir, caplog):
+  path = workdir / config_files.OF_RUN
+  stored = json.loads(path.read_text())
+  for part in (stored, stored['stage1']):
+    for key in config_keys.ADDED:
+      section, name = key.split('.')
+      del part[section][name]
+  path.write_text(json.dumps(stored))
+  keep(config, workdir)
+  assert 'changed config' not in caplog.text
+  path.write_text(json.dumps(stored))
+  config.model.freeze_backbone = 'stages'
+  with pytest.raises(UserError, match=(
+      r"freeze_backbone was 'none' and is now 'stages'")):
+    keep(config, workdir)
 
 
 def test_stage_1_counts_where_it_made_the_labels(tmp_path, caplog):

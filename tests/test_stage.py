@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from flax.traverse_util import flatten_dict
 import jax
 import numpy as np
 from PIL import Image
@@ -184,6 +185,20 @@ def test_a_classifier_of_other_settings_is_refused(
     with pytest.raises(UserError, match='holds a classifier of other settings'):
       stage.generate(diffusion, tmp_path / 'run', other_data)
   assert read(tmp_path / 'run/pseudo_labels') == before
+
+
+def test_settings_of_before_new_keys_are_the_same(diffusion):
+  """Or finished pseudo-labels would be made anew, in another folder."""
+  stage1 = stage._prepare(diffusion, 'config.')
+  before = stage1.settings()
+  assert before['classifier']['optim'].keys() == {
+      'lr', 'warmup_steps', 'momentum', 'weight_decay'}
+  assert 'freeze_backbone' not in before['classifier']['model']
+  learned_from = flatten_dict(stage1.learned_from(), sep='.')
+  assert learned_from['config.stage1.optim.name'] == 'sgd'
+  diffusion.optim.ema_decay = 0.5
+  after = stage._prepare(diffusion, 'config.').settings()
+  assert after['classifier']['optim']['ema_decay'] == 0.5
 
 
 def test_a_classifier_of_other_data_is_refused_unless_asked_for(

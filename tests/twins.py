@@ -16,7 +16,8 @@ FULL = {'num_classes': 21, 'width': 64, 'head_width': 256}
 def model_config(**changes):
   return ml_collections.ConfigDict(FULL | {
       'backbone': 'resnet50', 'head': 'deeplabv3plus', 'dropout': 0.0,
-      'dtype': 'float32', 'remat': 'none'} | changes)
+      'dtype': 'float32', 'remat': 'none',
+      'freeze_backbone': 'none'} | changes)
 
 
 def make_twins(head, depth, sizes, dtype=torch.float32):

@@ -8,6 +8,7 @@ from scribble_jax.models import classifier
 from scribble_jax.models import deeplab
 from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.models.backbones import OUTPUT_STRIDES
+from scribble_jax.models.backbones import family
 
 
 def build(config):
@@ -16,7 +17,8 @@ def build(config):
   Args:
     config: `num_classes`, `backbone` (of BACKBONES), `head` (of
       `deeplab.HEADS`), `width`, `head_width`, `dropout`, `dtype` ('float32',
-      'bfloat16' or 'auto') and `remat` ('none' or 'blocks').
+      'bfloat16' or 'auto'), `remat` ('none' or 'blocks') and
+      `freeze_backbone` (of `family.FREEZES`).
 
   Raises:
     UserError: A name that does not exist.
@@ -51,9 +53,11 @@ def make_backbone(config):
   """
   make = _choose('backbone', config.backbone, BACKBONES)
   stride = config.get('output_stride', _STAGE2_STRIDE)
-  return make(config.width, dtype=_dtype(config),
-              output_stride=_choose('output_stride', stride, _STRIDES),
-              remat=_choose('remat', config.remat, _REMATS))
+  backbone = make(config.width, dtype=_dtype(config),
+                  output_stride=_choose('output_stride', stride, _STRIDES),
+                  remat=_choose('remat', config.remat, _REMATS))
+  freeze = _choose('freeze_backbone', config.freeze_backbone, _FREEZES)
+  return backbone.clone(frozen=backbone.num_frozen(freeze))
 
 
 def apply_in_training(model, variables, images, rng):
@@ -70,14 +74,15 @@ def apply_in_training(model, variables, images, rng):
     batch_stats: The updated running statistics.
   """
   outputs, updated = model.apply(
-      variables, model.backbone.normalize(images), train=True,
-      rngs={'dropout': rng}, mutable=['batch_stats'])
+      model.backbone.hold(variables), model.backbone.normalize(images),
+      train=True, rngs={'dropout': rng}, mutable=['batch_stats'])
   return outputs, updated.get('batch_stats', {})  # Some have no BatchNorm.
 
 
 _HEADS = {head: head for head in deeplab.HEADS}
 _STAGE2_STRIDE = 8  # METHOD 4.
 _STRIDES = {stride: stride for stride in OUTPUT_STRIDES}
+_FREEZES = {freeze: freeze for freeze in family.FREEZES}
 _REMATS = {'none': False, 'blocks': True}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'auto': None}
 

@@ -48,7 +48,8 @@ class ClassificationNetwork(nn.Module):
         their mean over an image is the class's logit.
       logits: [B, h', w', C] float32 of the segmentation branch, or None.
     """
-    low_level, features = self.backbone(images, train)
+    low_level, features = self.backbone(
+        images, self.backbone.trains(train))
     # Linear, so pooling may come after it: GAP(W_k . F) = W_k . GAP(F).
     activations = self.classifier(features)
     if self.head is None:

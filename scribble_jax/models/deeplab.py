@@ -153,13 +153,15 @@ class SegmentationNetwork(nn.Module):
         the backbone's `patch` says.
       features: [B, h, w, K] of the backbone, likewise.
     """
-    low_level, features = self.backbone(images, train)
+    low_level, features = self.backbone(
+        images, self.backbone.trains(train))
     logits = self.decoder(low_level, features, train)
     if self.is_initializing():  # So that `init` makes LoRM's parameters too.
       self.lorm_loss(features, jnp.zeros(features.shape[:3], bool),
                      background='official', normaliser='official')
     return logits, features
 
-  def lorm_loss(self, features, foreground, background, normaliser):
-    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: a scalar."""
-    return self.lorm(features, foreground, background, normaliser)
+  def lorm_loss(self, features, foreground, background, normaliser,
+                divisor=None):
+    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: two scalars."""
+    return self.lorm(features, foreground, background, normaliser, divisor)

@@ -194,23 +194,27 @@ def _batch_sums(params, features, foreground, axis_name=None, **switches):
   return total, d_features
 
 
-def _loss_and_gradients(params, features, foreground, **switches):
-  """Returns the loss and its gradients by params and features."""
+def _loss_and_gradients(params, features, foreground, divisor, *switches):
+  """Returns the loss with its count, and its gradients by params, features."""
   mesh = jax.sharding.get_abstract_mesh()
-  sums = functools.partial(_batch_sums, **switches)
+  sums = functools.partial(_batch_sums, **dict(
+      zip(('background', 'normaliser', 'dtype'), switches, strict=True)))
   if not mesh.empty:  # Each device loops over its own images.
     batch, replicated = jax.P(mesh.axis_names), jax.P()
     sums = jax.shard_map(
         functools.partial(sums, axis_name=mesh.axis_names), check_vma=False,
         in_specs=(replicated, batch, batch), out_specs=(replicated, batch))
   (total, count, d_params), d_features = sums(params, features, foreground)
-  return jax.tree.map(
-      lambda x: losses.mean(x, count).astype(x.dtype),
+  divisor = count if divisor is None else divisor
+  loss, gradients = jax.tree.map(
+      lambda x: losses.mean(x, divisor).astype(x.dtype),
       (total, (d_params, d_features)))
+  return (loss, count), gradients
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def lorm_loss(params, features, foreground, background, normaliser, dtype):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def lorm_loss(params, features, foreground, divisor, background, normaliser,
+              dtype):
   """Mean squared distance between features and rectified features.
 
   Under a mesh (`jax.set_mesh`) every device works on its share of the batch,
@@ -221,6 +225,7 @@ def lorm_loss(params, features, foreground, background, normaliser, dtype):
       'gamma' []}, float32.
     features: [B, h, w, K].
     foreground: [B, h, w] bool, from `foreground_mask`.
+    divisor: Count of a larger batch that this one is a part of; None: its own.
     background: METHOD 8c: 'official', background positions count, so their
       features are pulled to zero; 'corrected', only the foreground counts.
     normaliser: METHOD 8e: 'official', the number of squares that are not 0;
@@ -229,26 +234,20 @@ def lorm_loss(params, features, foreground, background, normaliser, dtype):
       default precision holds, which may round float32 factors further.
 
   Returns:
-    Scalar float32 over the whole batch. Gradients reach the features both as
-    they are and as they are rectified.
+    Scalars over the whole batch: the loss and its own count. Gradients reach
+    the features both as they are and as they are rectified.
   """
-  return _loss_and_gradients(
-      params, features, foreground, background=background,
-      normaliser=normaliser, dtype=dtype)[0]
-
-
-def _lorm_loss_forward(params, features, foreground, *switches):
-  return _loss_and_gradients(params, features, foreground, **dict(
-      zip(('background', 'normaliser', 'dtype'), switches, strict=True)))
+  return _loss_and_gradients(params, features, foreground, divisor, background,
+                             normaliser, dtype)[0]
 
 
 def _lorm_loss_backward(*args):
-  *_, gradients, scale = args
+  *_, gradients, (scale, _) = args
   return (*jax.tree.map(
-      lambda x: (scale * x).astype(x.dtype), gradients), None)
+      lambda x: (scale * x).astype(x.dtype), gradients), None, None)
 
 
-lorm_loss.defvjp(_lorm_loss_forward, _lorm_loss_backward)
+lorm_loss.defvjp(_loss_and_gradients, _lorm_loss_backward)
 
 
 class _Projection(nn.Module):
@@ -270,13 +269,14 @@ class LoRM(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, features, foreground, background, normaliser):
+  def __call__(self, features, foreground, background, normaliser,
+               divisor=None):
     """Returns `lorm_loss` of these parameters."""
     params = {name: _Projection(name=name)(features.shape[-1])
               for name in ('query_conv', 'key_conv')}
     params['gamma'] = self.param('gamma', nn.initializers.ones, ())
-    return lorm_loss(params, features, foreground, background, normaliser,
-                     self.dtype)
+    return lorm_loss(params, features, foreground, divisor, background,
+                     normaliser, self.dtype)
 
 
 def foreground_mask(pseudo_label, size, mode='official', patch=None):

@@ -11,7 +11,7 @@ from scribble_jax.files.masks import SCRIBBLED_CLASSES
 INPUTS = ('scribble', SCRIBBLED_CLASSES)
 
 
-def loss_terms(model, variables, batch, rng, *, enabled):
+def loss_terms(model, variables, batch, rng, *, enabled, counts=None):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
   A class is shown by a crop that has a stroke of it, and is not by one of an
@@ -27,6 +27,7 @@ def loss_terms(model, variables, batch, rng, *, enabled):
       'scribbled_classes' [B, 256] bool, of the whole images.
     rng: Key of the dropout.
     enabled: Of 'classification' and 'scribble', the segmentation branch's.
+    counts: Of a larger batch, as of stage 2's `loss_terms.compute`.
 
   Returns:
     terms: {name: scalar}.
@@ -34,26 +35,44 @@ def loss_terms(model, variables, batch, rng, *, enabled):
   """
   (activations, logits), batch_stats = models.apply_in_training(
       model, variables, batch['image'], rng)
-  scribble = batch['scribble']
+  sums = {}
+  if 'classification' in enabled:
+    sums['classification'] = _soft_margin(activations, batch)
+  if 'scribble' in enabled:
+    sums |= losses.sums_over_pixels(
+        logits, *_strokes(batch), model.backbone.patch)
+  return losses.means(sums, counts), batch_stats
 
-  def classification():
-    """The soft margin of the classes that are known."""
-    foreground = jnp.arange(1, activations.shape[-1] + 1)
-    shown = jnp.any(
-        scribble[..., None] == foreground[None, None, None], axis=(1, 2))
-    in_image = batch[SCRIBBLED_CLASSES][:, :activations.shape[-1] + 1]
-    known = shown | (jnp.any(in_image, 1, keepdims=True) & ~in_image[:, 1:])
-    return losses.multi_label_soft_margin(
-        jnp.mean(activations, axis=(1, 2)), shown, known)
 
-  def segmentation():
-    """The strokes' cross-entropy."""
-    return losses.means_over_pixels(logits, {'scribble': scribble}, {
-        'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
-            log_probs, maps['scribble'])}, model.backbone.patch)['scribble']
+def loss_counts(model, variables, batch, rng, *, enabled):
+  """Returns {name: what the term's sum is divided by}; as of `loss_terms`."""
+  (activations, logits), _ = models.apply_in_training(
+      model, variables, batch['image'], rng)
+  counts = {}
+  if 'classification' in enabled:
+    _, counts['classification'] = _soft_margin(activations, batch)
+  if 'scribble' in enabled:
+    counts |= losses.counts_over_pixels(
+        logits, *_strokes(batch), model.backbone.patch)
+  return counts
 
-  compute = {'classification': classification, 'scribble': segmentation}
-  return {name: compute[name]() for name in enabled}, batch_stats
+
+def _soft_margin(activations, batch):
+  """Returns the sum and the count of the classes that are known."""
+  foreground = jnp.arange(1, activations.shape[-1] + 1)
+  shown = jnp.any(batch['scribble'][..., None] == foreground[None, None, None],
+                  axis=(1, 2))
+  in_image = batch[SCRIBBLED_CLASSES][:, :activations.shape[-1] + 1]
+  known = shown | (jnp.any(in_image, 1, keepdims=True) & ~in_image[:, 1:])
+  return losses.multi_label_soft_margin(
+      jnp.mean(activations, axis=(1, 2)), shown, known)
+
+
+def _strokes(batch):
+  """Returns maps and the strokes' loss, as of `losses.sums_over_pixels`."""
+  return {'scribble': batch['scribble']}, {
+      'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
+          log_probs, maps['scribble'])}
 
 
 def class_maps(model, variables, images):

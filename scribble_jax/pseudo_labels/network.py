@@ -83,11 +83,13 @@ def _with_network(config, workdir, source):
   """Trains; returns `(finish, images) -> iterator`, as of `make_predict`."""
   with_segmentation = learns_strokes(config)
   model = models.build_classifier(config.model, with_segmentation)
-  terms = ['classification', 'scribble'][:1 + with_segmentation]
+  terms = ('classification', 'scribble')[:1 + with_segmentation]
   task = loop.Task(
       model=model,
       loss_terms=functools.partial(
-          classification.loss_terms, model, enabled=tuple(terms)),
+          classification.loss_terms, model, enabled=terms),
+      loss_counts=functools.partial(
+          classification.loss_counts, model, enabled=terms),
       loss_weights={term: config.loss_weights[term] for term in terms},
       inputs=classification.INPUTS,
       augmentation=config.data.augmentation.to_dict() | {

@@ -5,9 +5,12 @@ import hashlib
 import json
 
 from absl import logging
+from flax.traverse_util import flatten_dict
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from scribble_jax import config_check
+from scribble_jax import config_keys
 from scribble_jax.data import records
 from scribble_jax.data import sources
 from scribble_jax.errors import UserError
@@ -45,7 +48,7 @@ class Stage1:
     labels = ('labels', 'refinement', 'evaluation')
     without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
                       'num_panels', 'mesh', 'profile')
-    everything = json.loads(self.config.to_json())
+    everything = config_keys.without_added(json.loads(self.config.to_json()))
     read = self.source.learned_from(pseudo_labels=False)
     del read['pseudo-labels']  # They come of this.
     data = everything.pop('data')  # Files count by what they hold.
@@ -68,8 +71,11 @@ class Stage1:
     """{part: value}, as of `provenance.check`, of a stage 2 that uses them."""
     settings = self.settings()
     data = settings['classifier'].pop('data')
+    classifier = config_keys.with_added(
+        flatten_dict(settings['classifier'], sep='.'))
     return data | {
-        'config.stage1': settings['classifier'] | settings['labels']}
+        'config.stage1': unflatten_dict(classifier, sep='.')
+                         | settings['labels']}
 
 
 def place(config, stage1):

@@ -33,8 +33,9 @@ from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 
-_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config; "
-                  'on an accelerator, model.remat=blocks saves memory too.')
+_MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
+                  'or raise optim.accumulate; on an accelerator, '
+                  'model.remat=blocks saves memory too.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Task:
 
   Attributes:
     model: Network called with normalised images.
-    loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`.
+    loss_terms: `(variables, batch, rng, counts=None) -> ({name: scalar},
+      batch_stats)`, such as `loss_terms.compute`.
+    loss_counts: `(variables, batch, rng) -> {name: count}`, such as
+      `loss_terms.count`.
     loss_weights: {name: weight} of those terms.
     inputs: What a batch holds besides the image: `encoding.MASKS`, or
       `input_pipeline.SCRIBBLED_CLASSES`.
@@ -59,6 +63,7 @@ class Task:
   """
   model: nn.Module
   loss_terms: Callable
+  loss_counts: Callable
   loss_weights: dict[str, float]
   inputs: tuple[str, ...]
   augmentation: dict[str, Any]
@@ -175,17 +180,22 @@ def _make_state_and_step(config, task, mesh, initial):
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
-  tx = optimizer.make_optimizer(config.num_steps, **config.optim)
+  tx = optimizer.make_optimizer(
+      config.num_steps, task.model.backbone,
+      **{key: config.optim[key] for key in optimizer.KEYS})
   init_rng, step_rng = jax.jit(  # The same on all hosts.
       jax.random.split, out_shardings=sharding.replicated(mesh))(
           jax.random.key(config.seed))
   create = functools.partial(
       train_state.create, task.model, tx,
-      image_shape=(config.data.crop_size, config.data.crop_size, 3))
+      image_shape=(config.data.crop_size, config.data.crop_size, 3),
+      average=config.optim.ema_decay > 0)
   layout = sharding.of_state(mesh, jax.eval_shape(create, init_rng, initial))
   state = jax.jit(create, out_shardings=layout)(init_rng, initial)
   train_step = make_train_step(
-      task.loss_terms, tx, schedule, task.loss_weights, mesh, layout)
+      task.loss_terms, tx, schedule, task.loss_weights, mesh, layout,
+      ema_decay=config.optim.ema_decay, accumulate=config.optim.accumulate,
+      loss_counts=task.loss_counts)
   return state, functools.partial(_compile_step, train_step, step_rng)
 
 

@@ -1,6 +1,12 @@
-"""SGD as PyTorch does it, with METHOD 5's learning-rate schedule."""
+"""SGD and AdamW as in PyTorch, with METHOD 5's learning-rate schedule."""
 
+import jax
 import optax
+
+# Of a config's `optim`, what `make_optimizer` takes.
+KEYS = ('name', 'lr', 'warmup_steps', 'momentum', 'weight_decay',
+        'backbone_lr_factor', 'layer_decay')
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Of AdamW, PyTorch's own.
 
 
 def learning_rate(num_steps, *, lr, warmup_steps):
@@ -15,19 +21,80 @@ def learning_rate(num_steps, *, lr, warmup_steps):
       0.0, lr, warmup_steps, num_steps)
 
 
-def make_optimizer(num_steps, *, lr, warmup_steps, momentum, weight_decay):
-  """Returns SGD whose weight decay is part of the gradient (METHOD 5).
+def make_optimizer(num_steps, backbone=None, *, lr, warmup_steps, momentum,
+                   weight_decay, name='sgd', backbone_lr_factor=1.0,
+                   layer_decay=1.0):
+  """Returns the optimizer of a network's parameters.
 
-  Every parameter decays, BatchNorm's and LoRM's gamma included.
+  Every parameter that is not frozen decays, BatchNorm's and LoRM's gamma
+  included. A parameter whose rate has a factor decays by that rate too, as in a
+  parameter group of PyTorch.
 
   Args:
     num_steps: Updates of the whole run.
+    backbone: The network's `family.Backbone`, which says what is frozen and
+      which layer a parameter belongs to; None if its parameters are like all
+      others.
     lr: Highest learning rate.
     warmup_steps: Updates of the linear warm-up.
-    momentum: Decay of the velocity.
-    weight_decay: Factor of the parameters added to their gradients.
+    momentum: Decay of SGD's velocity.
+    weight_decay: Factor of the parameters: SGD adds them to their gradients
+      (METHOD 5), AdamW subtracts them times the rate (decoupled).
+    name: 'sgd' or 'adamw'.
+    backbone_lr_factor: Of the backbone's rate.
+    layer_decay: Of the rate, from each of the backbone's layers to the one
+      before it.
   """
   schedule = learning_rate(num_steps, lr=lr, warmup_steps=warmup_steps)
-  return optax.chain(
-      optax.add_decayed_weights(weight_decay),
-      optax.sgd(schedule, momentum=momentum))
+  parts = {
+      'sgd': (optax.add_decayed_weights(weight_decay),
+              optax.sgd(schedule, momentum=momentum)),
+      'adamw': (optax.adamw(schedule, *_BETAS, eps=_EPSILON,
+                            weight_decay=weight_decay),)}[name]
+  # Behind what has a state: a run may go on with other factors.
+  if (backbone_lr_factor, layer_decay) != (1.0, 1.0):
+    parts += (_scale_backbone(backbone, backbone_lr_factor, layer_decay),)
+  tx = optax.chain(*parts)
+  if backbone is None or not backbone.frozen:
+    return tx
+  return _without_frozen(tx, backbone)
+
+
+def _names(path):
+  """Returns ('backbone', 'conv1', ...) of a path of jax.tree_util."""
+  return tuple(key.key for key in path)
+
+
+def _scale_backbone(backbone, factor, layer_decay):
+  """Returns the scaling of the backbone's updates, layer by layer.
+
+  Args:
+    backbone: `family.Backbone`.
+    factor: Of the last layer.
+    layer_decay: By what a layer's factor differs from the next one's.
+  """
+  def scaled(path, update):
+    part, *names = _names(path)
+    if part != 'backbone':
+      return update
+    below = backbone.num_layers - backbone.layer_of('/'.join(names))
+    return update * (factor * layer_decay**below)
+
+  return optax.stateless(
+      lambda updates, params: jax.tree_util.tree_map_with_path(scaled, updates))
+
+
+def _without_frozen(tx, backbone):
+  """Returns `tx` for the parameters that are not frozen; the others stay.
+
+  Args:
+    tx: Optax transformation.
+    backbone: `family.Backbone`.
+  """
+  def labels(params):
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: 'frozen' if backbone.is_frozen(
+            ('params', *_names(path))) else 'trained', params)
+
+  return optax.partition(
+      {'trained': tx, 'frozen': optax.set_to_zero()}, labels)

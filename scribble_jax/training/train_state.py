@@ -25,11 +25,45 @@ class TrainState:
 
   @property
   def variables(self):
-    """What `model.apply` takes."""
+    """What inference takes."""
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
 
-def create(model, tx, rng, initial=None, *, image_shape):
+@flax.struct.dataclass
+class AveragingState(TrainState):
+  """The state of a run that keeps moving averages, and infers with them.
+
+  Attributes:
+    averaged: Of 'params' and 'batch_stats'.
+  """
+  averaged: Any
+
+  @property
+  def variables(self):
+    """What inference takes."""
+    return self.averaged
+
+
+def update_averages(averaged, variables, step, decay):
+  """Returns the averages after one more update.
+
+  Running statistics are averaged like parameters. The decay grows towards the
+  given one, so that the first updates are not weighed down by the start.
+
+  Args:
+    averaged: 'params' and 'batch_stats'.
+    variables: The newest, likewise.
+    step: Number of updates before this one.
+    decay: Share of the old average, at most; below that it is
+      (1 + step) / (10 + step).
+  """
+  decay = jnp.minimum(decay, (1 + step) / (10 + step))
+  # In this form an average of what never changes doesn't change either.
+  return jax.tree.map(
+      lambda old, new: old + (1 - decay) * (new - old), averaged, variables)
+
+
+def create(model, tx, rng, initial=None, *, image_shape, average=False):
   """Returns the state before the first update. Meant to be jitted.
 
   Args:
@@ -39,14 +73,19 @@ def create(model, tx, rng, initial=None, *, image_shape):
     initial: Of 'params' and 'batch_stats', what replaces the network's own
       initial values; None leaves them random.
     image_shape: (height, width, 3) in pixels.
+    average: Whether the run keeps moving averages.
   """
   variables = model.init(rng, jnp.zeros([1, *image_shape]))
   if initial is not None:
     variables = traverse_util.unflatten_dict(
         traverse_util.flatten_dict(variables)
         | traverse_util.flatten_dict(initial))
-  return TrainState(
+  state = TrainState(
       step=jnp.zeros([], jnp.int32),
       params=variables['params'],
       batch_stats=variables.get('batch_stats', {}),
       opt_state=tx.init(variables['params']))
+  if not average:
+    return state
+  return AveragingState(
+      **vars(state), averaged=jax.tree.map(jnp.copy, state.variables))

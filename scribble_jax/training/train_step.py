@@ -6,11 +6,14 @@ import jax
 import optax
 
 from scribble_jax import sharding
-from scribble_jax.training.train_state import TrainState
+from scribble_jax.training import gradients
+from scribble_jax.training import train_state
+from scribble_jax.training.train_state import AveragingState
 
 
 def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
-                    state_sharding=None):
+                    state_sharding=None, *, ema_decay=0.0, accumulate=1,
+                    loss_counts=None):
   """Returns a compiled `(state, batch, rng) -> (state, metrics)`.
 
   The body is written for the global batch; `jit` splits it over the mesh. So
@@ -18,20 +21,20 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
   an axis name or a collective in the code, LoRM's loop over images apart.
 
   Args:
-    loss_terms: `(variables, batch, rng) -> ({name: scalar}, batch_stats)`,
-      such as `loss_terms.compute` with its other arguments given.
+    loss_terms: As of `gradients.of_batch`, such as `loss_terms.compute` with
+      its other arguments given.
     tx: Optax gradient transformation.
     learning_rate: Schedule from step to rate, for the record.
     loss_weights: {name: weight} of every term that `loss_terms` returns.
     mesh: From `sharding.make_mesh`.
     state_sharding: From `sharding.of_state`; replicated unless given.
+    ema_decay: Of the state's averages, if it has any.
+    accumulate: Parts that a batch is computed in, as of `gradients.in_parts`.
+    loss_counts: Likewise; not needed for one part.
   """
-  def loss_fn(params, batch_stats, batch, rng):
-    terms, batch_stats = loss_terms(
-        {'params': params, 'batch_stats': batch_stats}, batch, rng)
-    total = sum(loss_weights[name] * value for name, value in terms.items())
-    return total, (terms, batch_stats)
-
+  compute = gradients.of_batch(loss_terms, loss_weights)
+  if accumulate > 1:
+    compute = gradients.in_parts(compute, loss_counts, accumulate)
   replicated, by_batch = sharding.replicated(mesh), sharding.by_batch(mesh)
   state_sharding = state_sharding or replicated
 
@@ -43,8 +46,8 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
     """Returns the state after one more update, and its metrics."""
     rng = jax.random.fold_in(rng, state.step)
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # For LoRM.
-      (total, (terms, batch_stats)), grads = jax.value_and_grad(
-          loss_fn, has_aux=True)(state.params, state.batch_stats, batch, rng)
+      (total, (terms, batch_stats)), grads = compute(
+          state.params, state.batch_stats, batch, rng)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     metrics = {f'loss/{name}': value for name, value in terms.items()}
     metrics |= {
@@ -52,11 +55,16 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
         'grad_norm': optax.tree.norm(grads),
         'learning_rate': learning_rate(state.step),
     }
-    state = TrainState(
+    new = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state)
-    return state, metrics
+    if isinstance(state, AveragingState):
+      new = new.replace(averaged=train_state.update_averages(
+          state.averaged,
+          {'params': new.params, 'batch_stats': new.batch_stats},
+          state.step, ema_decay))
+    return new, metrics
 
   return train_step

@@ -12,6 +12,8 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 from scribble_jax.weights import stored
 
+_AVERAGED = 'averaged'  # Field of a state whose averages inference takes.
+
 
 def rank(figures):
   """Returns the number by which checkpoints are ordered; ties: the newest.
@@ -118,7 +120,7 @@ def restore_latest(directory, state):
 
 
 def restore_variables(directory, step):
-  """Returns what inference needs of a checkpoint.
+  """Returns what inference needs of a checkpoint: averages, if it has them.
 
   Args:
     directory: Absolute path that `open_manager` was given.
@@ -145,14 +147,22 @@ def restore_variables(directory, step):
     raise UserError(f'{directory} holds no checkpoint {step!r}. Choose '
                     f'--step from: {", ".join(found)}.')
   chosen, arrays, damaged = _read_first_whole(
-      directory, found[str(step)], ('params', 'batch_stats'))
+      directory, found[str(step)], _of_inference)
   for number, reason in damaged.items() if hosts.is_first() else ():
     logging.warning('%s is damaged: %s. Taking %s instead.',
                     directory / str(number), reason, directory / str(chosen))
   if step == 'best' and _rank_of(directory, chosen) == rank({}):
     logging.warning('No checkpoint in %s was validated: the best is the '
                     'newest, step %d.', directory, chosen)
-  return traverse_util.unflatten_dict(arrays, sep='.'), chosen
+  variables = traverse_util.unflatten_dict(arrays, sep='.')
+  return variables.get(_AVERAGED, variables), chosen
+
+
+def _of_inference(names):
+  """Returns which of a checkpoint's arrays `restore_variables` reads."""
+  parts = {name.split('.')[0] for name in names}
+  wanted = ({_AVERAGED} if _AVERAGED in parts else {'params', 'batch_stats'})
+  return [name for name in names if name.split('.')[0] in wanted]
 
 
 def _rank_of(directory, step):
@@ -163,7 +173,7 @@ def _rank_of(directory, step):
     return rank({})
 
 
-def _read_first_whole(directory, steps, parts=None):
+def _read_first_whole(directory, steps, choose=list):
   """Reads the first of several checkpoints that is whole.
 
   The first process decides which that is.
@@ -171,7 +181,7 @@ def _read_first_whole(directory, steps, parts=None):
   Args:
     directory: Of all checkpoints.
     steps: Which to try, in this order.
-    parts: As of `stored.read`.
+    choose: As of `stored.read`.
 
   Returns:
     step: The first whole one.
@@ -185,7 +195,7 @@ def _read_first_whole(directory, steps, parts=None):
   with hosts.together():
     for step in steps if hosts.is_first() else ():
       try:
-        arrays, chosen = stored.read(directory / str(step), parts), step
+        arrays, chosen = stored.read(directory / str(step), choose), step
         break
       except stored.DamagedError as error:
         damaged[step] = str(error)
@@ -195,7 +205,7 @@ def _read_first_whole(directory, steps, parts=None):
   with hosts.together():
     if arrays is None:
       try:
-        arrays = stored.read(directory / str(chosen), parts)
+        arrays = stored.read(directory / str(chosen), choose)
       except stored.DamagedError as error:
         _raise_damaged(directory, {chosen: str(error)})
   return chosen, arrays, damaged
@@ -265,7 +275,9 @@ def _check_same_network(directory, arrays, state):
   for name in sorted(found.keys() | wanted.keys(),
                      key=lambda name: (not name.startswith('params'), name)):
     if found.get(name) != wanted.get(name):
+      what = ('optimizer (config.optim)' if name.startswith(
+          ('opt_state', _AVERAGED)) else 'network')
       raise UserError(
-          f'{directory} belongs to another network: {name} has shape '
+          f'{directory} belongs to another {what}: {name} has shape '
           f'{found.get(name)} there and {wanted.get(name)} in this config. '
           'Use another --workdir or the config of that run.')

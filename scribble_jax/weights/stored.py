@@ -60,12 +60,12 @@ def name_of(path):
   return jax.tree_util.keystr(path, simple=True, separator='.')
 
 
-def read(folder, parts=None):
+def read(folder, choose=list):
   """Returns the arrays of a checkpoint.
 
   Args:
     folder: Absolute path of the folder of its step.
-    parts: Which of the state's fields; all unless given.
+    choose: `names -> those to read`; all unless given.
 
   Returns:
     {name: array}, such as 'params.lorm.gamma'.
@@ -78,8 +78,7 @@ def read(folder, parts=None):
   names, expected = _names(folder), _saved_sums(folder)
   if expected is not None and expected.keys() != names:
     raise DamagedError('the list of its arrays has changed')
-  names = sorted(name for name in names
-                 if parts is None or name.split('.')[0] in parts)
+  names = sorted(choose(names))
   opened = _open_arrays(folder / 'default', names)
   try:
     reading = [array.result().read() for array in opened]

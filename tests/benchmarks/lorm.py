@@ -118,7 +118,8 @@ def _dense_loss(params, features, foreground, dtype):
 
 
 def _lean_loss(params, features, foreground, dtype):
-  return lorm.lorm_loss(params, features, foreground, dtype=dtype, **SWITCHES)
+  return lorm.lorm_loss(params, features, foreground, None, dtype=dtype,
+                        **SWITCHES)[0]
 
 
 def _compile(loss, dtype, *args):

@@ -291,7 +291,9 @@ _COLUMNS = ('GFLOP', 'GB moved', 'ms', *hlo.COLLECTIVES, 'gather', 'scatter',
 def _lower_step(task, config, mesh):
   """Returns a training step as `loop.run` makes it, lowered from shapes."""
   shape = jax.ShapeDtypeStruct
-  tx = optimizer.make_optimizer(config.num_steps, **config.optim)
+  tx = optimizer.make_optimizer(
+      config.num_steps, task.model.backbone,
+      **{key: config.optim[key] for key in optimizer.KEYS})
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
@@ -350,6 +352,8 @@ def lower_stage1_step(config, mesh):
   task = loop.Task(
       model=model, loss_terms=functools.partial(
           classification.loss_terms, model, enabled=tuple(weights)),
+      loss_counts=functools.partial(
+          classification.loss_counts, model, enabled=tuple(weights)),
       loss_weights=weights, inputs=classification.INPUTS, augmentation={})
   return _lower_step(task, config, mesh)
 

@@ -4,10 +4,17 @@ A new family is one file with a subclass of Backbone and its VARIANTS, and a
 line in this package's `__init__`.
 """
 
+import dataclasses
+import re
+
+from flax import traverse_util
 import flax.linen as nn
+import jax
 
 from scribble_jax import normalization
 from scribble_jax.errors import UserError
+
+FREEZES = ('none', 'stages', 'all')  # How much of a backbone may be frozen.
 
 
 class Backbone(nn.Module):
@@ -27,10 +34,21 @@ class Backbone(nn.Module):
     ignored: Regular expression of what such files hold besides.
     patch: Side, in pixels, of the square patches that the features lie in the
       middle of, as in `resize`; None if their corners are on the image's.
+    num_layers: Number of the last layer, for rates that grow from layer to
+      layer and for what may be frozen. Layer 0 is what comes before the first
+      block; a family that counts none has layer 0 alone.
+    last_layer: Regular expression of the parameters' paths that have no number
+      and belong to the last layer, such as a final normalisation.
+    frozen: Number of first layers that training leaves as they are. Their
+      parameters get neither gradients nor updates; a family's `__call__` asks
+      `trains` for what depends on training besides: BatchNorms, dropout.
   """
   namings = ((),)
   ignored = r'(?!)'
   patch = None
+  num_layers = 0
+  last_layer = r'(?!)'
+  frozen: int = dataclasses.field(default=0, kw_only=True)
 
   def __call__(self, images, train):
     """Normalised [B, H, W, 3] -> two maps of features, [B, h, w, K].
@@ -52,6 +70,61 @@ class Backbone(nn.Module):
   def feature_size(self, side):
     """Returns the side of the features for an image side, in pixels."""
     raise NotImplementedError
+
+  def layer_of(self, path):
+    """Returns the layer that a parameter belongs to, from 0 to `num_layers`.
+
+    Args:
+      path: In the backbone, such as 'blocks_3/conv/kernel'. The number of its
+        first part counts from 0: that block is layer 4. Parameters without a
+        number belong to layer 0, or to the last one, as `last_layer` says.
+    """
+    block = re.match(r'[a-z]+s?_(\d+)(?:/|$)', path)
+    if block and self.num_layers:
+      return int(block[1]) + 1
+    return self.num_layers if re.match(self.last_layer, path) else 0
+
+  def num_frozen(self, freeze):
+    """Returns the value of `frozen` for a value of FREEZES.
+
+    Raises:
+      UserError: The backbone has no stages of which some could be frozen.
+    """
+    if freeze == 'stages' and not self.num_layers:
+      raise UserError(
+          "config.model.freeze_backbone is 'stages', but "
+          f'{self.name_in_config} counts no layers. Choose one of: none, all.')
+    return {'none': 0, 'stages': self.num_layers // 2 + 1,
+            'all': self.num_layers + 1}[freeze]
+
+  def trains(self, train, layer=None):
+    """Whether a layer is in training mode; without one, whether any may be.
+
+    Args:
+      train: Of `__call__`.
+      layer: As of `layer_of`.
+    """
+    layer = self.num_layers if layer is None else layer
+    return train and layer >= self.frozen
+
+  def hold(self, variables):
+    """Returns a network's variables, no gradient reaching the frozen ones."""
+    if not self.frozen:
+      return variables
+
+    def held(path, leaf):
+      return jax.lax.stop_gradient(leaf) if self.is_frozen(path) else leaf
+
+    return traverse_util.path_aware_map(held, variables)
+
+  def is_frozen(self, path):
+    """Whether training leaves a variable of a network as it is.
+
+    Args:
+      path: Such as ('params', 'backbone', 'conv1', 'kernel').
+    """
+    return path[1] == 'backbone' and (
+        self.layer_of('/'.join(path[2:])) < self.frozen)
 
   @property
   def name_in_config(self):

@@ -100,6 +100,7 @@ class ResNet(family.Backbone):
   namings = (((r'(layer\d)_(\d+)/', r'\1/\2/'),
               ('downsample_', 'downsample/')),)
   ignored = r'fc\.'  # ImageNet's own 1,000 classes.
+  num_layers = 4  # The stages; the stem is layer 0.
 
   @nn.compact
   def __call__(self, images, train):
@@ -110,18 +111,28 @@ class ResNet(family.Backbone):
     block = functools.partial(block_class, kind, dtype=self.dtype)
     x = conv(self.width, 7, stride=2, dtype=self.dtype, name='conv1')(
         images.astype(self.dtype))
-    x = nn.relu(BatchNorm(self.dtype, name='bn1')(x, train))
+    x = nn.relu(BatchNorm(self.dtype, name='bn1')(x, self.trains(train, 0)))
     x = max_pool_ceil(x)
     stages = ((1, (1,)), (2, (1,)), *_LAST_STAGES[self.output_stride])
     outputs = []
     for stage, (stride, dilations) in enumerate(stages):
+      stage_trains = self.trains(train, stage + 1)
       for i in range(counts[stage]):
         x = block(features=self.width * 2**stage,
                   dilation=dilations[min(i, len(dilations) - 1)],
                   stride=stride if i == 0 else 1,
-                  name=f'layer{stage + 1}_{i}')(x, train)
+                  name=f'layer{stage + 1}_{i}')(x, stage_trains)
       outputs.append(x)
     return outputs[0], outputs[-1]
+
+  def layer_of(self, path):
+    """As of `family.Backbone`: the stage."""
+    stage = re.match(r'layer(\d)_', path)
+    return int(stage[1]) if stage else 0
+
+  def num_frozen(self, freeze):
+    """As of `family.Backbone`; 'stages': all below layer4."""
+    return 4 if freeze == 'stages' else super().num_frozen(freeze)
 
   @property
   def name_in_config(self):
