@@ -78,8 +78,8 @@ def file_of(network, folder):
 
 
 @functools.cache
-def tiny(registers=False, num_layers=1, width=WIDTH, **options):
-  return dinov2.DINOv2('small', registers, num_layers, width, **options)
+def tiny(registers=False, last_blocks=1, width=WIDTH, **options):
+  return dinov2.DINOv2('small', registers, last_blocks, width, **options)
 
 
 @pytest.mark.parametrize('registers', [False, True])
@@ -123,7 +123,7 @@ def test_embeddings_equal_the_librarys(registers, size):
 def test_features_of_one_layer_are_the_last_of_four():
   variables = variables_of(small_peer(False), tiny())
   images = smooth_images(1, 28, 28)
-  one, four = (tiny(num_layers=count).apply(variables, images, train=False)[1]
+  one, four = (tiny(last_blocks=count).apply(variables, images, train=False)[1]
                for count in (1, 4))
   np.testing.assert_array_equal(one, four[..., -24:])
 

@@ -150,7 +150,7 @@ class DINOv2(family.Backbone):
   Attributes:
     size: Of SIZES.
     registers: Whether it has registers.
-    num_layers: Of how many of the last blocks the tokens are the features: 1,
+    last_blocks: Of how many of the last blocks the tokens are the features: 1,
       or 4 as in DINOv2's better linear evaluation, concatenated.
     width: Channels of a head; heads and blocks keep their number.
     dtype: Compute type; LayerNorms and the softmax are float32.
@@ -160,7 +160,7 @@ class DINOv2(family.Backbone):
   """
   size: str
   registers: bool
-  num_layers: int
+  last_blocks: int
   width: int
   dtype: jnp.dtype = jnp.float32
   output_stride: int = 8
@@ -176,6 +176,7 @@ class DINOv2(family.Backbone):
        ('/output/', '/output/dense/')),
       (*_shared, ('/(q)uery/|/(k)ey/|/(v)alue/', r'/\1\2\3_proj/'),
        ('/output/', '/o_proj/')))
+  last_layer = 'layernorm/'
   ignored = r'embeddings\.mask_token'  # Of its training alone.
 
   @nn.compact
@@ -205,13 +206,18 @@ class DINOv2(family.Backbone):
     norm = _layer_norm('layernorm')
     features = jnp.concatenate([
         norm(x[:, -sides[0] * sides[1]:]).astype(self.dtype)
-        for x in outputs[-self.num_layers:]], axis=-1)
+        for x in outputs[-self.last_blocks:]], axis=-1)
     return None, features.reshape(len(images), *sides, -1)
+
+  @property
+  def num_layers(self):
+    """The blocks; the embeddings are layer 0."""
+    return SIZES[self.size].depth
 
   @property
   def name_in_config(self):
     """As of `VARIANTS`."""
-    return _name(self.size, self.registers, self.num_layers)
+    return _name(self.size, self.registers, self.last_blocks)
 
   @property
   def published(self):
@@ -250,9 +256,9 @@ class DINOv2(family.Backbone):
     return -(-side // PATCH)
 
 
-def _name(size, registers, num_layers):
+def _name(size, registers, last_blocks):
   return (f'dinov2_{size}' + ('_reg' if registers else '')
-          + (f'_last{num_layers}' if num_layers > 1 else ''))
+          + (f'_last{last_blocks}' if last_blocks > 1 else ''))
 
 
 VARIANTS = {
