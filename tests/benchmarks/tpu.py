@@ -102,11 +102,13 @@ class Row:
 
 
 _R50 = {'model.backbone': 'resnet50'}
+_LITE = {'model.backbone': 'efficientnet_lite0'}
 _REMAT = {'model.remat': 'blocks'}
 ROWS = (
     Row('step', 'v5e:2x2', 16),
     Row('step', 'v5e:2x2', 16, {'mesh.model': 4}),
     Row('step', 'v5e:2x2', 16, _R50),
+    Row('step', 'v5e:2x2', 16, _LITE),
     Row('step', 'v5e:2x2', 16, {'model.head': 'deeplabv2'}),
     Row('step', 'v5e:4x4', 16),
     Row('step', 'v5e:4x4', 128),
@@ -120,6 +122,7 @@ ROWS = (
     Row('step', 'v5p:2x2x1', 16),
     Row('predict', 'v5e:2x2'),
     Row('predict', 'v5e:2x2', None, _R50),
+    Row('predict', 'v5e:2x2', None, _LITE),
     Row('stage 1 step', 'v5e:2x2', 16),
     Row('stage 1 step', 'v5e:4x4', 128),
     Row('stage 1 predict', 'v5e:2x2'),
@@ -222,7 +225,8 @@ def compile_row(row, size):
     start = time.perf_counter()
     try:
       compiled = lowered.compile(
-          compiler_options=sharding.compiler_options(mesh))
+          compiler_options=sharding.compiler_options(
+              mesh, models.make_backbone(config.model).cpu_libraries))
     except jax.errors.JaxRuntimeError as error:
       return {'bytes': _exhausted(error),
               'seconds': time.perf_counter() - start}

@@ -5,9 +5,10 @@ Only for comparison with the product: NCHW, zeros padded by hand.
 
 import math
 
-import torch
 from torch import nn
 import torch.nn.functional as F
+
+from tests.oracles import torch_networks
 
 # Kernel, stride, expansion and channels of each block.
 BLOCKS = (
@@ -33,6 +34,11 @@ class SameConv2d(nn.Conv2d):
       total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
       pads += [total // 2, total - total // 2]
     return super().forward(F.pad(x, pads) if any(pads) else x)
+
+
+def normalise(images):
+  """[B, 3, H, W] from 0 to 255 -> as the weights want them."""
+  return (images - 127) / 128
 
 
 def _norm(channels):
@@ -86,7 +92,7 @@ class Features(nn.Module):
       inputs, reached = scale(outputs), reached * takes
       dilation *= stride // takes
 
-  def forward(self, images):
+  def backbone_maps(self, images):
     """[B, 3, H, W] -> low-level features and features."""
     x = F.relu6(self._bn0(self._conv_stem(images)))
     for number, block in enumerate(self._blocks):
@@ -94,3 +100,13 @@ class Features(nn.Module):
       if number == LOW_LEVEL_BLOCK:
         low_level = x
     return low_level, x
+
+  forward = backbone_maps
+
+
+class DeepLab(torch_networks.WithHead, Features):
+  """The network of output stride 8 with a head of `torch_networks`."""
+
+  def __init__(self, head, num_classes, head_width, scale=lambda n: n):
+    Features.__init__(self, 8, scale)
+    self.make_head(head, num_classes, scale(24), scale(320), head_width)

