@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.models.backbones import efficientnet_lite
-from scribble_jax.models.backbones import resnet
 from scribble_jax.models.depthwise import depthwise
 from scribble_jax.weights import pretrained
 from tests.oracles import torch_efficientnet_lite
@@ -97,7 +96,11 @@ def test_an_accelerator_gets_a_grouped_convolution():
 
 
 def random_variables(model):
-  """Variables none of which has its initial value."""
+  """Variables none of which has its initial value.
+
+  Most values before a ReLU6 are between its kinks, and residual branches add
+  little. Otherwise float32's gradients are 1e-2 off float64's, in PyTorch too.
+  """
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(
       functools.partial(model.init, train=False), jax.random.key(0),
@@ -110,6 +113,10 @@ def random_variables(model):
       values = rng.normal(0, 0.1, leaf.shape)
     else:
       values = rng.uniform(0.8, 1.2, leaf.shape)
+    if path[-2].key == 'bn2' and path[-1].key == 'scale':
+      values *= 0.3
+    elif path[-2].key != 'bn2' and path[-1].key == 'bias':
+      values += 1
     return np.asarray(values, np.float32)
 
   return jax.tree_util.tree_map_with_path(draw, shapes)
@@ -182,9 +189,9 @@ def test_gradients_in_training(output_stride, remat):
   gradients, batch_stats = jax.jit(jax.grad(loss, has_aux=True))(
       variables['params'], images, weights)
 
-  network = oracle(state_dict, output_stride).train()
+  network = oracle(state_dict, output_stride).train().double()
   sum((a * nchw(b)).sum() for a, b in zip(
-      network(nchw(images)), weights, strict=True)).backward()
+      network(nchw(images).double()), weights, strict=True)).backward()
   ours = pretrained.to_pytorch({'params': gradients}, 0, model)
   theirs = {name: value.grad for name, value in network.named_parameters()}
   assert ours.keys() == theirs.keys()
@@ -257,9 +264,6 @@ def test_backbone_from_a_file(tmp_path, rename, rest):
   with pytest.raises(UserError, match='no efficientnet_lite0 of width 64'):
     pretrained.read_backbone(
         str(tmp_path / 'lite.safetensors'), model.clone(width=64))
-  with pytest.raises(UserError, match='is no resnet18'):
-    pretrained.read_backbone(
-        str(tmp_path / 'lite.safetensors'), resnet.ResNet(18, 8))
 
 
 @pytest.mark.parametrize('width', [5, 8])
