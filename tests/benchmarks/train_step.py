@@ -96,7 +96,8 @@ def _report_time(args):
   batch = _batch(args.batch_size, args.size['crop'])
   contestants, compiled, compile_seconds, state = _ours(args, batch)
   weights = {name: torch.tensor(value)
-             for name, value in pretrained.to_pytorch(state.variables).items()}
+             for name, value in pretrained.to_pytorch(
+                 state.variables, backbone=_backbone(args)).items()}
   flops = _plain_flops(args)
   for name, tuned in (('PyTorch', False), ('PyTorch tuned', True)):
     if device.type == 'cuda' or not tuned:
@@ -104,10 +105,11 @@ def _report_time(args):
           _torch_network(args), batch, weights, device,
           {name: SGD[name] for name in ('lr', 'momentum', 'weight_decay')},
           autocast=args.dtype == 'bfloat16', tuned=tuned,
-          normalise=(torch_protocol.normalise if _depth(args) else
-                     torch_efficientnet_lite.normalise))
+          normalise=_torch_normalise(args))
   first_losses = {name: float(run()) for name, run in contestants.items()}
   timings = harness.take_turns(contestants, args.repeats)
+  forwards = harness.take_turns(
+      _forwards(args, batch, state, weights, device), args.repeats)
   peak_bytes = harness.peak_bytes(args.device)
   ceilings = {} if args.smoke else harness.ceilings(args.device)
   ours = timings['ours'].median
@@ -120,6 +122,8 @@ def _report_time(args):
         'program': name, 's a step': timing.median,
         'images/s': args.batch_size / timing.median,
         'its time / ours': timing.median / ours,
+        's a prediction': (
+            forwards[name].median if name in forwards else None),
         'first loss': first_losses[name],
         'TFLOP': work / 1e12,
         'share of the matrix ceiling': (
@@ -154,13 +158,40 @@ def _batch(batch_size, crop):
       'image': np.clip(image, 0, 255).astype(np.uint8)}
 
 
+def _model(args, remat=False):
+  dtype = jnp.dtype(args.dtype)
+  return deeplab.SegmentationNetwork(
+      CLASSES, _backbone(args, dtype=dtype, remat=remat),
+      args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
+
+
+def _forwards(args, batch, state, weights, device):
+  """Returns {name: prediction without gradients} of ours and of PyTorch."""
+  model, network = _model(args), _torch_network(args)
+  network.load_state_dict(weights)
+  network = network.to(device).eval()
+  images = torch.tensor(batch['image'], device=device)
+  normalise = _torch_normalise(args)
+
+  def predict():
+    with torch.no_grad(), torch.autocast(
+        device.type, torch.bfloat16, enabled=args.dtype == 'bfloat16'):
+      return network(normalise(images.permute(0, 3, 1, 2).float()))
+
+  ours = jax.jit(lambda variables, images: model.apply(
+      variables, model.backbone.normalize(images)))
+  return {'ours': harness.blocking(
+      ours, *jax.device_put((state.variables, batch['image']))),
+          'PyTorch': harness.torch_blocking(predict, device)}
+
+
+def _torch_normalise(args):
+  return (torch_protocol if _depth(args) else torch_efficientnet_lite).normalise
+
+
 def _make_step(args, remat, mesh):
   """Returns the compiled-to-be step and the state's initialiser."""
-  dtype = jnp.dtype(args.dtype)
-  model = deeplab.SegmentationNetwork(
-      CLASSES, BACKBONES[args.backbone](
-          args.size['width'], dtype=dtype, remat=remat),
-      args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
+  model = _model(args, remat)
   tx = optimizer.make_optimizer(1_000, **SGD)
   step = make_train_step(
       functools.partial(loss_terms.compute, model, settings=SETTINGS,
@@ -231,7 +262,7 @@ def _plain_flops(args):
     with FlopCounterMode(display=False) as counter:
       torch_step.loss(network.train(), images, batch).backward()
   plain = counter.get_total_flops()
-  tokens = BACKBONES[args.backbone](8).feature_size(crop) ** 2
+  tokens = _backbone(args).feature_size(crop) ** 2
   channels = network.lorm.query_conv.in_channels
   # LoRM leaves out the background's queries and their rows of pairs.
   spared = (1 - FOREGROUND) * tokens * (
@@ -276,10 +307,13 @@ def compile_step(args, batch_size, remat, mesh):
       compiler_options=_compiler_options(args, mesh))
 
 
+def _backbone(args, **options):
+  return BACKBONES[args.backbone](args.size['width'], **options)
+
+
 def _compiler_options(args, mesh):
   """Returns the product's compiler options for this network."""
-  backbone = BACKBONES[args.backbone](args.size['width'])
-  return sharding.compiler_options(mesh, backbone.cpu_libraries)
+  return sharding.compiler_options(mesh, _backbone(args).cpu_libraries)
 
 
 def _report_memory(args):
