@@ -116,10 +116,10 @@ def local_rows(mesh, batch_size):
   return np.sort(np.concatenate([rows[index] for index in indices.values()]))
 
 
-# By default XLA has YNNPACK do a CPU's convolutions, whose gradients by kernels
-# take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
-_CPU_OPTIONS = {
-    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_DOT'}
+def _cpu_options(libraries):
+  """Returns the compiler options that leave these operations to YNNPACK."""
+  return {'xla_cpu_experimental_ynn_fusion_type': ','.join(
+      f'LIBRARY_FUSION_TYPE_{name}' for name in libraries)}
 
 
 def on_cpu(mesh):
@@ -127,17 +127,24 @@ def on_cpu(mesh):
   return mesh.devices.flat[0].platform == 'cpu'
 
 
-def compiler_options(mesh):
-  """Returns the compiler options for networks' gradients on this mesh."""
-  return _CPU_OPTIONS if on_cpu(mesh) and _knows_cpu_options() else None
+def compiler_options(mesh, cpu_libraries):
+  """Returns the compiler options for a network's gradients on this mesh.
+
+  Args:
+    mesh: From `make_mesh`.
+    cpu_libraries: As of `models.backbones.family.Backbone`.
+  """
+  if on_cpu(mesh) and _knows_cpu_options(cpu_libraries):
+    return _cpu_options(cpu_libraries)
+  return None
 
 
 @functools.cache
-def _knows_cpu_options():
+def _knows_cpu_options(libraries):
   """Whether this jaxlib still has them: they are experimental."""
   program = jax.jit(lambda x: x).lower(0.0)
   try:
-    program.compile(compiler_options=_CPU_OPTIONS)
+    program.compile(compiler_options=_cpu_options(libraries))
   except jax.errors.JaxRuntimeError:
     return False
   return True

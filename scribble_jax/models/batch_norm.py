@@ -20,8 +20,10 @@ class BatchNorm(nn.Module):
 
   Attributes:
     dtype: Type of the result.
+    epsilon: What is added to a variance before its root is taken.
   """
   dtype: jnp.dtype = jnp.float32
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train):
@@ -38,13 +40,13 @@ class BatchNorm(nn.Module):
 
     if not train:
       return _apply(x, running_mean.value, running_var.value, scale, bias,
-                    self.dtype)
+                    self.dtype, self.epsilon)
     count = x.size // features
     if self.is_initializing():
       return x.astype(self.dtype)
     if count < 2:
       raise ValueError('BatchNorm needs more than one value a channel.')
-    y, mean, var = _normalize(x, scale, bias, self.dtype)
+    y, mean, var = _normalize(x, scale, bias, self.dtype, self.epsilon)
     running_mean.value += MOMENTUM * (mean - running_mean.value)
     running_var.value += MOMENTUM * (
         var * count / (count - 1) - running_var.value)
@@ -56,15 +58,15 @@ def _channels(values):
   return values[None, None, None]
 
 
-def _apply(x, mean, var, scale, bias, dtype):
-  factor = scale * jax.lax.rsqrt(var + EPSILON)
+def _apply(x, mean, var, scale, bias, dtype, epsilon):
+  factor = scale * jax.lax.rsqrt(var + epsilon)
   y = ((x.astype(jnp.float32) - _channels(mean)) * _channels(factor)
        + _channels(bias))
   return y.astype(dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalize(x, scale, bias, dtype):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _normalize(x, scale, bias, dtype, epsilon):
   """Normalises by the batch's own statistics.
 
   The gradient is written down because autodiff's sums depend on one another,
@@ -75,25 +77,26 @@ def _normalize(x, scale, bias, dtype):
     scale: [C].
     bias: [C].
     dtype: Type of the result.
+    epsilon: As of `BatchNorm`.
 
   Returns:
     [B, h, w, C] in `dtype`, and the batch's mean and biased variance [C],
     which hand no gradient on.
   """
-  return _normalize_forward(x, scale, bias, dtype)[0]
+  return _normalize_forward(x, scale, bias, dtype, epsilon)[0]
 
 
-def _normalize_forward(x, scale, bias, dtype):
+def _normalize_forward(x, scale, bias, dtype, epsilon):
   mean, var = _moments(x)
-  y = _apply(x, mean, var, scale, bias, dtype)
+  y = _apply(x, mean, var, scale, bias, dtype, epsilon)
   return (y, mean, var), (x, scale, mean, var)
 
 
-def _normalize_backward(dtype, residuals, gradients):
+def _normalize_backward(dtype, epsilon, residuals, gradients):
   del dtype
   x, scale, mean, var = residuals
   d_y = gradients[0].astype(jnp.float32)
-  deviation = jax.lax.rsqrt(var + EPSILON)
+  deviation = jax.lax.rsqrt(var + epsilon)
   unit = (x.astype(jnp.float32) - _channels(mean)) * _channels(deviation)
   # Each device's sums, then theirs: one all-reduce.
   d_bias, d_scale = jnp.sum(jnp.stack([

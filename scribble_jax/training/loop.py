@@ -196,15 +196,16 @@ def _make_state_and_step(config, task, mesh, initial):
       task.loss_terms, tx, schedule, task.loss_weights, mesh, layout,
       ema_decay=config.optim.ema_decay, accumulate=config.optim.accumulate,
       loss_counts=task.loss_counts)
-  return state, functools.partial(_compile_step, train_step, step_rng)
+  return state, functools.partial(
+      _compile_step, train_step, step_rng, task.model.backbone.cpu_libraries)
 
 
-def _compile_step(train_step, rng, state, batch):
+def _compile_step(train_step, rng, cpu_libraries, state, batch):
   """Returns a compiled `(state, batch) -> (state, metrics)`; says its price."""
   start = time.monotonic()
   mesh = batch['image'].sharding.mesh
   compiled = train_step.lower(state, batch, rng).compile(
-      compiler_options=sharding.compiler_options(mesh))
+      compiler_options=sharding.compiler_options(mesh, cpu_libraries))
   memory.require(compiled, mesh, _MEMORY_REMEDY)
   logging.info('Compiled the train step in %.0f s; less on the next start.',
                time.monotonic() - start)

@@ -1,6 +1,6 @@
 """How long training stands still for a checkpoint, and how long one takes.
 
-    python tests/benchmarks/checkpoint.py [--depth 50] [--folder DIR] [--smoke]
+    python tests/benchmarks/checkpoint.py [--backbone resnet50] [--folder DIR]
 
 A save copies the state off the devices and is written beside the next updates;
 it stands still for more only where the one before is not finished. To be
@@ -35,7 +35,7 @@ def main():
   harness.report(
       args, [{'s standing still': stall, 's until it is complete': total}
              for stall, total in zip(stalls, totals, strict=True)],
-      network=f'ResNet-{args.depth} {args.head}', **args.size,
+      network=f'{args.backbone} {args.head}', **args.size,
       arrays=len(leaves), megabytes=sum(x.nbytes for x in leaves) / 1e6,
       median_seconds_standing_still=statistics.median(stalls))
 

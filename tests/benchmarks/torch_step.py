@@ -10,7 +10,8 @@ from tests.oracles import torch_losses
 from tests.oracles import torch_protocol
 
 
-def make_step(network, batch, weights, device, sgd, autocast, tuned=False):
+def make_step(network, batch, weights, device, sgd, autocast, tuned=False,
+              normalise=torch_protocol.normalise):
   """Returns a function that does one update and returns the loss.
 
   Args:
@@ -21,6 +22,7 @@ def make_step(network, batch, weights, device, sgd, autocast, tuned=False):
     sgd: Keyword arguments of `torch.optim.SGD`.
     autocast: Whether to compute in bfloat16.
     tuned: Whether to take channels_last and torch.compile.
+    normalise: What the network wants done to [B, 3, H, W], 0 to 255.
   """
   network.load_state_dict(weights)
   for module in network.modules():
@@ -36,8 +38,7 @@ def make_step(network, batch, weights, device, sgd, autocast, tuned=False):
   batch = {name: torch.tensor(x, device=device) for name, x in batch.items()}
 
   def run():
-    images = torch_protocol.normalise(
-        batch['image'].permute(0, 3, 1, 2).float())
+    images = normalise(batch['image'].permute(0, 3, 1, 2).float())
     if tuned:
       images = images.contiguous(memory_format=torch.channels_last)
     optimizer.zero_grad()

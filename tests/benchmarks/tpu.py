@@ -103,11 +103,13 @@ class Row:
 
 _R50 = {'model.backbone': 'resnet50'}
 _DINOV2 = {'model.backbone': 'dinov2_small', 'model.head': 'linear'}
+_LITE = {'model.backbone': 'efficientnet_lite0'}
 _REMAT = {'model.remat': 'blocks'}
 ROWS = (
     Row('step', 'v5e:2x2', 16),
     Row('step', 'v5e:2x2', 16, {'mesh.model': 4}),
     Row('step', 'v5e:2x2', 16, _R50),
+    Row('step', 'v5e:2x2', 16, _LITE),
     Row('step', 'v5e:2x2', 16, {'model.head': 'deeplabv2'}),
     Row('step', 'v5e:2x2', 16, _DINOV2),
     Row('step', 'v5e:4x4', 16),
@@ -123,6 +125,7 @@ ROWS = (
     Row('predict', 'v5e:2x2'),
     Row('predict', 'v5e:2x2', None, _R50),
     Row('predict', 'v5e:2x2', None, _DINOV2),
+    Row('predict', 'v5e:2x2', None, _LITE),
     Row('stage 1 step', 'v5e:2x2', 16),
     Row('stage 1 step', 'v5e:4x4', 128),
     Row('stage 1 predict', 'v5e:2x2'),
@@ -225,7 +228,8 @@ def compile_row(row, size):
     start = time.perf_counter()
     try:
       compiled = lowered.compile(
-          compiler_options=sharding.compiler_options(mesh))
+          compiler_options=sharding.compiler_options(
+              mesh, models.make_backbone(config.model).cpu_libraries))
     except jax.errors.JaxRuntimeError as error:
       return {'bytes': _exhausted(error),
               'seconds': time.perf_counter() - start}

@@ -25,14 +25,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from scribble_jax import loss_terms
 from scribble_jax import sharding
 from scribble_jax.models import deeplab
-from scribble_jax.models.backbones import resnet
+from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.training import optimizer
 from scribble_jax.training import train_state
 from scribble_jax.training.train_step import make_train_step
 from scribble_jax.weights import pretrained
 from tests.benchmarks import harness
 from tests.benchmarks import torch_step
+from tests.oracles import torch_efficientnet_lite
 from tests.oracles import torch_networks
+from tests.oracles import torch_protocol
 
 SETTINGS = dict.fromkeys(
     ('pseudo_ignore', 'lorm_background', 'lorm_foreground', 'normaliser'),
@@ -58,9 +60,11 @@ def complete(args):
   on_cpu = args.device == 'cpu' and not args.topology
   args.dtype = args.dtype or ('float32' if on_cpu else 'bfloat16')
   args.batch_size = args.batch_size or (2 if on_cpu else 16)
-  args.size = {'crop': 465, 'width': 64, 'head_width': 256}
+  args.size = {'crop': args.crop, 'width': 64, 'head_width': args.head_width}
   if args.smoke:
-    args.depth, args.size = 18, {'crop': 65, 'width': 8, 'head_width': 16}
+    args.size = {'crop': 65, 'width': 8, 'head_width': 16}
+    if _depth(args):
+      args.backbone = 'resnet18'
 
 
 def _add_arguments(parser):
@@ -73,7 +77,10 @@ def _add_arguments(parser):
 
 def add_arguments(parser):
   """Adds what names the network and what it is compiled for."""
-  parser.add_argument('--depth', type=int, default=50)
+  parser.add_argument('--backbone', choices=list(BACKBONES),
+                      default='resnet50')
+  parser.add_argument('--crop', type=int, default=465, help='pixels')
+  parser.add_argument('--head_width', type=int, default=256)
   parser.add_argument('--head', choices=list(deeplab.DILATIONS),
                       default='deeplabv3plus')
   parser.add_argument('--batch_size', type=int,
@@ -89,16 +96,20 @@ def _report_time(args):
   batch = _batch(args.batch_size, args.size['crop'])
   contestants, compiled, compile_seconds, state = _ours(args, batch)
   weights = {name: torch.tensor(value)
-             for name, value in pretrained.to_pytorch(state.variables).items()}
+             for name, value in pretrained.to_pytorch(
+                 state.variables, backbone=_backbone(args)).items()}
   flops = _plain_flops(args)
   for name, tuned in (('PyTorch', False), ('PyTorch tuned', True)):
     if device.type == 'cuda' or not tuned:
       contestants[name] = torch_step.make_step(
           _torch_network(args), batch, weights, device,
           {name: SGD[name] for name in ('lr', 'momentum', 'weight_decay')},
-          autocast=args.dtype == 'bfloat16', tuned=tuned)
+          autocast=args.dtype == 'bfloat16', tuned=tuned,
+          normalise=_torch_normalise(args))
   first_losses = {name: float(run()) for name, run in contestants.items()}
   timings = harness.take_turns(contestants, args.repeats)
+  forwards = harness.take_turns(
+      _forwards(args, batch, state, weights, device), args.repeats)
   peak_bytes = harness.peak_bytes(args.device)
   ceilings = {} if args.smoke else harness.ceilings(args.device)
   ours = timings['ours'].median
@@ -111,13 +122,15 @@ def _report_time(args):
         'program': name, 's a step': timing.median,
         'images/s': args.batch_size / timing.median,
         'its time / ours': timing.median / ours,
+        's a prediction': (
+            forwards[name].median if name in forwards else None),
         'first loss': first_losses[name],
         'TFLOP': work / 1e12,
         'share of the matrix ceiling': (
             work / timing.median / ceiling if ceiling else None)})
   memory = compiled.memory_analysis()
   harness.report(
-      args, rows, network=f'ResNet-{args.depth} {args.head}', **args.size,
+      args, rows, network=f'{args.backbone} {args.head}', **args.size,
       batch_size=args.batch_size, dtype=args.dtype,
       compile_seconds=compile_seconds,
       temp_gigabytes=memory.temp_size_in_bytes / 1e9,
@@ -145,13 +158,40 @@ def _batch(batch_size, crop):
       'image': np.clip(image, 0, 255).astype(np.uint8)}
 
 
+def _model(args, remat=False):
+  dtype = jnp.dtype(args.dtype)
+  return deeplab.SegmentationNetwork(
+      CLASSES, _backbone(args, dtype=dtype, remat=remat),
+      args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
+
+
+def _forwards(args, batch, state, weights, device):
+  """Returns {name: prediction without gradients} of ours and of PyTorch."""
+  model, network = _model(args), _torch_network(args)
+  network.load_state_dict(weights)
+  network = network.to(device).eval()
+  images = torch.tensor(batch['image'], device=device)
+  normalise = _torch_normalise(args)
+
+  def predict():
+    with torch.no_grad(), torch.autocast(
+        device.type, torch.bfloat16, enabled=args.dtype == 'bfloat16'):
+      return network(normalise(images.permute(0, 3, 1, 2).float()))
+
+  ours = jax.jit(lambda variables, images: model.apply(
+      variables, model.backbone.normalize(images)))
+  return {'ours': harness.blocking(
+      ours, *jax.device_put((state.variables, batch['image']))),
+          'PyTorch': harness.torch_blocking(predict, device)}
+
+
+def _torch_normalise(args):
+  return (torch_protocol if _depth(args) else torch_efficientnet_lite).normalise
+
+
 def _make_step(args, remat, mesh):
   """Returns the compiled-to-be step and the state's initialiser."""
-  dtype = jnp.dtype(args.dtype)
-  model = deeplab.SegmentationNetwork(
-      CLASSES, resnet.ResNet(
-          args.depth, args.size['width'], dtype, remat=remat),
-      args.head, args.size['head_width'], dropout=0.0, dtype=dtype)
+  model = _model(args, remat)
   tx = optimizer.make_optimizer(1_000, **SGD)
   step = make_train_step(
       functools.partial(loss_terms.compute, model, settings=SETTINGS,
@@ -177,7 +217,7 @@ def _ours(args, batch):
     name = 'ours, remat' if remat else 'ours'
     start = time.perf_counter()
     programs[name] = step.lower(state, batch, rng).compile(
-        compiler_options=sharding.compiler_options(mesh))
+        compiler_options=_compiler_options(args, mesh))
     seconds[name] = time.perf_counter() - start
     contestants[name] = _update(programs[name], state, batch, rng)
     if args.device == 'cpu':  # XLA undoes it there.
@@ -222,8 +262,8 @@ def _plain_flops(args):
     with FlopCounterMode(display=False) as counter:
       torch_step.loss(network.train(), images, batch).backward()
   plain = counter.get_total_flops()
-  tokens = resnet.ResNet(args.depth, 8).feature_size(crop) ** 2
-  channels = args.size['width'] * 8 * (4 if args.depth >= 50 else 1)
+  tokens = _backbone(args).feature_size(crop) ** 2
+  channels = network.lorm.query_conv.in_channels
   # LoRM leaves out the background's queries and their rows of pairs.
   spared = (1 - FOREGROUND) * tokens * (
       6 * channels**2 + 12 * tokens * channels)
@@ -231,9 +271,18 @@ def _plain_flops(args):
 
 
 def _torch_network(args):
-  return torch_networks.DeepLab(
-      args.depth, args.head, CLASSES, args.size['width'],
-      args.size['head_width'])
+  if depth := _depth(args):
+    return torch_networks.DeepLab(
+        depth, args.head, CLASSES, args.size['width'], args.size['head_width'])
+  return torch_efficientnet_lite.DeepLab(
+      args.head, CLASSES, args.size['head_width'],
+      lambda channels: max(2, channels * args.size['width'] // 64))
+
+
+def _depth(args):
+  """Returns the depth of a ResNet; None for another backbone."""
+  family, _, depth = args.backbone.partition('resnet')
+  return None if family else int(depth)
 
 
 def devices_of(topology):
@@ -255,7 +304,16 @@ def compile_step(args, batch_size, remat, mesh):
   step, create = _make_step(args, remat, mesh)
   key = jax.eval_shape(lambda: jax.random.key(0))
   return step.lower(jax.eval_shape(create, key), batch, key).compile(
-      compiler_options=sharding.compiler_options(mesh))
+      compiler_options=_compiler_options(args, mesh))
+
+
+def _backbone(args, **options):
+  return BACKBONES[args.backbone](args.size['width'], **options)
+
+
+def _compiler_options(args, mesh):
+  """Returns the product's compiler options for this network."""
+  return sharding.compiler_options(mesh, _backbone(args).cpu_libraries)
 
 
 def _report_memory(args):
@@ -273,7 +331,7 @@ def _report_memory(args):
     row['blocks / none'] = (row['remat blocks: temp GB']
                             / row['remat none: temp GB'])
     rows.append(row)
-  harness.report(args, rows, network=f'ResNet-{args.depth} {args.head}',
+  harness.report(args, rows, network=f'{args.backbone} {args.head}',
                  **args.size, dtype=args.dtype,
                  compiled_for=args.topology or args.device)
 

