@@ -22,7 +22,7 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320))
 _LOW_LEVEL_STAGE = 1  # The second.
-_STAGES_SOWN = (1, 2, 4, 6)  # The last ones of each stride.
+_STAGES_SHOWN = (1, 2, 4, 6)  # The last ones of each stride.
 _PUBLISHED_WIDTH = 64
 _EPSILON = 1e-3  # Of every BatchNorm.
 
@@ -185,7 +185,7 @@ class EfficientNetLite(family.Backbone):
           reached, dilation = reached * taken, dilation * stride // taken
         number += 1
       outputs.append(x)
-    self.sow('stages', 'maps', [outputs[stage] for stage in _STAGES_SOWN])
+    self.show_stages([outputs[stage] for stage in _STAGES_SHOWN])
     return outputs[_LOW_LEVEL_STAGE], outputs[-1]
 
   def _features(self, published_features):

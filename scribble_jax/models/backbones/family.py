@@ -61,14 +61,27 @@ class Backbone(nn.Module):
       images: Of any size.
       train: Whether to use batch statistics (needs mutable 'batch_stats').
 
-    Where 'stages' is mutable, it sows 'maps' there, a list of what several
-    stages come to, [B, h', w', K'], from fine to coarse.
-
     Returns:
       low_level: At stride 4; None if the family has no such map.
       features: At the output stride, what LoRM rectifies.
     """
     raise NotImplementedError
+
+  def show_stages(self, maps):
+    """Lets `stages` see what several stages come to, from fine to coarse."""
+    if not self.is_initializing():
+      self.sow('stages', 'maps', maps)
+
+  def stages(self, variables, images):
+    """Returns the maps of several stages, [B, h, w, K] each, fine to coarse.
+
+    Args:
+      variables: The backbone's own.
+      images: [B, H, W, 3] normalised.
+    """
+    (_, features), shown = self.apply(
+        variables, images, train=False, mutable=['stages'])
+    return shown['stages']['maps'][0] if shown else [features]
 
   def normalize(self, images):
     """[..., 3] uint8 RGB -> float32 as the weights want it."""

@@ -123,7 +123,7 @@ class ResNet(family.Backbone):
                   stride=stride if i == 0 else 1,
                   name=f'layer{stage + 1}_{i}')(x, stage_trains)
       outputs.append(x)
-    self.sow('stages', 'maps', outputs)
+    self.show_stages(outputs)
     return outputs[0], outputs[-1]
 
   def layer_of(self, path):
