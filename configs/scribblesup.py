@@ -44,7 +44,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.model.num_classes = len(VOC_CLASSES)
   config.model.backbone = 'resnet101'  # Any of models.backbones.BACKBONES.
   config.model.head = 'deeplabv3plus'  # Or deeplabv2, linear.
-  config.model.width = 64  # Channels of a ResNet's stem, or of a DINOv2's head.
+  config.model.width = 64  # As published; less makes a backbone narrower.
   config.model.head_width = 256  # Channels of deeplabv3plus' layers.
   config.model.dropout = 0.5  # Of deeplabv3plus.
   # Compute type, float32 or bfloat16; 'auto': bfloat16, but float32 on a CPU,

@@ -125,9 +125,9 @@ def _report_time(args):
         's a prediction': (
             forwards[name].median if name in forwards else None),
         'first loss': first_losses[name],
-        'TFLOP': work / 1e12,
+        'TFLOP': work and work / 1e12,
         'share of the matrix ceiling': (
-            work / timing.median / ceiling if ceiling else None)})
+            work / timing.median / ceiling if work and ceiling else None)})
   memory = compiled.memory_analysis()
   harness.report(
       args, rows, network=f'{args.backbone} {args.head}', **args.size,
@@ -251,9 +251,12 @@ def _plain_flops(args):
   """Counts what a step asks for, by PyTorch's counter on tensors of no memory.
 
   Returns:
-    {'plain', 'lean': FLOP}; lean leaves out what `lorm.lorm_loss` does.
+    {'plain', 'lean': FLOP}; lean leaves out what `lorm.lorm_loss` does. None
+    where depthwise convolutions can't be counted.
   """
   crop, count = args.size['crop'], args.batch_size
+  if not _depth(args):  # The counter takes no account of groups.
+    return dict.fromkeys(('plain', 'lean'))
   with torch.device('meta'):
     network = _torch_network(args)
     images = torch.zeros(count, 3, crop, crop)
