@@ -206,7 +206,9 @@ def _make_add_windows(maps, model, mesh, batch_size):
 
 @functools.lru_cache(maxsize=8)
 def make_finish(finish, mesh, num_views=1):
-  """Returns a compiled `(totals, images, sizes, inputs) -> results`.
+  """Returns a compiled `(totals, images, sizes, inputs, shared=())` -> results.
+
+  `shared` is a tuple of what `finish` gets besides, the same for all images.
 
   Args:
     finish: As of `make_predict`; called for each slot with an image.
@@ -214,18 +216,21 @@ def make_finish(finish, mesh, num_views=1):
     num_views: What totals are divided by. Where they are None, without a
       network, `finish` gets None.
   """
-  def finish_one(image):
+  def finish_one(shared, image):
     totals, image, size, inputs = image
     mean = None if totals is None else totals / num_views
-    run = lambda: finish(mean, image, size, inputs)
+    run = lambda: finish(mean, image, size, inputs, *shared)
     nothing = jax.eval_shape(run)
     return jax.lax.cond(size[0] > 0, run, lambda: jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), nothing))
 
   split = jax.P(mesh.axis_names)
-  return jax.jit(jax.shard_map(
-      lambda *images: jax.lax.map(finish_one, images), mesh=mesh,
-      in_specs=split, out_specs=split, check_vma=False))
+  finish_all = jax.shard_map(
+      lambda images, shared: jax.lax.map(
+          functools.partial(finish_one, shared), images),
+      mesh=mesh, in_specs=(split, jax.P()), out_specs=split, check_vma=False)
+  return jax.jit(
+      lambda *images, shared=(): finish_all(images, shared))
 
 
 def with_predictions(predict, variables, examples):

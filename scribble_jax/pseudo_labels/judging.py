@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.models.backbones import family
+from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
 from scribble_jax.pseudo_labels.calibration import NUM_BINS
@@ -65,6 +67,7 @@ class Judge:
     open_unnamed: Whether the label is undecided where another class than the
       image's is the likeliest.
     stages: Which of STAGES are wanted, from the first one on.
+    backbone: `family.Backbone`, where the source needs features.
   """
   walk: propagation.Walk
   source: str
@@ -72,8 +75,9 @@ class Judge:
   undecided: float
   open_unnamed: bool
   stages: tuple[str, ...] = STAGES
+  backbone: family.Backbone | None = None
 
-  def __call__(self, maps, image, size, inputs):
+  def __call__(self, maps, image, size, inputs, variables=None):
     """Returns the Judgement.
 
     Args:
@@ -83,23 +87,32 @@ class Judge:
       size: [2] int32, (height, width) of the image in pixels; whatever lies
         beyond takes no part.
       inputs: Inputs.
+      variables: The backbone's own.
     """
     sides = inputs.scribbles.shape[1:]
     rows, columns = (jnp.arange(side) < size[axis]
                      for axis, side in enumerate(sides))
     inside = rows[:, None] & columns[None]
-    image = jnp.moveaxis(_resized(image, sides), -1, 0).astype(jnp.float32)
-    grids = propagation.make_grids(image, inside, self.walk)
-    network, unnamed = lambda label: jnp.zeros(sides), False
+    image = _resized(image, sides).astype(jnp.float32)
+    grids = propagation.make_grids(
+        jnp.moveaxis(image, -1, 0), inside, self.walk)
+    of_network, unnamed = lambda label: jnp.zeros(sides), False
+    network = lambda scribble: of_network
+    if self.backbone is not None:
+      network = scores.make_feature_scores(
+          picture_features.cell_features(
+              self.backbone, variables, image, inside), inputs.classes)
     if maps is not None:
       maps = jnp.where(inside[..., None], _resized(maps, sides), 0.0)
-      network = scores.make_network_scores(maps, inputs.classes, self.branch)
+      of_network = scores.make_network_scores(
+          maps, inputs.classes, self.branch)
       if self.open_unnamed:
         unnamed = scores.unnamed(maps, inputs.classes)
 
     def of_scribble(scribble):
       """Returns `_judge`, or 255 everywhere without any stroke."""
-      judge = lambda: self._judge(grids, network, unnamed, scribble, inputs)
+      judge = lambda: self._judge(
+          grids, network(scribble), unnamed, scribble, inputs)
       nothing = jax.tree.map(
           lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
           jax.eval_shape(judge))

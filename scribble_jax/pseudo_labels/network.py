@@ -2,6 +2,9 @@
 
 import functools
 
+from absl import logging
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scribble_jax import config_check
@@ -15,6 +18,7 @@ from scribble_jax.pseudo_labels import judging
 from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
 from scribble_jax.training import loop
+from scribble_jax.weights import pretrained
 
 # Images at once on a device without a network. They take turns there, so that
 # more of them save nothing but the host's calls.
@@ -47,9 +51,13 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  run = (_with_network(config, workdir, source)
-         if scores.SOURCES[config.labels.source].needs_network
-         else _without_network)
+  backbone, run = None, _without_network
+  if scores.SOURCES[config.labels.source].needs_network:
+    run = _with_network(config, workdir, source)
+  elif scores.SOURCES[config.labels.source].needs_features:
+    backbone = models.make_backbone(config.model)
+    run = functools.partial(_without_network, shared=(_pretrained(
+        config, backbone),))
   walk = propagation.Walk(**{
       key: tuple(value) if isinstance(value, (list, tuple)) else value
       for key, value in config.refinement.to_dict().items()})
@@ -58,7 +66,8 @@ def make_judge(config, workdir, source):
     """Yields answers."""
     finish = judging.Judge(
         walk, config.labels.source, config.labels.branch,
-        config.labels.undecided, config.labels.unnamed == 'undecided', stages)
+        config.labels.undecided, config.labels.unnamed == 'undecided', stages,
+        backbone)
     return run(finish, (
         (example, example['image'],
          _inputs(example, scribbles, thresholds, walk))
@@ -109,8 +118,28 @@ def _with_network(config, workdir, source):
   return run
 
 
-def _without_network(finish, images):
-  """Returns the same iterator where the strokes are all there is."""
+def _pretrained(config, backbone):
+  """Returns a backbone's variables, on the devices."""
+  if config.backbone_weights == pretrained.NO_WEIGHTS:
+    logging.warning(
+        'labels.source=features works with pretrained features, and '
+        'backbone_weights is none: the features are random.')
+    variables = backbone.init(
+        jax.random.key(config.seed), jnp.zeros([1, 65, 65, 3]), train=False)
+  else:
+    variables = pretrained.read_backbone(config.backbone_weights, backbone)
+  return jax.device_put(
+      variables, sharding.replicated(sharding.local_mesh()))
+
+
+def _without_network(finish, images, shared=()):
+  """Returns the same iterator where no network was trained.
+
+  Args:
+    finish: As of `inference.make_finish`.
+    images: As of `make_predict`.
+    shared: As of `inference.make_finish`.
+  """
   mesh = sharding.local_mesh()
   program = inference.make_finish(finish, mesh)
 
@@ -120,5 +149,5 @@ def _without_network(finish, images):
     return padded, np.int32(image.shape[:2]), inputs
 
   return device_batches.run_on_images(
-      lambda work: program(None, *work), mesh, images, to_work,
+      lambda work: program(None, *work, shared=shared), mesh, images, to_work,
       lambda _: _SLOTS_ON_CPU if sharding.on_cpu(mesh) else _SLOTS)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.pseudo_labels import picture_features
 
 
 def classes_of(scribble):
@@ -57,6 +58,22 @@ def make_network_scores(maps, classes, branch):
   }[branch]
 
 
+def make_feature_scores(features, classes):
+  """Returns `scribble -> label -> [H, W]`, what `picture_features` say.
+
+  Args:
+    features: From `picture_features.cell_features`.
+    classes: [C] uint8.
+  """
+  def of_scribble(scribble):
+    probabilities = picture_features.class_probabilities(
+        features, scribble, classes)
+    # The first place with the label is the class's own.
+    return lambda label: probabilities[jnp.argmax(classes == label)]
+
+  return of_scribble
+
+
 def unnamed(maps, classes):
   """Returns where a class that the image is not scribbled with is likeliest.
 
@@ -94,15 +111,20 @@ class Source(NamedTuple):
       strokes are, `held` where any are, [H, W] bool.
     spreads_strokes: Whether it asks for `spread`.
     needs_network: Whether it asks for `network`: a classifier is trained.
+    needs_features: Whether `network` are probabilities of `picture_features`.
   """
   scores: Callable
   spreads_strokes: bool
   needs_network: bool
+  needs_features: bool = False
 
 
 SOURCES = {
     'network': Source(lambda spread, network, *strokes: network,
                       spreads_strokes=False, needs_network=True),
+    'features': Source(lambda spread, probability, *strokes: probability,
+                       spreads_strokes=False, needs_network=False,
+                       needs_features=True),
     'diffusion': Source(lambda spread, *others: spread,
                         spreads_strokes=True, needs_network=False),
     'fusion': Source(lambda spread, network, *strokes: (spread + network) / 2,
