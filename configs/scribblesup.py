@@ -211,7 +211,7 @@ def _stage1():
   config.evaluation.flip = True
 
   config.labels = ConfigDict()
-  config.labels.source = 'network'  # Or diffusion, fusion.
+  config.labels.source = 'network'  # Or features, diffusion, fusion.
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
   # One threshold for all classes, chosen on strokes that are hidden from the

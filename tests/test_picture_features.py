@@ -1,0 +1,166 @@
+"""A picture's classes from its strokes' features, against float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+
+from scribble_jax.models.backbones import dinov2
+from scribble_jax.models.backbones import resnet
+from scribble_jax.normalization import IMAGENET_MEAN
+from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import picture_features
+from scribble_jax.pseudo_labels import propagation
+
+
+def fitted(x, y, penalty):
+  """Returns the regression's minimum by SciPy, as [D + 1, K]."""
+  def value(flat):
+    weights = flat.reshape(x.shape[1] + 1, -1)
+    logits = x @ weights[:-1] + weights[-1]
+    log_probs = logits - scipy.special.logsumexp(logits, 1, keepdims=True)
+    error = np.exp(log_probs) * y.sum(1, keepdims=True) - y
+    gradient = np.concatenate(
+        [x.T @ error + penalty * weights[:-1], error.sum(0)[None]])
+    return (-np.sum(y * log_probs) + penalty / 2 * np.sum(weights[:-1]**2),
+            gradient.reshape(-1))
+
+  result = scipy.optimize.minimize(
+      value, np.zeros((x.shape[1] + 1) * y.shape[1]), jac=True, tol=1e-12,
+      method='L-BFGS-B', options={'maxiter': 10_000, 'maxfun': 100_000})
+  return result.x.reshape(-1, y.shape[1])
+
+
+@pytest.mark.parametrize('penalty', [0.3, 1.0])
+@pytest.mark.parametrize('count, classes', [(40, 2), (200, 3), (30, 5)])
+def test_fit_is_the_minimum(count, classes, penalty):
+  rng = np.random.default_rng(count)
+  x = rng.normal(size=(count, 12)) / 3
+  labels = np.argmax(x[:, :classes] + rng.normal(size=(count, classes)) / 5, 1)
+  y = np.eye(classes)[labels]
+  y[:count // 10] = 0  # Without a label.
+  y[-1] = 1  # Of every class.
+  weights, offsets = map(np.asarray, jax.jit(picture_features.fit)(
+      np.float32(x), np.float32(y), penalty))
+  expected = fitted(x, y, penalty)
+  probabilities = scipy.special.softmax(x @ weights + offsets, axis=1)
+  np.testing.assert_allclose(
+      probabilities, scipy.special.softmax(
+          x @ expected[:-1] + expected[-1], axis=1), atol=1e-3)
+
+
+def test_a_class_without_samples_changes_nothing():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(50, 4)).astype('f')
+  y = np.eye(2, dtype='f')[np.int32(x[:, 0] > 0)]
+  weights, offsets = picture_features.fit(x, y, 1.0)
+  three = picture_features.fit(x, np.insert(y, 1, 0, axis=1), 1.0)
+  np.testing.assert_allclose(three[0][:, [0, 2]], weights, atol=1e-5)
+  np.testing.assert_allclose(three[1], [offsets[0], -np.inf, offsets[1]],
+                             atol=1e-5)
+
+
+@pytest.mark.parametrize('count', [0, 3, 8, 20])
+def test_samples_are_all_or_evenly_chosen(count, monkeypatch):
+  monkeypatch.setattr(picture_features, '_MOST_SAMPLES', 8)
+  places = np.arange(count) * 3
+  y = np.zeros([64, 2], bool)
+  y[places, places % 2] = True
+  x, labels = picture_features._samples(
+      jnp.arange(64.0)[:, None], jnp.asarray(y))
+  expected = places if count <= 8 else places[np.arange(8) * count // 8]
+  np.testing.assert_array_equal(x[:len(expected), 0], expected)
+  np.testing.assert_array_equal(labels[:len(expected)], y[expected])
+  assert not labels[len(expected):].any()
+
+
+class Ramp:
+  """Shows each pixel's colour where a backbone's features lie."""
+
+  def __init__(self, patch):
+    self.patch = patch
+
+  def normalize(self, images):
+    return images
+
+  def stages(self, variables, images):
+    del variables
+    if self.patch is None:
+      return [images[:, ::4, ::4], images[:, ::16, ::16]]
+    middles = [slice(self.patch // 2, None, self.patch)] * 2
+    return [images[:, *middles]]
+
+
+@pytest.mark.parametrize('patch', [None, 3])
+def test_cells_lie_on_the_picture(patch):
+  """Colours are slopes; a feature's direction tells the place."""
+  size = (64, 128)
+  rows, columns = np.meshgrid(*map(np.arange, size), indexing='ij')
+  image = np.stack([rows + 1, columns + 1, np.full(size, 200)], -1)
+  features = picture_features.cell_features(
+      Ramp(patch), None, jnp.float32(image), jnp.ones(size, bool))
+  assert features.shape[:2] == (17, 33)
+  places = [np.arange(n + 1) * (4 * n - 1) / n for n in (16, 32)]
+  for i in range(0, features.shape[-1], 3):
+    found = features[..., i:i + 2] / features[..., i + 2:i + 3] * 200 - 1
+    inner = slice(1, -1)  # Behind the outer middles of patches none lies.
+    # Between directions of unit length, linear is not quite straight.
+    np.testing.assert_allclose(
+        found[inner, inner], np.stack(np.meshgrid(
+            *places, indexing='ij'), -1)[inner, inner], atol=0.9)
+
+
+def test_outside_is_a_mean_colour():
+  inside = np.zeros([32, 32], bool)
+  inside[:20, :24] = True
+  image = np.random.default_rng(0).uniform(0, 255, [32, 32, 3]).astype('f')
+  one = picture_features.cell_features(Ramp(None), None, image, inside)
+  image[~inside] = 255 * IMAGENET_MEAN
+  other = picture_features.cell_features(
+      Ramp(None), None, image, np.ones_like(inside))
+  np.testing.assert_array_equal(one, other)
+
+
+def test_pixels_get_the_class_whose_strokes_look_like_them():
+  features = np.zeros([9, 13, 3], np.float32)
+  features[:, :6, 0] = features[:, 6:, 1] = 3
+  features[..., 2] = 0.1
+  scribble = np.full([32, 48], 255, np.uint8)
+  scribble[5, 4:12], scribble[20:28, 40] = 7, 0
+  probabilities = picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0, 0]))
+  assert probabilities.shape == (4, 32, 48)
+  np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+  assert np.all(probabilities[1, :, :19] > 0.9)
+  assert np.all(probabilities[0, :, 25:] > 0.9)
+  assert not probabilities[2:].any()
+  scribble[scribble == 0] = 255  # One class alone is everywhere.
+  probabilities = picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0, 0]))
+  np.testing.assert_array_equal(probabilities[1], 1)
+
+
+@pytest.mark.parametrize('backbone', [
+    resnet.ResNet(18, 8, output_stride=16),
+    dinov2.DINOv2('small', False, 1, 4)])
+def test_a_picture_is_judged_by_its_features(backbone):
+  rng = np.random.default_rng(0)
+  image = np.full([32, 48, 3], (200, 40, 40), np.uint8)
+  image[:, 24:] = (40, 60, 200)
+  image += rng.integers(0, 10, image.shape, np.uint8)
+  scribble = np.full([32, 48], 255, np.uint8)
+  scribble[10:20, 5:8], scribble[10:20, 40:43] = 0, 2
+  variables = backbone.init(
+      jax.random.key(0), jnp.zeros([1, 65, 65, 3]), train=False)
+  judge = judging.Judge(
+      propagation.Walk((2, 1), (1, 2), 3, 0.7, 0.5), 'features', 'cam', 0.0,
+      open_unnamed=False, backbone=backbone)
+  result = jax.jit(judge)(
+      None, image, np.int32([32, 48]), judging.Inputs(
+          scribble[None], np.uint8([0, 2, 0]), np.int32(2),
+          np.zeros([2, 3], 'f')), variables)
+  for label in result.labels.values():
+    assert np.mean(label[:, :20] == 0) > 0.95
+    assert np.mean(label[:, 28:] == 2) > 0.95
