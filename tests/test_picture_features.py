@@ -13,6 +13,7 @@ from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.pseudo_labels import judging
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
+from scribble_jax.pseudo_labels import scores
 
 
 def fitted(x, y, penalty):
@@ -164,3 +165,13 @@ def test_a_picture_is_judged_by_its_features(backbone):
   for label in result.labels.values():
     assert np.mean(label[:, :20] == 0) > 0.95
     assert np.mean(label[:, 28:] == 2) > 0.95
+
+
+def test_one_class_alone_fades_with_the_distance_from_its_strokes():
+  spread = np.random.default_rng(0).random([4, 5], np.float32)
+  stroke = np.arange(20).reshape(4, 5) % 7 == 0
+  source = scores.SOURCES['features'].scores
+  np.testing.assert_array_equal(
+      source(spread, np.ones([4, 5]), stroke, stroke), spread)
+  np.testing.assert_array_equal(
+      source(spread, np.ones([4, 5]), stroke, stroke | (spread > 0.5)), 1)

@@ -119,11 +119,15 @@ class Source(NamedTuple):
   needs_features: bool = False
 
 
+def _features(spread, probability, stroke, held):
+  """The probability; strokes of one class alone say where it is by distance."""
+  return jnp.where(jnp.all(stroke == held), spread, probability)
+
+
 SOURCES = {
     'network': Source(lambda spread, network, *strokes: network,
                       spreads_strokes=False, needs_network=True),
-    'features': Source(lambda spread, probability, *strokes: probability,
-                       spreads_strokes=False, needs_network=False,
+    'features': Source(_features, spreads_strokes=True, needs_network=False,
                        needs_features=True),
     'diffusion': Source(lambda spread, *others: spread,
                         spreads_strokes=True, needs_network=False),
