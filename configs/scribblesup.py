@@ -230,7 +230,7 @@ def _stage1():
   config.refinement.dilations = (1, 2, 4, 8)  # Pixels of each grid.
   config.refinement.iterations = 30  # On each grid.
   config.refinement.contrast = 0.1  # Of the root mean square difference.
-  config.refinement.restart = 0.01  # 0.1 suits labels.source=features better.
+  config.refinement.restart = 0.01
   config.log_every = 50
   config.checkpoint_every = 662
   config.keep_checkpoints = 1

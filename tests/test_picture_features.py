@@ -11,9 +11,9 @@ from scribble_jax.models.backbones import dinov2
 from scribble_jax.models.backbones import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
-from scribble_jax.pseudo_labels import scores
 
 
 def fitted(x, y, penalty):
@@ -167,11 +167,10 @@ def test_a_picture_is_judged_by_its_features(backbone):
     assert np.mean(label[:, 28:] == 2) > 0.95
 
 
-def test_one_class_alone_fades_with_the_distance_from_its_strokes():
-  spread = np.random.default_rng(0).random([4, 5], np.float32)
-  stroke = np.arange(20).reshape(4, 5) % 7 == 0
-  source = scores.SOURCES['features'].scores
-  np.testing.assert_array_equal(
-      source(spread, np.ones([4, 5]), stroke, stroke), spread)
-  np.testing.assert_array_equal(
-      source(spread, np.ones([4, 5]), stroke, stroke | (spread > 0.5)), 1)
+@pytest.mark.parametrize('classes, warned', [
+    ([0], False), ([3], True), ([0, 3], False), ([2, 3], False)])
+def test_pictures_that_become_one_class_are_named(classes, warned, caplog):
+  scribble = np.full([4, 5], 255, np.uint8)
+  scribble[0, :len(classes)] = classes
+  network._warn_of_one_class({'id': 'photo', 'scribble': scribble})
+  assert ('photo has strokes of one class alone' in caplog.text) == warned

@@ -51,7 +51,7 @@ def propagate(image, prior, seeds, valid, walk):
   grids = propagation.make_grids(image, valid, walk)
   return jnp.stack([
       propagation.spread(grids, jnp.where(valid, prior[..., channel], 0.0),
-                         seeds == channel, seeds >= 0, walk)
+                         seeds == channel, seeds >= 0, walk, walk.restart)
       for channel in range(prior.shape[-1])], axis=-1)
 
 

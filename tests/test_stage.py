@@ -388,7 +388,7 @@ def test_files_of_others_are_kept(diffusion, tmp_path):
 
 @pytest.mark.parametrize('changes, message', [
     ({'labels.source': 'magic'},
-     r"labels\.source is 'magic'; it must be one of: network, diffusion"),
+     r"labels\.source is 'magic'; it must be one of: network, features, "),
     ({'supervision': 'classes', 'labels.source': 'network'},
      r"labels\.branch is 'both'; it must be 'cam' if config\.supervision"),
     ({'supervision': 'classes', 'labels.branch': 'cam',

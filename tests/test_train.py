@@ -152,8 +152,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
   # Blows up in step 4, which is found before that step's checkpoint.
   make = loop.make_train_step
 
-  def make_broken(*args):
-    step = make(*args)
+  def make_broken(*args, **options):
+    step = make(*args, **options)
 
     def broken(state, batch, rng):
       state, metrics = step(state, batch, rng)

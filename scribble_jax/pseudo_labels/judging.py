@@ -151,21 +151,25 @@ class Judge:
     refines = len(self.stages) > 1
     nothing, held = jnp.zeros(scribble.shape), scribble != IGNORE_LABEL
 
+    # Of the walks of the strokes alone, and from the scores.
+    restarts = jnp.minimum(1.0, self.walk.restart * jnp.array(
+        [1.0] * source.spreads_strokes + [source.trust] * refines))
+
     def add_class(number, best):
       """Returns the Best of each stage with one more of the image's classes."""
       label = inputs.classes[number]
       of_network, stroke = network(label), scribble == label
 
-      def walk(prior, _):
+      def walk(prior, restart):
         """Spreads strokes and prior, twice at most in one compiled loop."""
-        spread = propagation.spread(grids, prior, stroke, held, self.walk)
+        spread = propagation.spread(
+            grids, prior, stroke, held, self.walk, restart)
         return (source.scores(spread, of_network, stroke, held),
                 (prior, spread))
 
       raw, (priors, spreads) = jax.lax.scan(
           walk, nothing if source.spreads_strokes else source.scores(
-              nothing, of_network, stroke, held),
-          length=source.spreads_strokes + refines)
+              nothing, of_network, stroke, held), restarts)
       values = (priors[-1], spreads[-1]) if refines else (raw,)
       return tuple(candidates.with_class(number, label, x)
                    for candidates, x in zip(best, values, strict=True))

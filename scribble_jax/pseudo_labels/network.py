@@ -62,18 +62,34 @@ def make_judge(config, workdir, source):
       key: tuple(value) if isinstance(value, (list, tuple)) else value
       for key, value in config.refinement.to_dict().items()})
 
+  def work(question, thresholds):
+    """Returns what `run` takes."""
+    example, scribbles = question
+    if backbone is not None:
+      _warn_of_one_class(example)
+    return (example, example['image'],
+            _inputs(example, scribbles, thresholds, walk))
+
   def judge(questions, thresholds, stages=judging.STAGES):
     """Yields answers."""
     finish = judging.Judge(
         walk, config.labels.source, config.labels.branch,
         config.labels.undecided, config.labels.unnamed == 'undecided', stages,
         backbone)
-    return run(finish, (
-        (example, example['image'],
-         _inputs(example, scribbles, thresholds, walk))
-        for example, scribbles in questions))
+    return run(finish, (work(question, thresholds) for question in questions))
 
   return judge
+
+
+def _warn_of_one_class(example):
+  """Says, of the first one, that a picture has no other class to tell from."""
+  strokes = np.unique(example['scribble'])
+  strokes = strokes[strokes != IGNORE_LABEL]
+  if len(strokes) == 1 and strokes[0]:
+    logging.log_first_n(
+        logging.WARNING, '%s has strokes of one class alone, so nothing tells '
+        'where it ends: the whole picture becomes that class, and so do others '
+        'like it. Strokes on the background tell.', 1, example['id'])
 
 
 def _inputs(example, scribbles, thresholds, walk):

@@ -42,7 +42,8 @@ class Walk:
     contrast: Difference in colour that a walk hesitates to cross, in units of
       the image's root mean square difference between neighbours.
     restart: Probability of each step to end at the prior, on the coarsest
-      grid; on finer ones less in proportion to their stride.
+      grid; on finer ones less in proportion to their stride. A source of
+      scores may have a multiple of it.
   """
   strides: tuple[int, ...]
   dilations: tuple[int, ...]
@@ -94,7 +95,7 @@ def make_grids(image, valid, walk):
   return grids
 
 
-def spread(grids, prior, stroke, held, walk):
+def spread(grids, prior, stroke, held, walk, restart):
   """Spreads a class's scores over an image.
 
   Args:
@@ -103,6 +104,7 @@ def spread(grids, prior, stroke, held, walk):
     stroke: [H, W] bool, the pixels that the class holds at 1.
     held: [H, W] bool, the pixels that any class holds; others at 0.
     walk: Walk.
+    restart: Probability, as of Walk.
 
   Returns:
     [H, W] float32 in [0, 1], 0 outside the image.
@@ -122,7 +124,7 @@ def spread(grids, prior, stroke, held, walk):
       ) / jnp.maximum(grid.grown, 1e-6)
     scores = _iterate(
         grid.affinity, scores, start, clamped, held_here > 0,
-        walk.restart * stride / walk.strides[0], walk)
+        restart * stride / walk.strides[0], walk)
   return jnp.where(grids[-1].weight > 0, scores, 0.0)
 
 

@@ -112,23 +112,22 @@ class Source(NamedTuple):
     spreads_strokes: Whether it asks for `spread`.
     needs_network: Whether it asks for `network`: a classifier is trained.
     needs_features: Whether `network` are probabilities of `picture_features`.
+    trust: How many times more often than a walk from strokes alone one from
+      these scores restarts.
   """
   scores: Callable
   spreads_strokes: bool
   needs_network: bool
   needs_features: bool = False
-
-
-def _features(spread, probability, stroke, held):
-  """The probability; strokes of one class alone say where it is by distance."""
-  return jnp.where(jnp.all(stroke == held), spread, probability)
+  trust: float = 1.0
 
 
 SOURCES = {
     'network': Source(lambda spread, network, *strokes: network,
                       spreads_strokes=False, needs_network=True),
-    'features': Source(_features, spreads_strokes=True, needs_network=False,
-                       needs_features=True),
+    'features': Source(lambda spread, probability, *strokes: probability,
+                       spreads_strokes=False, needs_network=False,
+                       needs_features=True, trust=10.0),
     'diffusion': Source(lambda spread, *others: spread,
                         spreads_strokes=True, needs_network=False),
     'fusion': Source(lambda spread, network, *strokes: (spread + network) / 2,

@@ -25,6 +25,7 @@ from scribble_jax import inference
 from scribble_jax import models
 from scribble_jax import sharding
 from scribble_jax import windows
+from scribble_jax.models.backbones import resnet
 from tests import twins
 from tests.benchmarks import harness
 from tests.oracles import torch_losses
@@ -58,6 +59,8 @@ class NoNetwork:
 
   def __init__(self, num_classes):
     self.num_classes = num_classes
+
+  backbone = resnet.ResNet(18, 8)  # Says how images are normalised.
 
   def apply(self, variables, images, train):
     logits = images[:, ::STRIDE, ::STRIDE, :1] * variables['scale']
