@@ -41,11 +41,6 @@ def means(sums, counts=None):
           for name, (total, own) in sums.items()}
 
 
-def means_over_pixels(logits, maps, pixel_losses, patch=None):
-  """`means` of `sums_over_pixels`."""
-  return means(sums_over_pixels(logits, maps, pixel_losses, patch))
-
-
 def counts_over_pixels(logits, maps, pixel_losses, patch=None):
   """Returns {name: count} of `sums_over_pixels`, and computes nothing else.
 

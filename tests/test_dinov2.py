@@ -233,10 +233,10 @@ def test_logits_are_resized_by_the_patches_not_by_the_padded_image(size):
 
   # The losses resize by strips.
   labels = np.random.default_rng(1).integers(0, 3, (2, *size))
-  means = losses.means_over_pixels(logits, {'scribble': labels}, {
+  sums = losses.sums_over_pixels(logits, {'scribble': labels}, {
       'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
           log_probs, maps['scribble'])}, patch=14)
-  assert float(means['scribble']) == pytest.approx(
+  assert float(losses.mean(*sums['scribble'])) == pytest.approx(
       torch.nn.functional.cross_entropy(
           expected.permute(0, 3, 1, 2), torch.tensor(labels)).item(), rel=1e-5)
 

@@ -18,6 +18,10 @@ from tests.oracles import torch_losses
 torch.set_num_threads(1)
 
 
+def means_over_pixels(*args):
+  return losses.means(losses.sums_over_pixels(*args))
+
+
 def random_case(seed=0, shape=(3, 7, 6, 5), scale=3.0):
   """Logits, labels with ignored pixels, and a distance map with zeros."""
   rng = np.random.default_rng(seed)
@@ -215,7 +219,7 @@ def test_means_over_pixels_agree_with_pytorch(size):
   maps = {'labels': labels, 'distance_map': distance_map}
 
   def loss(logits):
-    means = losses.means_over_pixels(logits, maps, pixel_losses)
+    means = means_over_pixels(logits, maps, pixel_losses)
     return means['cross_entropy'] + 0.5 * means['entropy']
 
   def expected(logits, labels):
@@ -231,7 +235,7 @@ def test_logits_never_exist_at_full_size():
   maps = {'labels': jnp.zeros([2, 256, 256], jnp.uint8)}
 
   def loss(logits):
-    return losses.means_over_pixels(logits, maps, {
+    return means_over_pixels(logits, maps, {
         'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
             log_probs, maps['labels'])})['scribble']
 
@@ -247,7 +251,7 @@ def test_devices_meet_once_for_all_losses_and_never_in_a_loop():
   _, labels, distance_map = random_case(shape=(4, 97, 13, 5))
 
   def loss(logits, labels, distance_map):
-    means = losses.means_over_pixels(
+    means = means_over_pixels(
         logits, {'labels': labels, 'distance_map': distance_map}, {
             'cross_entropy': lambda log_probs, maps: (
                 losses.smoothed_cross_entropy(log_probs, maps['labels'], 0.1)),

@@ -15,7 +15,7 @@ from scribble_jax.normalization import IMAGENET_MEAN
 CELL = 4  # Pixels.
 _MAGNIFICATION = 2  # Of the picture that the backbone sees.
 _MOST_SAMPLES = 1024  # Cells that the regression is fitted on.
-_PENALTY = 1.0  # Of the squared weights, beside twice the samples' losses.
+_PENALTY = 1.0  # Of half the squared weights, beside the samples' losses.
 _STEPS = 100
 
 
