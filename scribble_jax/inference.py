@@ -217,6 +217,7 @@ def make_finish(finish, mesh, num_views=1):
       network, `finish` gets None.
   """
   def finish_one(shared, image):
+    """Returns the results of a slot, 0 if it holds no image."""
     totals, image, size, inputs = image
     mean = None if totals is None else totals / num_views
     run = lambda: finish(mean, image, size, inputs, *shared)

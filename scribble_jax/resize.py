@@ -76,8 +76,7 @@ def resize_corners_aligned(x, size):
   """
   if x.shape[1:3] == tuple(size):
     return x.astype(jnp.float32)
-  return interpolate(x, interpolation_matrix(x.shape[1], size[0]),
-                     interpolation_matrix(x.shape[2], size[1]))
+  return _interpolate_to(size, x, interpolation_matrix)
 
 
 def to_pixels(x, size, patch=None):
@@ -93,9 +92,8 @@ def to_pixels(x, size, patch=None):
   """
   if patch is None:
     return resize_corners_aligned(x, size)
-  return interpolate(x, *(
-      interpolation_matrix(*sides, patch)
-      for sides in zip(x.shape[1:3], size, strict=True)))
+  return _interpolate_to(
+      size, x, functools.partial(interpolation_matrix, patch=patch))
 
 
 def from_pixels(x, size, patch=None):
@@ -111,9 +109,14 @@ def from_pixels(x, size, patch=None):
   """
   if patch is None:
     return resize_corners_aligned(x, size)
+  return _interpolate_to(size, x, lambda source, target: _matrix(
+      source, sampling_positions(source, target, patch)))
+
+
+def _interpolate_to(size, x, matrix):
+  """`interpolate` of x to (H, W) by `matrix(source, target)` of each axis."""
   return interpolate(x, *(
-      _matrix(sides[0], sampling_positions(*sides, patch))
-      for sides in zip(x.shape[1:3], size, strict=True)))
+      matrix(*sides) for sides in zip(x.shape[1:3], size, strict=True)))
 
 
 def interpolate(x, rows, columns):

@@ -20,12 +20,12 @@ from scribble_jax.training import gradients
 from scribble_jax.training import optimizer
 from scribble_jax.training import train_state
 from scribble_jax.training import train_step
-from scribble_jax.weights import checkpoint
 from scribble_jax.weights import trained
 from tests.benchmarks import hlo
 from tests.test_fine_tuning import Numbered
 from tests.test_fine_tuning import expected_rate
 from tests.test_train import assert_same_state
+from tests.test_train import train_until_it_dies
 from tests.test_train_step import ALL_TERMS
 from tests.test_train_step import CLASSES
 from tests.test_train_step import SETTINGS
@@ -289,18 +289,7 @@ def tuned(config):
 def test_a_tuned_run_resumes_bit_for_bit_and_infers_with_averages(
     tuned, tmp_path, monkeypatch):
   expected = train.train(tuned, str(tmp_path / 'straight'))
-  save = checkpoint.save
-
-  def save_or_die(manager, step, *args):
-    save(manager, step, *args)
-    if step == 4:
-      manager.wait_until_finished()
-      raise KeyboardInterrupt
-
-  monkeypatch.setattr(checkpoint, 'save', save_or_die)
-  with pytest.raises(KeyboardInterrupt):
-    train.train(tuned, str(tmp_path / 'resumed'))
-  monkeypatch.undo()
+  train_until_it_dies(tuned, tmp_path / 'resumed', monkeypatch)
   state = train.train(tuned, str(tmp_path / 'resumed'))
   assert_same_state(state, expected)
   assert state.variables is state.averaged

@@ -31,6 +31,22 @@ def assert_same_state(actual, expected):
   jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
+def train_until_it_dies(config, workdir, monkeypatch):
+  """Dies in the middle of step 6, after the checkpoint of step 4."""
+  save = checkpoint.save
+
+  def save_or_die(manager, step, *args):
+    save(manager, step, *args)
+    if step == 4:
+      manager.wait_until_finished()
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoint, 'save', save_or_die)
+    with pytest.raises(KeyboardInterrupt):
+      train.train(config, str(workdir))
+
+
 def test_a_run_leaves_figures_pictures_and_checkpoints(
     config, tmp_path, capsys):
   config.keep_checkpoints = 1
@@ -82,19 +98,7 @@ def test_validation_counts_every_pixel_of_every_image_once(config, tmp_path):
 def test_resumed_run_equals_uninterrupted_run(config, tmp_path, monkeypatch):
   expected = train.train(config, str(tmp_path / 'straight'))
 
-  # Dies in the middle of step 6, after the checkpoint of step 4.
-  save = checkpoint.save
-
-  def save_or_die(manager, step, *args):
-    save(manager, step, *args)
-    if step == 4:
-      manager.wait_until_finished()
-      raise KeyboardInterrupt
-
-  monkeypatch.setattr(checkpoint, 'save', save_or_die)
-  with pytest.raises(KeyboardInterrupt):
-    train.train(config, str(tmp_path / 'resumed'))
-  monkeypatch.undo()
+  train_until_it_dies(config, tmp_path / 'resumed', monkeypatch)
   assert_same_state(train.train(config, str(tmp_path / 'resumed')), expected)
 
   # The last one is half copied: from the one before it comes out the same.

@@ -150,10 +150,10 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
 
 
 def _options():
-  """Returns those of all pipelines."""
+  """Returns the options of all pipelines."""
   options = tf.data.Options()
-  # Its thread may sleep through the end of an iteration, which then waits for
-  # it as long again as it took, up to a minute.
+  # The tuning thread may sleep through the end of an iteration, which then
+  # waits for it: for as long again as the iteration took, up to a minute.
   options.autotune.enabled = False
   return options
 

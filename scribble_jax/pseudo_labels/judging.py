@@ -96,23 +96,22 @@ class Judge:
     image = _resized(image, sides).astype(jnp.float32)
     grids = propagation.make_grids(
         jnp.moveaxis(image, -1, 0), inside, self.walk)
-    of_network, unnamed = lambda label: jnp.zeros(sides), False
-    network = lambda scribble: of_network
-    if self.backbone is not None:
-      network = scores.make_feature_scores(
-          picture_features.cell_features(
-              self.backbone, variables, image, inside), inputs.classes)
+    network, unnamed = lambda label: jnp.zeros(sides), False
     if maps is not None:
       maps = jnp.where(inside[..., None], _resized(maps, sides), 0.0)
-      of_network = scores.make_network_scores(
-          maps, inputs.classes, self.branch)
+      network = scores.make_network_scores(maps, inputs.classes, self.branch)
       if self.open_unnamed:
         unnamed = scores.unnamed(maps, inputs.classes)
+    network_with = lambda scribble: network
+    if self.backbone is not None:
+      network_with = scores.make_feature_scores(
+          picture_features.cell_features(
+              self.backbone, variables, image, inside), inputs.classes)
 
     def of_scribble(scribble):
       """Returns `_judge`, or 255 everywhere without any stroke."""
       judge = lambda: self._judge(
-          grids, network(scribble), unnamed, scribble, inputs)
+          grids, network_with(scribble), unnamed, scribble, inputs)
       nothing = jax.tree.map(
           lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
           jax.eval_shape(judge))

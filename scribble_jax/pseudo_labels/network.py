@@ -52,12 +52,13 @@ def make_judge(config, workdir, source):
     Stopped: By a signal, in the training.
   """
   backbone, run = None, _without_network
-  if scores.SOURCES[config.labels.source].needs_network:
+  kind = scores.SOURCES[config.labels.source]
+  if kind.needs_network:
     run = _with_network(config, workdir, source)
-  elif scores.SOURCES[config.labels.source].needs_features:
+  elif kind.needs_features:
     backbone = models.make_backbone(config.model)
-    run = functools.partial(_without_network, shared=(_pretrained(
-        config, backbone),))
+    run = functools.partial(
+        _without_network, shared=(_pretrained(config, backbone),))
   walk = propagation.Walk(**{
       key: tuple(value) if isinstance(value, (list, tuple)) else value
       for key, value in config.refinement.to_dict().items()})
@@ -83,9 +84,8 @@ def make_judge(config, workdir, source):
 
 def _warn_of_one_class(example):
   """Says, of the first one, that a picture has no other class to tell from."""
-  strokes = np.unique(example['scribble'])
-  strokes = strokes[strokes != IGNORE_LABEL]
-  if len(strokes) == 1 and strokes[0]:
+  scribble = example['scribble']
+  if len(scores.classes_of(scribble)) == 2 and not np.any(scribble == 0):
     logging.log_first_n(
         logging.WARNING, '%s has strokes of one class alone, so nothing tells '
         'where it ends: the whole picture becomes that class, and so do others '
