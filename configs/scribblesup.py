@@ -43,6 +43,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.model = ConfigDict()
   config.model.num_classes = len(VOC_CLASSES)
   config.model.backbone = 'resnet101'  # Any of models.backbones.BACKBONES.
+  config.model.output_stride = 8  # Of the backbone, in pixels; or 16.
   config.model.head = 'deeplabv3plus'  # Or deeplabv2, linear.
   config.model.width = 64  # As published; less makes a backbone narrower.
   config.model.head_width = 256  # Channels of deeplabv3plus' layers.
@@ -192,7 +193,7 @@ def _stage1():
   config.model = ConfigDict()
   config.model.num_classes = len(VOC_CLASSES)
   config.model.backbone = 'resnet50'
-  config.model.output_stride = 16  # Pixels; or 8.
+  config.model.output_stride = 16
   config.model.head = 'deeplabv3plus'  # Of the segmentation branch.
   config.model.width = 64
   config.model.head_width = 256

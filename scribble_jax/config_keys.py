@@ -13,8 +13,6 @@ _RUN = {
     'seed', 'num_steps', 'batch_size', 'data', 'model', 'optim', 'loss_weights',
     'evaluation', 'backbone_weights', 'log_every', 'checkpoint_every',
     'keep_checkpoints', 'num_panels', 'mesh', 'profile'}
-_MODEL = {'num_classes', 'backbone', 'head', 'width', 'head_width', 'dropout',
-          'dtype', 'remat', 'freeze_backbone'}
 _SHARED = {
     'mesh': set(sharding.AXES),
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
@@ -25,6 +23,8 @@ _SHARED = {
              'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
+    'model': {'num_classes', 'backbone', 'output_stride', 'head', 'width',
+              'head_width', 'dropout', 'dtype', 'remat', 'freeze_backbone'},
     'optim': {'name', 'lr', 'warmup_steps', 'momentum', 'weight_decay',
               'backbone_lr_factor', 'layer_decay', 'ema_decay', 'accumulate'},
     'evaluation': {'scales', 'long_side', 'flip', 'window', 'blend',
@@ -32,7 +32,6 @@ _SHARED = {
 }
 STAGE1 = _SHARED | {
     '': _RUN | {'supervision', 'labels', 'refinement'},
-    'model': _MODEL | {'output_stride'},
     'loss_weights': {'classification', 'scribble'},
     'labels': {'source', 'branch', 'refine', 'calibration', 'threshold',
                'calibration_images', 'undecided', 'unnamed'},
@@ -43,7 +42,6 @@ STAGE2 = _SHARED | {
                 'stage1'},
     'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
                'lorm_foreground', 'normaliser'},
-    'model': _MODEL,
     'loss_weights': set(TERMS),
 }
 
@@ -51,12 +49,14 @@ STAGE2 = _SHARED | {
 # without them is one with these values.
 ADDED = {
     'model.freeze_backbone': 'none',
+    'model.output_stride': 8,
     'optim.name': 'sgd',
     'optim.backbone_lr_factor': 1.0,
     'optim.layer_decay': 1.0,
     'optim.ema_decay': 0.0,
     'optim.accumulate': 1,
 }
+_ALWAYS_IN_STAGE1 = {'model.output_stride'}
 
 _MAY_BE_NONE = {'data.image_range', 'model.num_classes',
                 'evaluation.long_side', 'evaluation.batch_size'}
@@ -98,14 +98,15 @@ def with_added(values):
 
 
 def without_added(config):
-  """Returns a config's nested dict without keys that are as in ADDED.
+  """Returns stage 1's nested dict without keys that are as in ADDED.
 
   So it equals that of an older version that does the same.
   """
   return unflatten_dict(
       {key: value for key, value in flatten_dict(
           config, keep_empty_nodes=True, sep='.').items()
-       if key not in ADDED or value != ADDED[key]}, sep='.')
+       if key not in ADDED.keys() - _ALWAYS_IN_STAGE1
+       or value != ADDED[key]}, sep='.')
 
 
 def _broken_rule(key, value):

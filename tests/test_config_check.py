@@ -71,6 +71,8 @@ def test_a_key_that_may_be_none_takes_it_and_numbers_as_a_flag(module, key):
 @pytest.mark.parametrize('config, share, stage1_share', [
     (scribblesup.get_config(), 1 / 10, 1 / 10),  # METHOD 5: 5 of 50 epochs.
     (own_data.get_config(), 1 / 10, 1 / 10),
+    *((own_data.get_config(variant), 1 / 10, 1 / 10) for variant in (
+        'small', 'small_resnet50', 'small_dinov2', 'scribble_only,small')),
     (demo.get_config(), 1 / 4, 3 / 100)])
 def test_the_warm_up_follows_the_number_of_steps(config, share, stage1_share):
   for part, expected in ((config, share), (config.stage1, stage1_share)):

@@ -70,7 +70,8 @@ def parse(monkeypatch):
 
 
 @pytest.mark.parametrize('make', [
-    demo.get_config, own_data.get_config, scribblesup.get_config])
+    demo.get_config, own_data.get_config, scribblesup.get_config,
+    lambda: own_data.get_config('small_dinov2')])
 def test_a_config_comes_back_as_it_was(tmp_path, make, caplog):
   config = make()
   restored = config_files.of_run(

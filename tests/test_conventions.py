@@ -112,7 +112,7 @@ def test_mistake_in_a_setting_is_told_at_once(config):
 
 @pytest.mark.parametrize('make', [
     scribblesup.get_config, demo.get_config, pseudo_labels.get_config,
-    lambda: pseudo_labels.get_config('own_data')])
+    lambda: pseudo_labels.get_config('own_data:small')])
 def test_both_settings_as_flags(make, monkeypatch):
   for given, expected in (('0', 0), ('scribbles=0', 'scribbles=0'),
                           ('0,ground_truth=4', '0,ground_truth=4')):

@@ -31,9 +31,10 @@ class Clock:
         monotonic=lambda: self.now))
 
 
-def make_log(writer, num_steps=100):
+def make_log(writer, num_steps=100, start_step=0, loss_weights=None):
   return step_log.StepLog(
-      writer, start_step=0, num_steps=num_steps, batch_size=4, title='Test')
+      writer, start_step=start_step, num_steps=num_steps, batch_size=4,
+      title='Test', loss_weights=loss_weights or {})
 
 
 def update(log, clock, step, *, wait, work):
@@ -158,3 +159,20 @@ def test_an_error_of_the_devices_reaches_the_loop():
     with pytest.raises(jax.errors.JaxRuntimeError, match='RESOURCE'):
       for step in range(2, 10):  # The loop may be some steps ahead.
         log.add(step, {'loss/total': Broken()}, (0, 0))
+
+
+@pytest.mark.parametrize('start_step, lorm, weight, dominant', [
+    (0, 31.0, 1.0, True), (0, 29.0, 1.0, False), (0, 31.0, 0.9, False),
+    (0, 310.0, 0.1, True), (1, 31.0, 1.0, False)])
+def test_a_term_that_leaves_the_others_little_say_is_named(
+    caplog, start_step, lorm, weight, dominant):
+  weights = {'scribble': 1.0, 'pseudo_label': 2.0, 'lorm': weight}
+  terms = {'scribble': 0.5, 'pseudo_label': 1.5, 'lorm': lorm}
+  with make_log(Writer(), start_step=start_step, loss_weights=weights) as log:
+    for step in (1, 2):
+      for part in (0.5, 1.5):  # On average 1.
+        log.add(start_step + step, {'loss/total': np.float32(1)} | {
+            f'loss/{name}': np.float32(part * term)
+            for name, term in terms.items()}, (0.0, 0.0))
+      log.flush()
+  assert caplog.text.count('lorm is 31') == dominant

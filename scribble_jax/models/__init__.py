@@ -16,9 +16,9 @@ def build(config):
 
   Args:
     config: `num_classes`, `backbone` (of BACKBONES), `head` (of
-      `deeplab.HEADS`), `width`, `head_width`, `dropout`, `dtype` ('float32',
-      'bfloat16' or 'auto'), `remat` ('none' or 'blocks') and
-      `freeze_backbone` (of `family.FREEZES`).
+      `deeplab.HEADS`), `output_stride` (8 or 16), `width`, `head_width`,
+      `dropout`, `dtype` ('float32', 'bfloat16' or 'auto'), `remat` ('none' or
+      'blocks') and `freeze_backbone` (of `family.FREEZES`).
 
   Raises:
     UserError: A name that does not exist.
@@ -31,7 +31,7 @@ def build_classifier(config, with_segmentation):
   """Returns stage 1's network.
 
   Args:
-    config: As of `build`, and `output_stride`, 8 or 16.
+    config: As of `build`.
     with_segmentation: Whether it has a segmentation branch, of `head`.
 
   Raises:
@@ -46,15 +46,15 @@ def make_backbone(config):
   """Returns the `family.Backbone` of either network.
 
   Args:
-    config: As of `build` or `build_classifier`.
+    config: As of `build`.
 
   Raises:
     UserError: A name that does not exist.
   """
   make = _choose('backbone', config.backbone, BACKBONES)
-  stride = config.get('output_stride', _STAGE2_STRIDE)
   backbone = make(config.width, dtype=_dtype(config),
-                  output_stride=_choose('output_stride', stride, _STRIDES),
+                  output_stride=_choose(
+                      'output_stride', config.output_stride, _STRIDES),
                   remat=_choose('remat', config.remat, _REMATS))
   freeze = _choose('freeze_backbone', config.freeze_backbone, _FREEZES)
   return backbone.clone(frozen=backbone.num_frozen(freeze))
@@ -80,7 +80,6 @@ def apply_in_training(model, variables, images, rng):
 
 
 _HEADS = {head: head for head in deeplab.HEADS}
-_STAGE2_STRIDE = 8  # METHOD 4.
 _STRIDES = {stride: stride for stride in OUTPUT_STRIDES}
 _FREEZES = {freeze: freeze for freeze in family.FREEZES}
 _REMATS = {'none': False, 'blocks': True}

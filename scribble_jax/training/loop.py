@@ -249,7 +249,8 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
   """Runs the updates with all that is due between them; the last state."""
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
-               batch_size=config.batch_size, title=task.title) as log:
+               batch_size=config.batch_size, title=task.title,
+               loss_weights=task.loss_weights) as log:
     for step, state, scalars, wait in updates:  # noqa: PLR1704, the newest.
       log.add(step, scalars, wait)
       task.on_step(step)

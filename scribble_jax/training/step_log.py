@@ -18,12 +18,15 @@ _MAX_STEPS_AHEAD = 4
 # When to call a run input-bound: the share of its time, and the seconds of
 # updates after which this is judged.
 _INPUT_BOUND_SHARE, _JUDGED_AFTER = 0.1, 30
+# How many times a term of the loss must exceed all others to be worth a word.
+_DOMINANT = 10
 
 
 class StepLog:
   """Keeps the metrics of recent steps on the devices until `flush`."""
 
-  def __init__(self, writer, *, start_step, num_steps, batch_size, title):
+  def __init__(self, writer, *, start_step, num_steps, batch_size, loss_weights,
+               title):
     """Starts the progress line.
 
     Args:
@@ -31,10 +34,12 @@ class StepLog:
       start_step: Completed updates so far.
       num_steps: Updates of the whole run.
       batch_size: Images an update.
+      loss_weights: {name: weight} of the loss's terms.
       title: Of the progress line.
     """
     self._writer = writer
     self._batch_size = batch_size
+    self._loss_weights = loss_weights
     # (step, metrics, wait for its batch, future of when it was done)
     self._pending = []
     self._progress = tqdm(initial=start_step, total=num_steps, unit='step',
@@ -44,6 +49,7 @@ class StepLog:
     self._total_seconds, self._total_images = 0.0, 0
     self._total_waited = 0.0  # Seconds; see `idle_seconds`.
     self._told_remaining = self._told_input_bound = False
+    self._told_dominant = start_step > 0  # Only the first steps are judged.
 
   def __enter__(self):
     return self
@@ -91,12 +97,29 @@ class StepLog:
              for name in metrics[-1]}
     means |= self._measure_speed(idle_seconds(self._clock, waits, completions))
     means |= _measure_steps(completions)
+    self._tell_dominant(steps[-1], means)
     self._tell_remaining(steps[-1], means)
     self._tell_input_bound()
     self._writer.write_scalars(steps[-1], means)
     self._progress.set_postfix_str(
         f'loss {means["loss/total"]:.3f}', refresh=False)
     self._progress.update(steps[-1] - self._progress.n)
+
+  def _tell_dominant(self, step, means):
+    """Warns if one term of the loss leaves the others little say at first."""
+    if self._told_dominant:
+      return
+    self._told_dominant = True
+    terms = sorted((weight * means[f'loss/{name}'], name)
+                   for name, weight in self._loss_weights.items())
+    if len(terms) < 2 or terms[-1][0] < _DOMINANT * terms[-2][0]:
+      return
+    (second, _), (highest, name) = terms[-2:]
+    logging.warning(
+        "Up to step %d the loss's term %s is %.3g on average, all others at "
+        "most %.3g, weights included: it decides what is learned. Lower "
+        "loss_weights.%s in this stage's config unless that is meant.",
+        step, name, highest, second, name)
 
   def _tell_remaining(self, step, means):
     """Says once how long the rest will take."""
