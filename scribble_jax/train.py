@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import functools
+import math
 
 from absl import logging
 import jax
+import numpy as np
 
 from scribble_jax import config_check
 from scribble_jax import config_files
@@ -30,6 +32,9 @@ from scribble_jax.training import provenance
 from scribble_jax.validation import Validation
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
+
+_LOOKED_AT = 8  # Images.
+_SMALLEST_VIEW = 0.25  # Share of an image's longer side.
 
 
 def train(config, workdir, other_data=False):
@@ -86,6 +91,7 @@ def _train(config, workdir, heartbeat, other_data):
   if hosts.is_first():
     record_folders.say_several(
         source.folder.parent, [*read, source.folder])
+    _warn_of_large_images(config.data, source)
   validation = Validation(config, model, source)
   task = dataclasses.replace(
       _make_task(config, model, validation, heartbeat),
@@ -112,6 +118,27 @@ def _warn_of_other_classes(path, class_names):
     logging.warning(
         '%s has learnt other classes, whose classifiers the run starts from: '
         '%s.', path, ', '.join(changed))
+
+
+def _warn_of_large_images(config, source):
+  """Warns if crops show little of an image even where it is scaled down most.
+
+  Args:
+    config: As in `config.data`.
+    source: `records.Records`; the first images of 'train' are looked at.
+  """
+  sides = [max(example['image'].shape[:2])
+           for example in input_pipeline.whole_examples(
+               source, 'train', limit=_LOOKED_AT)]
+  side = int(np.median(sides)) if sides else 1
+  shown = config.crop_size / (side * config.augmentation.scale[0])
+  if shown < _SMALLEST_VIEW:
+    logging.warning(
+        'A crop shows at most %.0f %% of the longer side of an image (%d '
+        'pixels). Scale images and masks down, to about %d pixels, or lower '
+        'config.data.augmentation.scale or raise config.data.crop_size.',
+        100 * shown, side, round(
+            config.crop_size / math.sqrt(math.prod(config.augmentation.scale))))
 
 
 def _make_task(config, model, validate, heartbeat):

@@ -239,6 +239,15 @@ def test_without_pseudo_labels_their_terms_are_left_out(config, root, tmp_path):
   assert (example['pseudo_label'] == 255).all()
 
 
+@pytest.mark.parametrize('crop_size, warned', [(23, True), (24, False)])
+def test_crops_that_show_little_of_an_image_are_named(
+    config, caplog, crop_size, warned):
+  config.data.crop_size = crop_size
+  config.data.augmentation.scale = (2.0, 4.0)  # Of 48 pixels.
+  train._warn_of_large_images(config.data, records.prepare(config.data))
+  assert ('at most 24 % of the longer side' in caplog.text) == warned
+
+
 def test_published_variants():
   for variant, head, backbone in (
       ('deeplabv3plus_resnet101', 'deeplabv3plus', 'resnet101'),
