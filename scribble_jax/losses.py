@@ -73,6 +73,8 @@ def sums_over_pixels(logits, maps, pixel_losses, patch=None):
 
 def _sum_over_strips(logits, maps, pixel_losses, patch, part):
   """Returns `sums_over_pixels`, but that part of each pair."""
+  if not pixel_losses:  # LoRM alone is learned.
+    return {}
   height, width = jax.tree.leaves(maps)[0].shape[1:]
   row_weights, column_weights = (
       resize.interpolation_matrix(*sides, patch)

@@ -64,13 +64,12 @@ def test_a_class_without_samples_changes_nothing():
 
 
 @pytest.mark.parametrize('count', [0, 3, 8, 20])
-def test_samples_are_all_or_evenly_chosen(count, monkeypatch):
-  monkeypatch.setattr(picture_features, '_MOST_SAMPLES', 8)
+def test_samples_are_all_or_evenly_chosen(count):
   places = np.arange(count) * 3
   y = np.zeros([64, 2], bool)
   y[places, places % 2] = True
   x, labels = picture_features._samples(
-      jnp.arange(64.0)[:, None], jnp.asarray(y))
+      jnp.arange(64.0).reshape(8, 8, 1), jnp.asarray(y).reshape(8, 8, 2), 8)
   expected = places if count <= 8 else places[np.arange(8) * count // 8]
   np.testing.assert_array_equal(x[:len(expected), 0], expected)
   np.testing.assert_array_equal(labels[:len(expected)], y[expected])
@@ -141,6 +140,57 @@ def test_pixels_get_the_class_whose_strokes_look_like_them():
   probabilities = picture_features.class_probabilities(
       features, scribble, np.uint8([0, 7, 0, 0]))
   np.testing.assert_array_equal(probabilities[1], 1)
+
+
+def two_halves():
+  """Returns features that tell left from right, and strokes on both."""
+  rng = np.random.default_rng(0)
+  features = rng.normal(size=(9, 13, 3)).astype('f') / 20
+  features[:, :6, 0] += 1
+  features[:, 6:, 1] += 1
+  scribble = np.full([32, 48], 255, np.uint8)
+  scribble[5, 4:12], scribble[20:28, 40] = 7, 0
+  return features, scribble
+
+
+def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
+  features, scribble = two_halves()
+  elsewhere = np.zeros([6, 3], np.float32)
+  elsewhere[:4, 1] = 1, 0.9, 1.1, 1  # Like the right half; the rest are none.
+  scribble[scribble == 0] = 255
+  probabilities = picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0]), elsewhere)
+  own = features[1, 1:4]  # The cells that the stroke meets.
+  expected = fitted(
+      np.concatenate([elsewhere[:4], own]).astype(np.float64),
+      np.float64([[3 / 4, 0]] * 4 + [[0, 1]] * 3), 1.0)
+  at_corners = scipy.special.softmax(
+      features[[0, 0, -1, -1], [0, -1, 0, -1]] @ expected[:-1] + expected[-1],
+      axis=1)
+  np.testing.assert_allclose(
+      probabilities[:2, [0, 0, -1, -1], [0, -1, 0, -1]].T, at_corners,
+      atol=1e-3)
+  assert np.all(probabilities[1, :, :19] > 0.5)
+  assert np.all(probabilities[0, :, 25:] > 0.5)
+
+
+def test_a_picture_with_background_strokes_borrows_nothing():
+  features, scribble = two_halves()
+  alone, beside = (
+      picture_features.class_probabilities(
+          features, scribble, np.uint8([0, 7, 0]), elsewhere)
+      for elsewhere in (None, np.ones([5, 3], np.float32)))
+  np.testing.assert_allclose(alone, beside, atol=1e-6)
+
+
+def test_background_is_looked_at_where_its_strokes_are():
+  features, scribble = two_halves()
+  scribble[5, 20:24] = 0  # The cells of the other one: rows 5 to 7 of 10.
+  found = picture_features.background_samples(features, scribble)
+  cells = [features[1, 5], features[1, 6], *features[5:8, 10]]
+  rows = [np.flatnonzero((np.asarray(found) == cell).all(1)) for cell in cells]
+  assert sum(map(len, rows)) == np.sum(np.any(np.asarray(found) != 0, 1))
+  assert len(found) == picture_features.BACKGROUND_SAMPLES
 
 
 @pytest.mark.parametrize('backbone', [

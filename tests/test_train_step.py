@@ -136,9 +136,10 @@ def test_metrics_name_every_term_and_sum_to_the_total():
   assert metrics['grad_norm'] > 0
 
 
-def test_terms_of_weight_zero_are_not_computed():
+@pytest.mark.parametrize('term', ['scribble', 'lorm'])
+def test_terms_of_weight_zero_are_not_computed(term):
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  weights = {'scribble': 1.0}
+  weights = {term: 1.0}
   tx = optax.sgd(0.1)
   state = train_state.create(network(), tx, jax.random.key(0),
                           image_shape=(SIZE, SIZE, 3))
@@ -146,7 +147,7 @@ def test_terms_of_weight_zero_are_not_computed():
       make_loss(weights), tx, optax.constant_schedule(0.1), weights, mesh)
   _, metrics = jax.eval_shape(step, state, random_batch(2), jax.random.key(0))
   assert sorted(name for name in metrics if name.startswith('loss/')) == [
-      'loss/scribble', 'loss/total']
+      f'loss/{term}', 'loss/total']
 
 
 def test_pseudo_ignore_turns_ignored_pixels_into_background():

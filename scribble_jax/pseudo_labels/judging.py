@@ -77,7 +77,8 @@ class Judge:
   stages: tuple[str, ...] = STAGES
   backbone: family.Backbone | None = None
 
-  def __call__(self, maps, image, size, inputs, variables=None):
+  def __call__(self, maps, image, size, inputs, variables=None,
+               elsewhere=None):
     """Returns the Judgement.
 
     Args:
@@ -88,6 +89,7 @@ class Judge:
         beyond takes no part.
       inputs: Inputs.
       variables: The backbone's own.
+      elsewhere: As of `picture_features.class_probabilities`.
     """
     sides = inputs.scribbles.shape[1:]
     rows, columns = (jnp.arange(side) < size[axis]
@@ -106,7 +108,8 @@ class Judge:
     if self.backbone is not None:
       network_with = scores.make_feature_scores(
           picture_features.cell_features(
-              self.backbone, variables, image, inside), inputs.classes)
+              self.backbone, variables, image, inside),
+          inputs.classes, elsewhere)
 
     def of_scribble(scribble):
       """Returns `_judge`, or 255 everywhere without any stroke."""

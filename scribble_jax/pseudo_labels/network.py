@@ -12,9 +12,11 @@ from scribble_jax import device_batches
 from scribble_jax import inference
 from scribble_jax import models
 from scribble_jax import sharding
+from scribble_jax.data import input_pipeline
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import classification
 from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
 from scribble_jax.pseudo_labels import scores
 from scribble_jax.training import loop
@@ -23,6 +25,7 @@ from scribble_jax.weights import pretrained
 # Images at once on a device without a network. They take turns there, so that
 # more of them save nothing but the host's calls.
 _SLOTS, _SLOTS_ON_CPU = 8, 1
+_LENDERS = 64  # Pictures that show others what background looks like.
 
 
 def learns_strokes(config):
@@ -51,22 +54,23 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  backbone, run = None, _without_network
+  backbone, elsewhere, run = None, None, _without_network
   kind = scores.SOURCES[config.labels.source]
+  walk = propagation.Walk(**{
+      key: tuple(value) if isinstance(value, (list, tuple)) else value
+      for key, value in config.refinement.to_dict().items()})
   if kind.needs_network:
     run = _with_network(config, workdir, source)
   elif kind.needs_features:
     backbone = models.make_backbone(config.model)
-    run = functools.partial(
-        _without_network, shared=(_pretrained(config, backbone),))
-  walk = propagation.Walk(**{
-      key: tuple(value) if isinstance(value, (list, tuple)) else value
-      for key, value in config.refinement.to_dict().items()})
+    variables = _pretrained(config, backbone)
+    elsewhere = _background_elsewhere(source, backbone, variables, walk)
+    run = functools.partial(_without_network, shared=(variables, elsewhere))
 
   def work(question, thresholds):
     """Returns what `run` takes."""
     example, scribbles = question
-    if backbone is not None:
+    if backbone is not None and elsewhere is None:
       _warn_of_one_class(example)
     return (example, example['image'],
             _inputs(example, scribbles, thresholds, walk))
@@ -82,14 +86,46 @@ def make_judge(config, workdir, source):
   return judge
 
 
+def _background_elsewhere(source, backbone, variables, walk):
+  """Returns what `picture_features.class_probabilities` takes, or None.
+
+  Args:
+    source: `records.Records`, of which evenly chosen pictures are looked at.
+    backbone: `family.Backbone`.
+    variables: Its own.
+    walk: `propagation.Walk`.
+  """
+  @jax.jit
+  def samples(variables, image, inside, scribble):
+    return picture_features.background_samples(picture_features.cell_features(
+        backbone, variables, image, inside), scribble)
+
+  total = source.num_examples('train')
+  count = min(_LENDERS, total)
+  chosen = np.isin(np.arange(total), np.arange(count) * total // count)
+  found = []
+  for example in input_pipeline.whole_examples(source, 'train', chosen=chosen):
+    image, scribble = example['image'], example['scribble']
+    if np.any(scribble == 0):
+      sides = [walk.padded(side) for side in scribble.shape]
+      found.append(samples(
+          variables, np.float32(device_batches.padded(image, sides)),
+          device_batches.padded(np.ones_like(scribble, bool), sides),
+          device_batches.padded(scribble, sides, IGNORE_LABEL)))
+  return jax.device_put(
+      jnp.concatenate(found), sharding.replicated(sharding.local_mesh())
+  ) if found else None
+
+
 def _warn_of_one_class(example):
   """Says, of the first one, that a picture has no other class to tell from."""
   scribble = example['scribble']
   if len(scores.classes_of(scribble)) == 2 and not np.any(scribble == 0):
     logging.log_first_n(
-        logging.WARNING, '%s has strokes of one class alone, so nothing tells '
-        'where it ends: the whole picture becomes that class, and so do others '
-        'like it. Strokes on the background tell.', 1, example['id'])
+        logging.WARNING, '%s has strokes of one class alone, and no picture '
+        'looked at has strokes on the background, so nothing tells where it '
+        'ends: the whole picture becomes that class, and so do others like '
+        'it. Strokes on the background tell.', 1, example['id'])
 
 
 def _inputs(example, scribbles, thresholds, walk):

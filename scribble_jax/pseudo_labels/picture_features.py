@@ -3,7 +3,8 @@
 Several stages of a pretrained backbone, each scaled to unit length at every
 place, are resized to a grid of cells; a multinomial logistic regression fitted
 on the cells that this picture's strokes meet says which of its classes each
-cell is likely of. Nothing is learned from other pictures. Pure functions.
+cell is likely of. Of other pictures only what their background looks like is
+used, where this one has no background stroke. Pure functions.
 """
 
 import jax
@@ -15,6 +16,7 @@ from scribble_jax.normalization import IMAGENET_MEAN
 CELL = 4  # Pixels.
 _MAGNIFICATION = 2  # Of the picture that the backbone sees.
 _MOST_SAMPLES = 1024  # Cells that the regression is fitted on.
+BACKGROUND_SAMPLES = 12  # Cells of a picture that others may borrow.
 _PENALTY = 1.0  # Of half the squared weights, beside the samples' losses.
 _STEPS = 100
 
@@ -42,25 +44,40 @@ def cell_features(backbone, variables, image, inside):
   return jnp.concatenate(features, -1)
 
 
-def class_probabilities(features, scribble, classes):
+def background_samples(features, scribble):
+  """Returns [BACKGROUND_SAMPLES, D] features of cells with background strokes.
+
+  Args:
+    features: [h, w, D], from `cell_features`.
+    scribble: [H, W] uint8.
+
+  Returns:
+    Evenly chosen ones; rows beyond the number of such cells are 0.
+  """
+  x, _ = _samples(features, _targets(
+      scribble, jnp.zeros(1, jnp.uint8), features.shape), BACKGROUND_SAMPLES)
+  return x
+
+
+def class_probabilities(features, scribble, classes, elsewhere=None):
   """Returns [K, H, W] float32, probabilities of the classes at each pixel.
 
   Args:
     features: [h, w, D], from `cell_features`.
     scribble: [H, W] uint8.
     classes: [K] uint8 of the picture; those behind its last one are 0 again.
+    elsewhere: [N, D], `background_samples` of other pictures, which stand in
+      for background strokes where there are none, with the weight of all
+      strokes that there are. None: a picture of one class is all of it.
   """
-  height, width, _ = features.shape
-  place = jnp.arange(len(classes))
-  is_class = (classes > 0) | (place == 0)
-  rows, columns = (
-      jnp.rint(resize.corner_positions(cells, side)).astype(int)
-      for cells, side in zip((height, width), scribble.shape, strict=True))
-  targets = jnp.zeros([height, width, len(classes)], bool).at[
-      rows[:, None], columns[None]].max(
-          (scribble[..., None] == classes[None, None]) & is_class[None, None])
-  x, y = _samples(features.reshape(height * width, -1),
-                  targets.reshape(height * width, -1))
+  x, y = _samples(
+      features, _targets(scribble, classes, features.shape), _MOST_SAMPLES)
+  if elsewhere is not None:
+    there = jnp.any(elsewhere != 0, axis=1)
+    weight = jnp.where(
+        jnp.any(y[:, 0] > 0), 0.0, jnp.sum(y) / jnp.maximum(jnp.sum(there), 1))
+    borrowed = jnp.outer(weight * there, jnp.arange(len(classes)) == 0)
+    x, y = jnp.concatenate([x, elsewhere]), jnp.concatenate([y, borrowed])
   weights, offsets = fit(x, y, _PENALTY)
   logits = jnp.einsum('hwd,dk->hwk', features, weights,
                       precision='highest') + offsets[None, None]
@@ -69,23 +86,40 @@ def class_probabilities(features, scribble, classes):
       probabilities[None], scribble.shape)[0], -1, 0)
 
 
-def _samples(x, y):
-  """Returns at most _MOST_SAMPLES evenly chosen rows that have a label.
+def _targets(scribble, classes, shape):
+  """Returns [h, w, K] bool, which classes' strokes meet a cell.
 
   Args:
-    x: [N, D].
-    y: [N, K] bool.
+    scribble: [H, W] uint8.
+    classes: As of `class_probabilities`.
+    shape: (h, w, ...).
+  """
+  rows, columns = (
+      jnp.rint(resize.corner_positions(cells, side)).astype(int)
+      for cells, side in zip(shape[:2], scribble.shape, strict=True))
+  is_class = (classes > 0) | (jnp.arange(len(classes)) == 0)
+  return jnp.zeros([*shape[:2], len(classes)], bool).at[
+      rows[:, None], columns[None]].max(
+          (scribble[..., None] == classes[None, None]) & is_class[None, None])
+
+
+def _samples(features, targets, most):
+  """Returns at most `most` evenly chosen cells that have a label.
+
+  Args:
+    features: [h, w, D].
+    targets: [h, w, K] bool.
+    most: M.
 
   Returns:
     [M, D] and [M, K] float32; rows beyond the number of labelled ones are 0.
   """
-  labelled = jnp.any(y, -1)
-  ranks = jnp.cumsum(labelled)
+  x, y = (a.reshape(-1, a.shape[-1]) for a in (features, targets))
+  ranks = jnp.cumsum(jnp.any(y, -1))
   count = ranks[-1]
-  wanted = jnp.arange(_MOST_SAMPLES)
+  wanted = jnp.arange(most)
   # The first of them, or every so manyth.
-  wanted = jnp.where(count > _MOST_SAMPLES,
-                     wanted * count // _MOST_SAMPLES, wanted)
+  wanted = jnp.where(count > most, wanted * count // most, wanted)
   index = jnp.minimum(jnp.searchsorted(ranks, wanted + 1), len(x) - 1)
   there = (wanted < count)[:, None]
   return x[index] * there, jnp.float32(y[index] & there)

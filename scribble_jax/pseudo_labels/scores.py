@@ -58,16 +58,17 @@ def make_network_scores(maps, classes, branch):
   }[branch]
 
 
-def make_feature_scores(features, classes):
+def make_feature_scores(features, classes, elsewhere):
   """Returns `scribble -> label -> [H, W]`, what `picture_features` say.
 
   Args:
     features: From `picture_features.cell_features`.
     classes: [C] uint8.
+    elsewhere: As of `picture_features.class_probabilities`.
   """
   def of_scribble(scribble):
     probabilities = picture_features.class_probabilities(
-        features, scribble, classes)
+        features, scribble, classes, elsewhere)
     # The first place with the label is the class's own.
     return lambda label: probabilities[jnp.argmax(classes == label)]
 
