@@ -163,7 +163,7 @@ def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
   own = features[1, 1:4]  # The cells that the stroke meets.
   expected = fitted(
       np.concatenate([elsewhere[:4], own]).astype(np.float64),
-      np.float64([[3 / 4, 0]] * 4 + [[0, 1]] * 3), 1.0)
+      np.float64([[0.3 * 3 / 4, 0]] * 4 + [[0, 1]] * 3), 1.0)
   at_corners = scipy.special.softmax(
       features[[0, 0, -1, -1], [0, -1, 0, -1]] @ expected[:-1] + expected[-1],
       axis=1)

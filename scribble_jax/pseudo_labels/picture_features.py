@@ -17,6 +17,7 @@ CELL = 4  # Pixels.
 _MAGNIFICATION = 2  # Of the picture that the backbone sees.
 _MOST_SAMPLES = 1024  # Cells that the regression is fitted on.
 BACKGROUND_SAMPLES = 12  # Cells of a picture that others may borrow.
+_BORROWED_WEIGHT = 0.3  # Of all of them, as a share of a picture's own cells.
 _PENALTY = 1.0  # Of half the squared weights, beside the samples' losses.
 _STEPS = 100
 
@@ -67,15 +68,16 @@ def class_probabilities(features, scribble, classes, elsewhere=None):
     scribble: [H, W] uint8.
     classes: [K] uint8 of the picture; those behind its last one are 0 again.
     elsewhere: [N, D], `background_samples` of other pictures, which stand in
-      for background strokes where there are none, with the weight of all
-      strokes that there are. None: a picture of one class is all of it.
+      for background strokes where there are none. None: a picture of one
+      class is all of it.
   """
   x, y = _samples(
       features, _targets(scribble, classes, features.shape), _MOST_SAMPLES)
   if elsewhere is not None:
     there = jnp.any(elsewhere != 0, axis=1)
     weight = jnp.where(
-        jnp.any(y[:, 0] > 0), 0.0, jnp.sum(y) / jnp.maximum(jnp.sum(there), 1))
+        jnp.any(y[:, 0] > 0), 0.0,
+        _BORROWED_WEIGHT * jnp.sum(y) / jnp.maximum(jnp.sum(there), 1))
     borrowed = jnp.outer(weight * there, jnp.arange(len(classes)) == 0)
     x, y = jnp.concatenate([x, elsewhere]), jnp.concatenate([y, borrowed])
   weights, offsets = fit(x, y, _PENALTY)
