@@ -146,8 +146,8 @@ def two_halves():
   """Returns features that tell left from right, and strokes on both."""
   rng = np.random.default_rng(0)
   features = rng.normal(size=(9, 13, 3)).astype('f') / 20
-  features[:, :6, 0] += 1
-  features[:, 6:, 1] += 1
+  features[:, :6, 0] += 3
+  features[:, 6:, 1] += 3
   scribble = np.full([32, 48], 255, np.uint8)
   scribble[5, 4:12], scribble[20:28, 40] = 7, 0
   return features, scribble
@@ -156,7 +156,7 @@ def two_halves():
 def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
   features, scribble = two_halves()
   elsewhere = np.zeros([6, 3], np.float32)
-  elsewhere[:4, 1] = 1, 0.9, 1.1, 1  # Like the right half; the rest are none.
+  elsewhere[:4, 1] = 3, 2.9, 3.1, 3  # Like the right half; the rest are none.
   scribble[scribble == 0] = 255
   probabilities = picture_features.class_probabilities(
       features, scribble, np.uint8([0, 7, 0]), elsewhere)
