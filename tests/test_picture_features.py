@@ -174,6 +174,20 @@ def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
   assert np.all(probabilities[0, :, 25:] > 0.5)
 
 
+def test_a_spot_weighs_as_much_as_a_stroke():
+  features, scribble = two_halves()
+  scribble[scribble == 0] = 255
+  scribble[16, 40] = 0
+  probabilities = picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0]))
+  cells = [features[4, 10], *features[1, 1:4]]
+  expected = fitted(
+      np.float64(cells), np.float64([[2, 0]] + [[0, 2 / 3]] * 3), 1.0)
+  np.testing.assert_allclose(
+      probabilities[:2, 0, -1], scipy.special.softmax(
+          features[0, -1] @ expected[:-1] + expected[-1]), atol=1e-3)
+
+
 def test_a_picture_with_background_strokes_borrows_nothing():
   features, scribble = two_halves()
   alone, beside = (

@@ -63,6 +63,8 @@ def background_samples(features, scribble):
 def class_probabilities(features, scribble, classes, elsewhere=None):
   """Returns [K, H, W] float32, probabilities of the classes at each pixel.
 
+  All classes weigh alike, so that a spot counts as much as a long stroke.
+
   Args:
     features: [h, w, D], from `cell_features`.
     scribble: [H, W] uint8.
@@ -73,6 +75,8 @@ def class_probabilities(features, scribble, classes, elsewhere=None):
   """
   x, y = _samples(
       features, _targets(scribble, classes, features.shape), _MOST_SAMPLES)
+  counts = jnp.sum(y, axis=0)
+  y *= jnp.sum(counts) / jnp.sum(counts > 0) / jnp.maximum(counts, 1)[None]
   if elsewhere is not None:
     there = jnp.any(elsewhere != 0, axis=1)
     weight = jnp.where(
