@@ -135,6 +135,17 @@ def test_bfloat16_features_become_float32_logits(head):
   assert np.mean(logits == logits.astype(jnp.bfloat16)) < 0.01
 
 
+@pytest.mark.parametrize('stride, side', [(8, 9), (16, 5)])
+def test_stage_2_has_the_output_stride_of_its_config(stride, side):
+  model = models.build(model_config(
+      backbone='resnet18', width=4, head_width=8, output_stride=stride))
+  (logits, features), _ = jax.eval_shape(
+      lambda images: model.init_with_output(jax.random.key(0), images),
+      jnp.zeros([1, 65, 65, 3]))
+  assert features.shape == (1, side, side, 32)
+  assert logits.shape[1:3] == (17, 17)  # Of the low-level map.
+
+
 def test_stage_1_classifies_bfloat16_features_in_float32():
   model = models.build_classifier(model_config(
       backbone='resnet18', width=4, head_width=8, dtype='bfloat16',

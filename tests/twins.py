@@ -17,7 +17,7 @@ def model_config(**changes):
   return ml_collections.ConfigDict(FULL | {
       'backbone': 'resnet50', 'head': 'deeplabv3plus', 'dropout': 0.0,
       'dtype': 'float32', 'remat': 'none',
-      'freeze_backbone': 'none'} | changes)
+      'output_stride': 8, 'freeze_backbone': 'none'} | changes)
 
 
 def make_twins(head, depth, sizes, dtype=torch.float32):
