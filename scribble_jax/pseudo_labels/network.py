@@ -6,6 +6,7 @@ from absl import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from scribble_jax import config_check
 from scribble_jax import device_batches
@@ -104,7 +105,10 @@ def _background_elsewhere(source, backbone, variables, walk):
   count = min(_LENDERS, total)
   chosen = np.isin(np.arange(total), np.arange(count) * total // count)
   found = []
-  for example in input_pipeline.whole_examples(source, 'train', chosen=chosen):
+  for example in tqdm(
+      input_pipeline.whole_examples(source, 'train', chosen=chosen),
+      desc='Looking at backgrounds', total=count, unit='image',
+      dynamic_ncols=True):
     image, scribble = example['image'], example['scribble']
     if np.any(scribble == 0):
       sides = [walk.padded(side) for side in scribble.shape]
