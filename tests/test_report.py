@@ -10,6 +10,7 @@ from tensorboard.summary import Writer
 
 from scribble_jax import published
 from scribble_jax.errors import UserError
+from scribble_jax.report import comparison
 from scribble_jax.report import events
 from scribble_jax.report import files
 from scribble_jax.report.writer import write_report
@@ -37,6 +38,15 @@ def test_report_compares_with_the_published_figures(tmp_path):
   mious = [float(row[2]) for row in rows[1:]]
   assert mious == sorted(mious, reverse=True)
   assert ['person', '75.00'] in rows_of(path.parent, 'iou.csv')
+
+
+@pytest.mark.parametrize(('backbone', 'name'), [
+    ('resnet50', 'Linear ResNet-50'),
+    ('efficientnet_lite0', 'Linear EfficientNet-Lite0'),
+    ('dinov2_small_reg', 'Linear DINOv2 small reg')])
+def test_networks_are_named_as_people_write_them(backbone, name):
+  assert comparison.network(
+      {'model': {'head': 'linear', 'backbone': backbone}}) == name
 
 
 def test_report_of_other_classes_shows_no_difference(tmp_path):
