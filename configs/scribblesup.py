@@ -71,6 +71,9 @@ def get_config(variant='deeplabv3plus_resnet101'):
 
   config.stage1 = _stage1()
   config.evaluation = _evaluation()
+  # Above 0, such as 0.1: stage 1's walk (stage1.refinement) refines what is
+  # predicted; it restarts with this probability, and spreads less the higher.
+  config.evaluation.refine = 0.0
   config.log_every = 50
   config.eval_every = 3_310
   config.checkpoint_every = 662
