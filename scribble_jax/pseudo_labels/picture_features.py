@@ -182,23 +182,23 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
   Args:
     x: [M, D] float32.
     y: [M, K] float32, how much a sample weighs as one of a class; 0 for none.
-    penalty: Of the weights, and of the offsets if there is a `start`.
-    start: Regression to stay close to. None: weights of 0, any offsets.
+    penalty: Of the weights; of the offsets only if a class without samples is
+      predicted, whose offset nothing else holds.
+    start: Regression to stay close to; None: weights of 0.
     steps: Their number.
 
   Returns:
     A Regression. A class without samples is predicted only if `start` does.
   """
-  known = jnp.any(y > 0, axis=0)
-  penalties = jnp.full(x.shape[1] + 1, penalty)
-  if start is None:
-    origin = jnp.zeros([x.shape[1] + 1, y.shape[1]])
-    penalties = penalties.at[-1].set(0.0)
-  else:
+  sampled = known = jnp.any(y > 0, axis=0)
+  origin = jnp.zeros([x.shape[1] + 1, y.shape[1]])
+  if start is not None:
     predicted = start.offsets > -jnp.inf
     known |= predicted
     origin = jnp.concatenate(
         [start.weights, jnp.where(predicted, start.offsets, 0.0)[None]])
+  penalties = jnp.full(x.shape[1] + 1, penalty).at[-1].set(
+      jnp.where(jnp.all(sampled == known), 0.0, penalty))
   counts = jnp.sum(y, axis=1, keepdims=True)
   x = jnp.concatenate([x, jnp.ones([len(x), 1])], axis=1)
   product = lambda *factors: jnp.matmul(*factors, precision='highest')
