@@ -234,8 +234,9 @@ def _stage1():
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
   # One threshold for all classes, chosen on strokes that are hidden from the
-  # walk (a segmentation branch has learned them all the same); 'per_class', or
-  # 'none': the fixed one, which also serves where strokes are lacking.
+  # walk (a segmentation branch, or the regression on features, has learned them
+  # all the same); 'per_class'; or 'none': the fixed one, which also serves
+  # where strokes are lacking.
   config.labels.calibration = 'global'
   config.labels.calibration_images = 1_000  # At most.
   config.labels.threshold = 0.3

@@ -30,9 +30,10 @@ _SHARED_PICTURES = 1_000  # That the shared regression is fitted on, at most.
 
 
 def learns_strokes(config):
-  """Whether a segmentation branch is trained, on all strokes."""
-  return (scores.SOURCES[config.labels.source].needs_network
-          and config.supervision == 'classes+scribbles')
+  """Whether what scores the classes learns all strokes."""
+  source = scores.SOURCES[config.labels.source]
+  return source.needs_features or (
+      source.needs_network and config.supervision == 'classes+scribbles')
 
 
 def make_judge(config, workdir, source):
