@@ -1,0 +1,157 @@
+"""PyTorch's own files, read without PyTorch.
+
+A file holds a pickle, which refers to storages: arrays of one type, behind it
+(before PyTorch 1.6) or beside it in a zip. A tensor is a view of a storage.
+Nothing is unpickled but containers of tensors, so that a file can run nothing.
+"""
+
+import collections
+import math
+import pickle
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+
+_MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # Of the older form.
+_MOST_PICKLED = 2**28  # Bytes; tensors are not among them.
+_TYPES = {  # {name of a storage: type of its numbers}
+    'DoubleStorage': np.float64, 'FloatStorage': np.float32,
+    'HalfStorage': np.float16, 'BFloat16Storage': jnp.bfloat16,
+    'LongStorage': np.int64, 'IntStorage': np.int32, 'ShortStorage': np.int16,
+    'CharStorage': np.int8, 'ByteStorage': np.uint8, 'BoolStorage': np.bool_,
+    'ComplexDoubleStorage': np.complex128, 'ComplexFloatStorage': np.complex64}
+
+
+class MoreThanTensorsError(Exception):
+  """A file holds something that only its program can make sense of."""
+
+
+class _Storage:
+  """An array whose numbers may be read later than tensors refer to it."""
+
+  def __init__(self, dtype, count):
+    self.dtype, self.count, self.values = np.dtype(dtype), count, None
+
+  def set(self, content):
+    """Takes the bytes, as many as belong to the numbers."""
+    if len(content) != self.count * self.dtype.itemsize:
+      raise ValueError('a storage is cut off')
+    self.values = np.frombuffer(content, self.dtype.newbyteorder('<'))
+
+
+class _Tensor:
+  """A view of a storage."""
+
+  def __init__(self, storage, offset, shape, strides):
+    self._storage, self._offset = storage, offset
+    self._shape, self._strides = shape, strides
+
+  def array(self):
+    """Returns it as a NumPy array."""
+    last = self._offset + sum(
+        (length - 1) * stride for length, stride in zip(
+            self._shape, self._strides, strict=True))
+    if (min(self._offset, *self._shape, *self._strides, 0) < 0
+        or (0 not in self._shape and last >= self._storage.count)
+        or math.prod(self._shape) > self._storage.count):
+      raise ValueError('a tensor is larger than its storage')
+    size = self._storage.dtype.itemsize
+    return np.array(np.lib.stride_tricks.as_strided(
+        self._storage.values[self._offset:], self._shape,
+        [size * stride for stride in self._strides]))
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *others):
+  del others  # Whether it has a gradient, and its hooks.
+  return _Tensor(storage, offset, shape, strides)
+
+
+_ALLOWED = {
+    ('collections', 'OrderedDict'): collections.OrderedDict,
+    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+    ('torch._utils', '_rebuild_parameter'): lambda tensor, *others: tensor,
+    ('torch', 'Size'): tuple,
+    **{('torch', name): dtype for name, dtype in _TYPES.items()}}
+
+
+class _Unpickler(pickle.Unpickler):
+  """Makes containers of `_Tensor`s, and lists the storages they refer to."""
+
+  def __init__(self, file):
+    super().__init__(file)
+    self.storages = {}
+
+  def find_class(self, module, name):
+    """Returns the few functions and types that tensors take."""
+    try:
+      return _ALLOWED[module, name]
+    except KeyError as error:
+      raise MoreThanTensorsError(f'{module}.{name}') from error
+
+  def persistent_load(self, pid):
+    """Returns the storage that a file calls by `pid`."""
+    kind, dtype, key, _, count, *views = pid
+    if kind != 'storage' or any(views):
+      raise MoreThanTensorsError(str(kind))
+    return self.storages.setdefault(key, _Storage(dtype, count))
+
+
+def read(path):
+  """Returns what was saved, with NumPy arrays in place of tensors.
+
+  Args:
+    path: Of a file on a disk.
+
+  Raises:
+    MoreThanTensorsError: It holds other things than tensors, numbers and text
+      in dicts, lists and tuples.
+    Exception: It is damaged; any kind.
+  """
+  with open(path, 'rb') as file:
+    if zipfile.is_zipfile(file):
+      return _read_zip(file)
+    file.seek(0)
+    return _read_older(file)
+
+
+def _read_zip(file):
+  with zipfile.ZipFile(file) as archive:
+    (name,) = (name for name in archive.namelist()
+               if name.endswith('/data.pkl') and name.count('/') == 1)
+    folder = name.removesuffix('data.pkl')
+    if archive.read(f'{folder}byteorder') != b'little':
+      raise ValueError('its numbers have another order of bytes')
+    if archive.getinfo(name).file_size > _MOST_PICKLED:
+      raise ValueError('the pickle is too large')
+    with archive.open(name) as pickled:
+      unpickler = _Unpickler(pickled)
+      content = unpickler.load()
+    for key, storage in unpickler.storages.items():
+      storage.set(archive.read(f'{folder}data/{key}'))
+  return _with_arrays(content)
+
+
+def _read_older(file):
+  if (_Unpickler(file).load(), _Unpickler(file).load()) != (_MAGIC, _PROTOCOL):
+    raise ValueError('the head is of another kind of file')
+  _Unpickler(file).load()  # Of the machine.
+  unpickler = _Unpickler(file)
+  content = unpickler.load()
+  for key in _Unpickler(file).load():
+    storage = unpickler.storages[key]
+    if int.from_bytes(file.read(8), 'little') != storage.count:
+      raise ValueError('a storage is of another length than its tensors say')
+    storage.set(file.read(storage.count * storage.dtype.itemsize))
+  return _with_arrays(content)
+
+
+def _with_arrays(content):
+  """Replaces `_Tensor`s by arrays in nested containers."""
+  if isinstance(content, _Tensor):
+    return content.array()
+  if isinstance(content, dict):
+    return {key: _with_arrays(value) for key, value in content.items()}
+  if isinstance(content, list | tuple):
+    return [*map(_with_arrays, content)]
+  return content
