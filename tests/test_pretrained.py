@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import sys
+import zipfile
 
 import huggingface_hub
 import jax
@@ -178,6 +179,25 @@ def test_pth_files_are_read_as_torch_reads_them(tmp_path, is_zip):
           value.astype(complex), tensor.to(torch.complex128))
   np.testing.assert_array_equal(
       found['parameter'], content['parameter'].detach())
+
+
+@pytest.mark.parametrize('order, read', [
+    (None, True), (b'little', True), (b'big', False)])
+def test_files_of_older_versions_do_not_name_their_byte_order(
+    tmp_path, order, read):
+  torch.save({'weight': torch.arange(3.0)}, tmp_path / 'new.pth')
+  with (zipfile.ZipFile(tmp_path / 'new.pth') as new,
+        zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old):
+    for name in new.namelist():
+      content = order if name.endswith('/byteorder') else new.read(name)
+      if content is not None:
+        old.writestr(name, content)
+  if read:
+    (weight,) = weight_files.read_state_dict(tmp_path / 'old.pth').values()
+    np.testing.assert_array_equal(weight, [0, 1, 2])
+  else:
+    with pytest.raises(UserError, match='no complete PyTorch file'):
+      weight_files.read_state_dict(tmp_path / 'old.pth')
 
 
 def _larger(size, stride):

@@ -69,6 +69,7 @@ def _rebuild_tensor(storage, offset, shape, strides, *others):
 
 _ALLOWED = {
     ('collections', 'OrderedDict'): collections.OrderedDict,
+    ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,  # Before 0.4.
     ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
     ('torch._utils', '_rebuild_parameter'): lambda tensor, *others: tensor,
     ('torch', 'Size'): tuple,
@@ -120,7 +121,8 @@ def _read_zip(file):
     (name,) = (name for name in archive.namelist()
                if name.endswith('/data.pkl') and name.count('/') == 1)
     folder = name.removesuffix('data.pkl')
-    if archive.read(f'{folder}byteorder') != b'little':
+    order = f'{folder}byteorder'  # Older ones have none.
+    if order in archive.namelist() and archive.read(order) != b'little':
       raise ValueError('its numbers have another order of bytes')
     if archive.getinfo(name).file_size > _MOST_PICKLED:
       raise ValueError('the pickle is too large')
