@@ -1,6 +1,6 @@
 r"""The whole method on drawn scenes, in minutes on a laptop's CPU.
 
-python -m scribble_jax.main --config=configs/demo.py --workdir=runs/demo
+python -m scribble_jax.main --config=configs/demo.py --workdir=runs/drawn
 
 Variants, with commas between: `small`, own_data.py's recipe with pretrained
 features instead of a network from random weights; `scribble_only`, the baseline

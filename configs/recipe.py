@@ -3,8 +3,8 @@ r"""What each part of the recipe `best` is worth.
 python -m scribble_jax.sweep --config=configs/recipe.py \
     --workdir=runs/recipe --set=data.root=DIR
 
-A data set may follow a colon: own_data:small (the default), or scribblesup or
-demo, with variants.
+A data set may follow a colon: own_data:small (the default), demo:small, or
+scribblesup with its variants.
 """
 
 from configs import sweeps

@@ -100,7 +100,7 @@ def apply_variant(config, variant):
 
 
 def _apply_best(config):
-  """Changes what docs/recipe.md has measured, at no cost of training."""
+  """Applies docs/recipe.md, which leaves the cost of training as it is."""
   for switch in config.method:
     config.method[switch] = 'corrected'
   for term in ('lorm', 'distance_entropy_scribble',

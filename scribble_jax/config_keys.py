@@ -97,7 +97,9 @@ def with_added(values):
   of_stage1 = {f'stage1.{key}': value for key, value in ADDED.items()
                if key not in _NEVER_IN_STAGE1}
   has_stage1 = any(key.startswith('stage1.') for key in values)
-  return ADDED | (of_stage1 if has_stage1 else {}) | values
+  own = {key: value for key, value in ADDED.items()
+         if 'supervision' not in values or key not in _NEVER_IN_STAGE1}
+  return own | (of_stage1 if has_stage1 else {}) | values
 
 
 def without_added(config):

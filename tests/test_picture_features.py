@@ -189,6 +189,17 @@ def test_the_shared_regression_stands_in_for_missing_strokes():
   assert not probabilities[2].any()
 
 
+def test_pictures_without_strokes_leave_nothing_to_share():
+  features, scribble = two_halves()
+  shared = picture_features.fit_shared(*picture_features.shared_samples(
+      features, np.full_like(scribble, 255), 9))
+  assert np.all(shared.weights == 0) and np.all(shared.offsets == -np.inf)
+  for one, other in zip(*(picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0]), start)
+                          for start in (None, shared)), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_a_class_that_the_shared_regression_lacks_starts_from_nothing():
   features, scribble = two_halves()
   scribble[scribble == 7] = 3

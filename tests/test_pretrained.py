@@ -161,7 +161,8 @@ def test_pth_files_are_read_as_torch_reads_them(tmp_path, is_zip):
       'kinds': {str(kind): base.to(kind) for kind in kinds},
       'views': {'rows': shared[1:3], 'columns': shared[:, ::2],
                 'turned': base.permute(2, 0, 1), 'all': shared,
-                'scalar': torch.tensor(2.5), 'none': torch.zeros(0, 3)},
+                'scalar': torch.tensor(2.5), 'none': torch.zeros(0, 3),
+                'repeated': torch.ones(1).expand(10)},
       'state_dict': torch.nn.BatchNorm2d(4).state_dict(),
       'parameter': torch.nn.Parameter(torch.randn(3))}
   torch.save(content, tmp_path / 'a.pth',
@@ -216,6 +217,37 @@ def _larger(size, stride):
     ((-2,), (1,))])
 def test_tensors_larger_than_their_storage_are_refused(tmp_path, size, stride):
   torch.save({'weight': _larger(size, stride)}, tmp_path / 'a.pth')
+  with pytest.raises(UserError, match='no complete PyTorch file'):
+    weight_files.read_state_dict(tmp_path / 'a.pth')
+
+
+_STORAGE = (b'(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0'
+            b'0X\x03\0\0\0cpuK\x04tQ')
+_FUNCTION = b'ctorch._utils\n_rebuild_tensor_v2\n'
+_TENSOR = _FUNCTION + b'(' + _STORAGE + b'K\0K\x04\x85K\x01\x85\x89}tR'
+_ATTRIBUTE = b'}X\x05\0\0\0countK\x40sb.'
+# Opcodes of pickles: what a file may try with names that it is allowed.
+_CHANGES = {'tensor': _TENSOR + _ATTRIBUTE, 'storage': _STORAGE + _ATTRIBUTE,
+            'function': _FUNCTION + _ATTRIBUTE}
+
+
+@pytest.mark.parametrize('name', _CHANGES)
+def test_a_pickle_changes_nothing_that_it_names(tmp_path, name):
+  with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\x02' + _CHANGES[name])
+    archive.writestr('a/data/0', bytes(16))
+  with pytest.raises(UserError, match='holds more than tensors'):
+    weight_files.read_state_dict(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('pickled', [
+    b'ctorch\nFloatStorage\n' + _ATTRIBUTE,  # Of a type.
+    b'ctorch\nFloatStorage\n(tR.',  # A call of it.
+    _STORAGE.replace(b'ctorch\nFloatStorage\n', b'X\x01\0\0\0O') + b'.'])
+def test_a_pickle_gets_no_type(tmp_path, pickled):
+  with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\x02' + pickled)
+    archive.writestr('a/data/0', bytes(16))
   with pytest.raises(UserError, match='no complete PyTorch file'):
     weight_files.read_state_dict(tmp_path / 'a.pth')
 

@@ -56,7 +56,7 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  backbone, shared, run = None, None, _without_network
+  backbone, lacks_background, run = None, False, _without_network
   kind = scores.SOURCES[config.labels.source]
   walk = refinement.make_walk(config.refinement)
   if kind.needs_network:
@@ -66,12 +66,13 @@ def make_judge(config, workdir, source):
     variables = _pretrained(config, backbone)
     shared = _shared_regression(
         source, config.model.num_classes, backbone, variables, walk)
+    lacks_background = bool(shared.offsets[0] == -jnp.inf)
     run = functools.partial(_without_network, shared=(variables, shared))
 
   def work(question, thresholds):
     """Returns what `run` takes."""
     example, scribbles = question
-    if shared is not None and shared.offsets[0] == -jnp.inf:
+    if lacks_background:
       _warn_of_one_class(example)
     return (example, example['image'],
             _inputs(example, scribbles, thresholds, walk))
@@ -88,7 +89,7 @@ def make_judge(config, workdir, source):
 
 
 def _shared_regression(source, num_classes, backbone, variables, walk):
-  """Returns the regression on all pictures' strokes.
+  """Returns the regression on the strokes of up to _SHARED_PICTURES.
 
   Args:
     source: `records.Records`, of which evenly chosen pictures are looked at.
@@ -116,12 +117,12 @@ def _shared_regression(source, num_classes, backbone, variables, walk):
       dynamic_ncols=True):
     image, scribble = example['image'], example['scribble']
     sides = [walk.padded(side) for side in scribble.shape]
-    found.append(samples(
+    found.append(jax.device_get(samples(
         variables, np.float32(device_batches.padded(image, sides)),
         device_batches.padded(np.ones_like(scribble, bool), sides),
-        device_batches.padded(scribble, sides, IGNORE_LABEL)))
+        device_batches.padded(scribble, sides, IGNORE_LABEL))))
   return jax.device_put(
-      picture_features.fit_shared(*map(jnp.concatenate, zip(
+      picture_features.fit_shared(*map(np.concatenate, zip(
           *found, strict=True))), sharding.replicated(sharding.local_mesh()))
 
 

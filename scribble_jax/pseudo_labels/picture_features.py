@@ -2,10 +2,9 @@
 
 Several stages of a pretrained backbone, each scaled to unit length at every
 place, are resized to a grid of cells. A multinomial logistic regression is
-fitted on cells that the strokes of all pictures meet, the shared one, and then
-for each picture on the cells of its own strokes, where it stays close to the
-shared one. It says which of the picture's classes each cell is likely of. Pure
-functions.
+fitted on cells that the strokes of many pictures meet, the shared one. From
+there each picture gets its own, fitted on the cells of its own strokes. It says
+which of the picture's classes each cell is likely of. Pure functions.
 
 Shape letters: H W picture, h w grid of cells, D features, K classes, M samples.
 """
@@ -123,7 +122,7 @@ def _is_class(classes):
 
 
 def _balanced(y, total):
-  """Returns [M, K] weights that sum to `total`, to as much for each class.
+  """Returns [M, K] weights that sum to `total`, split equally among classes.
 
   Args:
     y: [M, K], 1 where a sample is of a class and 0 elsewhere.
@@ -182,8 +181,8 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
   Args:
     x: [M, D] float32.
     y: [M, K] float32, how much a sample weighs as one of a class; 0 for none.
-    penalty: Of the weights; of the offsets only if a class without samples is
-      predicted, whose offset nothing else holds.
+    penalty: Of the weights. It also applies to the offsets if `start` predicts
+      a class without samples, because nothing else determines its offset.
     start: Regression to stay close to; None: weights of 0.
     steps: Their number.
 
@@ -206,7 +205,9 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
   factor = jax.scipy.linalg.cho_factor(bound)
 
   def log_odds(weights):
-    return jnp.where(known[None], product(x, weights), -jnp.inf)
+    # Without any class there is nothing to fit, and no NaN either.
+    return jnp.where(
+        known[None] | ~jnp.any(known), product(x, weights), -jnp.inf)
 
   def step(i, state):
     weights, ahead = state

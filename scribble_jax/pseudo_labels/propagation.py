@@ -126,8 +126,9 @@ def refine(probabilities, image, size, walk):
       given.
 
   Returns:
-    [H, W, C] float32. A class whose probability is below 1 / C everywhere
-    stays as it is: it would be no pixel's most probable one.
+    [H, W, C] float32, summing to 1 where the probabilities do. A class whose
+    probability is below 1 / C everywhere is not spread: it would be no pixel's
+    most probable one.
   """
   *shape, num_classes = probabilities.shape
   sides = [side + -side % walk.strides[0] for side in shape]
@@ -142,6 +143,8 @@ def refine(probabilities, image, size, walk):
         lambda: spread(grids, prior, nothing, nothing, walk, walk.restart))
 
   refined = jax.lax.map(of_class, jnp.moveaxis(prior, -1, 0))
+  given, total = jnp.sum(prior, -1), jnp.sum(refined, 0)
+  refined *= (given / jnp.maximum(total, 1e-6))[None]
   return jnp.moveaxis(refined, 0, -1)[:shape[0], :shape[1]]
 
 

@@ -115,8 +115,8 @@ class Source(NamedTuple):
     needs_features: Whether `network` are probabilities of `picture_features`.
     trust: How many times more often than a walk from strokes alone one from
       these scores restarts.
-    version: Counts the changes of what comes of the same settings; another one
-      makes pseudo-labels anew.
+    version: To be increased when the same settings give other pseudo-labels;
+      existing ones are then made again.
   """
   scores: Callable
   spreads_strokes: bool
