@@ -72,9 +72,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
 
   config.stage1 = _stage1()
   config.evaluation = _evaluation()
-  # Above 0, such as 0.1: stage 1's walk (stage1.refinement) refines what is
-  # predicted; it restarts with this probability, and spreads less the higher.
-  config.evaluation.refine = 0.0
+  config.evaluation.update(_refine())
   config.log_every = 50
   config.eval_every = 3_310
   config.checkpoint_every = 662
@@ -198,6 +196,13 @@ def _evaluation():
   # None: 16, but 1 on a CPU, where more save no time.
   evaluation.batch_size = config_dict.placeholder(object)
   return evaluation
+
+
+def _refine():
+  """What `_evaluation` has besides, in stage 2."""
+  # Above 0, such as 0.1: stage 1's walk (stage1.refinement) refines what is
+  # predicted; it restarts with this probability, and spreads less the higher.
+  return {'refine': 0.0}
 
 
 def _stage1():
