@@ -13,9 +13,7 @@ from scribble_jax.sweep.points import Point
 _LORM = {'loss_weights.lorm': 0.1}
 _DEL = {'loss_weights.distance_entropy_scribble': 0.1,
         'loss_weights.distance_entropy_pseudo_label': 0.1}
-_PAPER = {
-    'loss_weights.lorm': 1.0, 'loss_weights.distance_entropy_scribble': 1.0,
-    'loss_weights.distance_entropy_pseudo_label': 1.0}
+_NOT_REFINED = {'evaluation.refine': 0.0}
 
 
 def get_config(base='own_data:small'):
@@ -24,19 +22,19 @@ def get_config(base='own_data:small'):
   Args:
     base: Data set and variants; `best` is added.
   """
-  switches = sweeps.base_config(base).method.to_dict()
+  paper = _NOT_REFINED | dict.fromkeys(_LORM | _DEL, 1.0) | {
+      f'method.{switch}': 'official'
+      for switch in sweeps.base_config(base).method}
   return sweeps.sweep(
-      'Recipe', 'What is each part of the recipe worth, beside the paper\'s '
-      'method with the same network, labels and budget?', base,
+      'Recipe', 'What is each part of the recipe worth, beside the '
+      "paper's method with the same network, labels and budget?", base,
       [Point('best', 'recipe', variant='best'),
        Point('not_refined', 'recipe, predictions not refined',
-             {'evaluation.refine': 0.0}, 'best'),
+             _NOT_REFINED, 'best'),
        Point('lorm', 'recipe + LoRM, weight 0.1', _LORM, 'best'),
        Point('del', 'recipe + DEL, weight 0.1', _DEL, 'best'),
        Point('scribble_only', 'strokes alone, predictions not refined',
-             {'evaluation.refine': 0.0}, 'best,scribble_only'),
+             _NOT_REFINED, 'best,scribble_only'),
        Point('paper', "the paper's method, predictions not refined",
-             _PAPER | {'evaluation.refine': 0.0} | {
-                 f'method.{switch}': 'official' for switch in switches},
-             'best')],
+             paper, 'best')],
       seeds=(0, 1, 2))

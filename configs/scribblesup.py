@@ -72,7 +72,7 @@ def get_config(variant='deeplabv3plus_resnet101'):
 
   config.stage1 = _stage1()
   config.evaluation = _evaluation()
-  config.evaluation.update(_refine())
+  config.evaluation.refine = 0.0  # Or the restart of stage 1's walk, 0.1.
   config.log_every = 50
   config.eval_every = 3_310
   config.checkpoint_every = 662
@@ -196,13 +196,6 @@ def _evaluation():
   # None: 16, but 1 on a CPU, where more save no time.
   evaluation.batch_size = config_dict.placeholder(object)
   return evaluation
-
-
-def _refine():
-  """What `_evaluation` has besides, in stage 2."""
-  # Above 0, such as 0.1: stage 1's walk (stage1.refinement) refines what is
-  # predicted; it restarts with this probability, and spreads less the higher.
-  return {'refine': 0.0}
 
 
 def _stage1():
