@@ -38,7 +38,6 @@ def check(place, names):
 def _problem(names, index, numbered):
   """Returns what is wrong with a name, or None."""
   name = names[index]
-  letters = _letters(name)
   if name.startswith(('#', '//', '%', ';')):
     return 'is a comment; take it off the list'
   if name.startswith(('- ', '* ')):
@@ -47,13 +46,23 @@ def _problem(names, index, numbered):
     return 'names a colour; write the name of the class only'
   if numbered:
     return 'begins with a number; write the name of the class only'
-  if letters in _UNLABELLED:
+  if is_unlabelled(name):
     return (f'is no class; take it off the list. If masks hold {index} for it, '
             f'add {_remedy(index, len(names))}')
-  if letters in _BACKGROUND and index and _letters(names[0]) not in _BACKGROUND:
+  if is_background(name) and index and not is_background(names[0]):
     return ('is not the first; index 0 is the background. If masks have other '
             'indices, --config.data.label_map changes them')
   return None
+
+
+def is_unlabelled(name):
+  """Whether a name means that a pixel belongs to no class."""
+  return _letters(name) in _UNLABELLED
+
+
+def is_background(name):
+  """Whether a name means the background."""
+  return _letters(name) in _BACKGROUND
 
 
 def _letters(name):

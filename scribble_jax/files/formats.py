@@ -29,14 +29,19 @@ def read_json(path):
     return None
 
 
-def write_json(path, content):
+def write_json(path, content, indent=2):
   """Writes `content` as JSON, whole or not at all.
+
+  Args:
+    path: File to make.
+    content: What JSON can hold.
+    indent: Blanks a level; None for one line.
 
   Raises:
     ValueError: It holds NaN or an infinity, which JSON does not know.
   """
   with atomic.whole_file(path) as partial, open(partial, 'w') as f:
-    json.dump(content, f, indent=2, allow_nan=False)
+    json.dump(content, f, indent=indent, allow_nan=False)
     f.write('\n')
 
 

@@ -14,7 +14,7 @@ DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _FORMATS = ('PNG', 'TIFF')  # Pillow's names.
 # Pillow's modes that hold one index a pixel.
 _INDEX_MODES = ('P', 'L', 'I', 'I;16', 'I;16B')
-_LOSSY = ('jpeg', 'tiff_jpeg', 'webp')  # Pillow's names of compressions.
+LOSSY = ('jpeg', 'tiff_jpeg', 'webp')  # Pillow's names of compressions.
 SCRIBBLED_CLASSES = 'scribbled_classes'  # Of a whole image, not of a crop.
 
 
@@ -87,7 +87,7 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
     raise ValueError('has inverted values (MinIsWhite) or fewer than 8 bits a '
                      'pixel and no palette; save its class indices as 8-bit '
                      'PNG')
-  if image.info.get('compression') in _LOSSY:
+  if image.info.get('compression') in LOSSY:
     raise ValueError('is compressed with losses, which change class indices; '
                      'save the original mask as PNG')
   orientation = picture_files.orientation_of(image)

@@ -14,7 +14,7 @@ from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
 # Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
-_FARTHEST = 100_000
+FARTHEST = 100_000
 _LONGEST_SIDE = 10**9  # Pixels that a file may name.
 # Bytes. A stroke's point takes about 40, and the parser's memory is 40 times
 # the file's size at worst.
@@ -98,7 +98,7 @@ def draw_strokes(root, size, class_names):
       raise ValueError(f'a stroke of class {tag!r}, from ({x:g}, {y:g}) to '
                        f'({last_x:g}, {last_y:g}), is outside the image of '
                        f'{size[1]}x{size[0]} pixels')
-    _draw_stroke(canvas, points, class_names.index(tag))
+    draw_stroke(canvas, points, class_names.index(tag))
   return np.asarray(mask)
 
 
@@ -110,7 +110,7 @@ def _point(point, tag):
     x, y = map(float, texts)
   except ValueError:
     raise ValueError(f'the point {place} is no two numbers') from None
-  if not (abs(x) <= _FARTHEST and abs(y) <= _FARTHEST):  # So is NaN.
+  if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):  # So is NaN.
     raise ValueError(f'the point {place} is far outside of any image')
   return x, y
 
@@ -120,14 +120,23 @@ def _is_inside(points, size):
   if any(0 <= x < size[1] and 0 <= y < size[0] for x, y in points):
     return True
   alone = Image.new('L', (size[1], size[0]))
-  _draw_stroke(ImageDraw.Draw(alone), points, 1)
+  draw_stroke(ImageDraw.Draw(alone), points, 1)
   return alone.getbbox() is not None
 
 
-def _draw_stroke(canvas, points, label):
+def draw_stroke(canvas, points, label, width=STROKE_WIDTH):
+  """Draws a stroke, or a square where all its points are one.
+
+  Args:
+    canvas: PIL's ImageDraw.
+    points: List of (x, y), none farther than FARTHEST pixels from the origin;
+      the middle of the upper left pixel is (0, 0).
+    label: What to draw.
+    width: In pixels.
+  """
   if len(set(points)) > 1:
-    canvas.line(points, fill=label, width=STROKE_WIDTH, joint='curve')
+    canvas.line(points, fill=label, width=width, joint='curve')
   else:
-    (x, y), reach = points[0], STROKE_WIDTH // 2
+    (x, y), reach = points[0], width // 2
     canvas.rectangle([round(x) - reach, round(y) - reach,
                       round(x) + reach, round(y) + reach], fill=label)

@@ -1,0 +1,1 @@
+"""Annotations of other programs, read into our layout and written back."""

@@ -1,0 +1,105 @@
+"""Reads annotations of other programs, and writes masks for them.
+
+python -m scribble_jax.convert project.json DIR --images=photographs
+python -m scribble_jax.convert runs/predictions corrected --to=label_studio
+
+The first makes a data set, DIR/JPEGImages, scribbles, classes.txt and the train
+list, of what Label Studio, labelme, CVAT, COCO, napari, ilastik, nnU-Net,
+Scribbles4All, QuPath or Supervisely has exported: a file, a folder or a zip.
+The second writes a folder of masks with classes.txt for one of four programs.
+docs/formats.md says what is read and what is lost.
+"""
+
+import argparse
+
+from scribble_jax import command_line
+from scribble_jax.convert import drawing
+from scribble_jax.convert import exporting
+from scribble_jax.convert import importing
+from scribble_jax.convert import sources
+from scribble_jax.errors import UserError
+from scribble_jax.files import listings
+from scribble_jax.files import storage
+from scribble_jax.labels import IGNORE_LABEL
+
+
+def make_parser():
+  """Returns the argparse parser."""
+  parser = command_line.ArgumentParser(
+      prog='python -m scribble_jax.convert', description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  add = parser.add_argument
+  add('source', metavar='SOURCE', help='File, folder or zip.')
+  add('target', metavar='TARGET', help='Folder to make, whole or not at all.')
+  add('--from', dest='kind', choices=sorted(importing.READERS), metavar='KIND',
+      help=f'What SOURCE is, if it is not recognised: '
+      f'{", ".join(sorted(importing.READERS))}.')
+  add('--to', choices=sorted(exporting.WRITERS), metavar='KIND',
+      help='Write masks of class indices for '
+      f'{", ".join(sorted(exporting.WRITERS))}.')
+  add('--images', metavar='DIR', help='Folder of the photographs; beside the '
+      'annotations by default.')
+  add('--classes', metavar='FILE', help='Class names, one a line, background '
+      'first; others are left out.')
+  add('--photographs', default=sources.LINK,
+      choices=(sources.LINK, sources.SYMLINK, sources.COPY),
+      help='Hard links, or copies on another disk (default), symbolic links, '
+      'or copies.')
+  _add_drawing(parser.add_argument_group('reading').add_argument)
+  _add_writing(parser.add_argument_group('--to').add_argument)
+  return parser
+
+
+def _add_drawing(add):
+  """Adds what becomes of shapes."""
+  default = drawing.Drawing()
+  add('--polygons', choices=(drawing.MASK, drawing.STROKE, drawing.BOX),
+      default=default.polygons, help='Fill them (default), simulate a stroke '
+      'inside of each, or draw one across its bounding box.')
+  add('--boxes', choices=(drawing.MASK, drawing.STROKE), default=default.boxes,
+      help='Fill them, or draw a stroke across each (default).')
+  add('--width', type=int, default=default.width, metavar='PIXELS',
+      help='Of strokes and points without one (default %(default)s).')
+  add('--unannotated', choices=('unlabelled', 'background'),
+      default='unlabelled', help='What all other pixels are '
+      '(default %(default)s); background where everything was annotated.')
+  add('--seed', type=int, default=default.seed, metavar='N',
+      help='Of strokes in polygons and around boxes (default %(default)s).')
+
+
+def _add_writing(add):
+  """Adds what writers of single kinds ask for."""
+  add('--without_background', dest='with_background', action='store_false',
+      help='Leave class 0 out.')
+  add('--rle', choices=('compressed', 'uncompressed'), default='compressed',
+      help='Run lengths of coco (default %(default)s).')
+  add('--shapes', choices=('brush', 'polygon'), default='brush',
+      help='Regions of label_studio (default %(default)s).')
+  add('--url', metavar='PREFIX', default='/data/local-files/?d=', help='What '
+      "stands in front of photographs' names in label_studio (default "
+      '%(default)s).')
+
+
+def main(options):
+  """Converts what the command line says and prints the report."""
+  if not 1 <= options.width <= drawing.MAX_WIDTH or options.seed < 0:
+    raise UserError(f'--width is from 1 to {drawing.MAX_WIDTH} pixels, --seed '
+                    'at least 0.')
+  if options.kind and options.to:
+    raise UserError('--from and --to exclude each other: SOURCE of --to is a '
+                    'folder of masks.')
+  if options.to:
+    print(exporting.convert(options.source, options.target, options))
+    return
+  options.class_names = options.classes and tuple(listings.read_lines(
+      storage.path(options.classes), 'It lists the classes, one a line.'))
+  options.drawing = drawing.Drawing(
+      options.polygons, options.boxes, options.width,
+      0 if options.unannotated == 'background' else IGNORE_LABEL, options.seed)
+  print(importing.convert(options.source, options.target, options))
+
+
+if __name__ == '__main__':
+  command_line.end_on_sigterm()
+  command_line.run(main, parser=make_parser(),
+                   interrupted='Nothing was written.')

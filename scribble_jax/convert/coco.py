@@ -1,0 +1,119 @@
+"""COCO: one JSON file, with polygons, run lengths or boxes."""
+
+import collections
+
+import numpy as np
+
+from scribble_jax.convert import reading
+from scribble_jax.convert import rle
+from scribble_jax.convert import shapes
+from scribble_jax.files import formats
+
+
+def is_kind(content):
+  """Whether JSON is COCO's."""
+  return isinstance(content, dict) and all(
+      key in content for key in ('images', 'annotations', 'categories'))
+
+
+def read(source, options):
+  """Returns the Export in a JSON file, or in all those of a folder."""
+  del options
+  files = [*reading.documents(source, ('.json',))]
+  names = {}
+  for _, path, content in files:
+    with reading.at(path):
+      names |= dict.fromkeys(_categories(content).values())
+  return shapes.Export(tuple(names), _pictures(files))
+
+
+def _categories(content):
+  """Returns {id: name}."""
+  return {reading.field(one, 'id', int): reading.field(one, 'name', str)
+          for one in reading.field(content, 'categories', list)}
+
+
+def _pictures(files):
+  for _, path, content in files:
+    of_picture = collections.defaultdict(list)
+    with reading.at(path):
+      names = _categories(content)
+      for item in reading.field(content, 'annotations', list):
+        of_picture[reading.field(item, 'image_id', (str, int))].append(item)
+      images = reading.field(content, 'images', list)
+    for image in images:
+      with reading.at(path):
+        place = f'{path}: image {reading.field(image, "id", (str, int))}'
+      with reading.at(place):
+        name = reading.field(image, 'file_name', str)
+        size = reading.size(image, 'height', 'width')
+        found = [_shape(item, names, size) for item in of_picture[image['id']]]
+      yield shapes.Picture(
+          name, (name,), place, size,
+          tuple(shape for one in found for shape in one),
+          tuple(('', 'has neither segmentation nor bbox')
+                for one in found if not one))
+
+
+def _shape(item, names, size):
+  """Returns the Shapes of an annotation: of polygons, any number."""
+  number = reading.field(item, 'category_id', int)
+  if number not in names:
+    raise ValueError(f'names category {number}, which the file does not list')
+  name, found = names[number], item.get('segmentation')
+  if isinstance(found, dict):
+    if found.get('size') != [*size]:
+      raise ValueError(f"has run lengths of size {found.get('size')!r}, its "
+                       f'image {[*size]}')
+    counts = reading.field(found, 'counts', (str, list))
+    if isinstance(counts, str):
+      counts = rle.decode_text(counts)
+    mask = rle.decode_counts(counts, size[0] * size[1])
+    return [shapes.bitmap(name, mask.reshape(size[::-1]).T)]
+  if found:
+    return [shapes.Shape(name, shapes.POLYGON, (_ring(flat),))
+            for flat in reading.field(item, 'segmentation', list)]
+  if item.get('bbox'):
+    corner, sides = _ring(item['bbox'])
+    return [shapes.box(name, *corner, *(corner + sides))]
+  return []
+
+
+def _ring(flat):
+  """Returns [N, 2] points of [x1, y1, x2, y2, ...]."""
+  if not isinstance(flat, list) or len(flat) % 2 or len(flat) < 4:
+    raise ValueError('has a polygon that is no even number of coordinates')
+  return shapes.coordinates([*zip(flat[::2], flat[1::2], strict=True)])
+
+
+def write(folder, items, names, options):
+  """Writes annotations.json, one annotation for each class of each mask.
+
+  Args:
+    folder: To write into.
+    items: Iterable of exporting.Item.
+    names: Classes, background first; category ids are their index + 1.
+    options: `rle`, 'compressed' or 'uncompressed'.
+  """
+  images, annotations = [], []
+  for number, item in enumerate(items, 1):
+    height, width = item.mask.shape
+    images.append({'id': number, 'file_name': item.photograph,
+                   'height': height, 'width': width})
+    for label in item.labels:
+      region = item.mask == label
+      shape = shapes.bitmap('', region)
+      counts = rle.encode_counts(region.T.ravel())
+      annotations.append({
+          'id': len(annotations) + 1, 'image_id': number,
+          'category_id': label + 1, 'iscrowd': 0,
+          'area': int(np.count_nonzero(region)),
+          'bbox': [*shape.origin[::-1], *shape.mask.shape[::-1]],
+          'segmentation': {
+              'size': [height, width],
+              'counts': counts if options.rle == 'uncompressed' else (
+                  rle.encode_text(counts))}})
+  formats.write_json(folder / 'annotations.json', {
+      'images': images, 'annotations': annotations,
+      'categories': [{'id': number, 'name': name}
+                     for number, name in enumerate(names, 1)]}, None)

@@ -1,0 +1,223 @@
+"""Annotations of any tool become a data set in our layout, with a report."""
+
+import collections
+
+import numpy as np
+
+from scribble_jax import tables
+from scribble_jax.convert import coco
+from scribble_jax.convert import cvat
+from scribble_jax.convert import drawing
+from scribble_jax.convert import hdf5
+from scribble_jax.convert import label_images
+from scribble_jax.convert import label_studio
+from scribble_jax.convert import labelme
+from scribble_jax.convert import qupath
+from scribble_jax.convert import reading
+from scribble_jax.convert import sources
+from scribble_jax.convert import supervisely
+from scribble_jax.errors import UserError
+from scribble_jax.files import class_list
+from scribble_jax.files import images
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import picture_files
+from scribble_jax.files import storage
+from scribble_jax.labels import IGNORE_LABEL
+
+_JSON = {'label_studio': label_studio, 'labelme': labelme, 'coco': coco,
+         'qupath': qupath, 'supervisely': supervisely}
+# Functions of (path, options) that return an Export.
+READERS = {kind: module.read for kind, module in _JSON.items()} | {
+    'cvat': cvat.read, 'cvat_masks': cvat.read_masks,
+    'napari': label_images.read, 'ilastik': hdf5.read_ilastik,
+    'ilastik_labels': label_images.read, 'nnunet': label_images.read_nnunet,
+    'scribbles4all': hdf5.read_scribbles4all,
+    'masks': label_images.read_indices}
+_MARKS = {'labelmap.txt': 'cvat_masks', 'dataset.json': 'nnunet',
+          'meta.json': 'supervisely'}
+_BY_SUFFIX = {'.ilp': 'ilastik', '.geojson': 'qupath', '.h5': 'scribbles4all',
+              '.hdf5': 'scribbles4all'}
+_PEEKED = 2**12  # Bytes of an XML file.
+_TRIED = 20  # JSON files.
+
+
+def recognise(source):
+  """Returns which of READERS a file or folder is for.
+
+  Raises:
+    UserError: It is for none, or for several.
+  """
+  names = reading.files_in(source, '')
+  found = {_MARKS[name] for name in names if name in _MARKS}
+  if not found:
+    suffixes = {'.' + name.lower().rpartition('.')[2] for name in names}
+    found = {_BY_SUFFIX[suffix] for suffix in suffixes & {*_BY_SUFFIX}}
+    for path in reading.files_in(source, ('.xml',)).values():
+      with reading.at(path):
+        if cvat.is_xml(storage.read_bytes(path)[:_PEEKED]):
+          found.add('cvat')
+    found |= {_kind_of_json(path) for path in [
+        path for name, path in names.items()
+        if name.lower().endswith('.json')][:_TRIED]} - {None}
+    if not found and suffixes & {*label_images.SUFFIXES}:
+      found = {'napari'}
+  if len(found) == 1:
+    return found.pop()
+  problem = (f'may be of {" or ".join(sorted(found))}' if found
+             else 'is of no known kind')
+  raise UserError(f'{source} {problem}. Name one of '
+                  f'{", ".join(sorted(READERS))} by --from.')
+
+
+def _kind_of_json(path):
+  with reading.at(path):
+    content = reading.json_in(path)
+  return next((kind for kind, module in _JSON.items()
+               if module.is_kind(content)), None)
+
+
+def convert(source, target, options):
+  """Makes a data set of what a tool has exported; returns the report.
+
+  Args:
+    source: File, folder or zip.
+    target: Folder to make, whole or not at all.
+    options: `kind` of READERS or None, `images` or None, `class_names`, a tuple
+      or None, `photographs` of `sources.place_photograph`, and `drawing`, a
+      drawing.Drawing.
+
+  Raises:
+    UserError: Whatever a user can mend.
+  """
+  with sources.opened(source) as path, sources.whole_target(target) as folder:
+    kind = options.kind or recognise(path)
+    export = READERS[kind](path, options)
+    photographs = sources.Photographs(
+        storage.path(options.images) if options.images else path, export.own)
+    made = _Made(folder, options, export.names)
+    for picture in export.pictures:
+      made.add(picture, photographs)
+    made.finish(source)
+  return made.report(kind, target)
+
+
+class _Made:
+  """A data set in the making, and what is told of it.
+
+  Attributes:
+    names: Classes so far, background first.
+    ids: {id of a picture: its place in the source}.
+    counts: {'shapes', 'pixels' or 'pictures': Counter of class indices}.
+    left_out: Counter of (class name or '', reason).
+  """
+
+  def __init__(self, folder, options, listed):
+    self._folder = folder
+    self._options = options
+    self.names = [*(options.class_names or ['background'])]
+    self.ids = {}
+    self.counts = collections.defaultdict(collections.Counter)
+    self.left_out = collections.Counter()
+    for name in () if options.class_names else listed:
+      self._label(name)
+
+  def _label(self, name):
+    """Returns the index of a class and '', or None and why it has none."""
+    name = ' '.join(listings.nfc(name).split())
+    if not name:
+      return None, 'has no class'
+    if name in self.names:
+      return self.names.index(name), ''
+    if class_list.is_unlabelled(name):
+      return None, 'means unlabelled'
+    if self._options.class_names:
+      return None, 'is not in the class list'
+    if class_list.is_background(name):
+      self.names[0] = name
+      return 0, ''
+    self.names.append(name)
+    if len(self.names) >= IGNORE_LABEL:
+      raise UserError(f'{name!r} is class {len(self.names)}; there is room for '
+                      f'{IGNORE_LABEL - 1}. List those to keep by --classes.')
+    return len(self.names) - 1, ''
+
+  def add(self, picture, photographs):
+    """Draws a Picture and writes it, unless there is nothing to write."""
+    self.left_out.update(picture.left_out)
+    with reading.at(picture.place):
+      name = listings.image_id(picture.id)
+      file = photographs.find(picture.photographs)
+    if file is None:
+      self.left_out['', 'is of a picture whose photograph was not found, such '
+                    f'as {picture.photographs[0]}'] += len(picture.shapes)
+      return
+    with reading.at(file):
+      size = images.read_size(storage.read_bytes(file),
+                              picture_files.MAX_MEGAPIXELS)
+    with reading.at(picture.place):
+      if picture.size not in (None, size):
+        raise ValueError(f'is for {picture.size[1]}x{picture.size[0]} pixels, '
+                         f'{file} has {size[1]}x{size[0]}')
+      if name in self.ids:
+        raise ValueError(f'{self.ids[name]} has the same id, {name}')
+      mask = self._draw(picture, size)
+    if (mask == IGNORE_LABEL).all():
+      self.left_out['', 'is a picture without annotation'] += 1
+      return
+    self.ids[name] = picture.place
+    masks.write_mask(listings.new_file(self._folder / 'scribbles', name), mask)
+    sources.place_photograph(
+        file, self._folder / 'JPEGImages' / f'{name}{file.suffix}',
+        self._options.photographs)
+    found = np.bincount(mask.ravel(), minlength=256)[:IGNORE_LABEL]
+    for label in np.flatnonzero(found).tolist():
+      self.counts['pictures'][label] += 1
+      self.counts['pixels'][label] += int(found[label])
+
+  def _draw(self, picture, size):
+    """Returns the mask of a Picture; counts its shapes."""
+    kept, labels = [], []
+    for shape in picture.shapes:
+      label, reason = self._label(shape.class_name)
+      if label is None:
+        self.left_out[shape.class_name, reason] += 1
+      else:
+        kept.append(shape)
+        labels.append(label)
+    mask, is_seen = drawing.draw(picture.id, kept, labels, size,
+                                 self._options.drawing)
+    for shape, label, seen in zip(kept, labels, is_seen, strict=True):
+      if seen:
+        self.counts['shapes'][label] += 1
+      else:
+        self.left_out[shape.class_name, 'has no pixel in the picture'] += 1
+    return mask
+
+  def finish(self, source):
+    """Writes the lists, or raises UserError if there is nothing to train on."""
+    if not self.ids:
+      raise UserError('\n  '.join(
+          [f'{source}: nothing came across. If the photographs are elsewhere, '
+           'name their folder by --images.', *self._reasons()]))
+    if len(self.names) < 2:
+      raise UserError(f'{source} has no class but {self.names[0]}. Name the '
+                      'classes in order by --classes.')
+    class_list.check(f'{source}: its classes', self.names)
+    (self._folder / 'classes.txt').write_text('\n'.join(self.names) + '\n')
+    listings.new_file(self._folder, 'ImageSets/SegmentationAug/train',
+                      '.txt').write_text('\n'.join(self.ids) + '\n')
+
+  def _reasons(self):
+    return [f'{count} left out{f" of {name!r}" if name else ""}: {reason}'
+            for (name, reason), count in sorted(self.left_out.items())]
+
+  def report(self, kind, target):
+    """Returns what came across and what did not, a table and lines."""
+    rows = [(name, *(str(self.counts[what][label]) for what in (
+        'pictures', 'shapes', 'pixels')))
+            for label, name in enumerate(self.names)]
+    return '\n'.join([
+        tables.Table(('class', 'pictures', 'shapes', 'pixels'),
+                     tuple(rows)).text(), *self._reasons(),
+        f'{len(self.ids)} pictures of {kind} in {target}.'])

@@ -1,0 +1,193 @@
+"""Label images: napari's and ilastik's exports, nnU-Net's, ours."""
+
+import io
+import re
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from scribble_jax.convert import reading
+from scribble_jax.convert import shapes
+from scribble_jax.errors import UserError
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import picture_files
+from scribble_jax.files import storage
+from scribble_jax.labels import IGNORE_LABEL
+
+SUFFIXES = ('.png', '.tif', '.tiff', '.npz')
+# What programs put behind the name of the photograph.
+_ADDED = re.compile(r'[-_ ](labels?|simple segmentation|masks?)$',
+                    re.IGNORECASE)
+_MAX_VALUES = 254
+
+
+def read(source, options):
+  """Returns the Export of a folder in which 0 is unlabelled, 1 to n classes.
+
+  The class of value k is the k-th one of `--classes` or classes.txt.
+
+  Args:
+    source: From `storage.path`.
+    options: `images`, without which only files whose name ends in _labels or
+      alike are label images, and `class_names`, a tuple or None.
+  """
+  files = reading.files_in(source, SUFFIXES)
+  if options.images is None and source.is_dir():
+    files = {name: path for name, path in files.items()
+             if _ADDED.search(reading.stem(name))}
+    if not files:
+      raise UserError(f'{source} holds no file that is named as label images '
+                      'are, such as ID_labels.tif. Name the folder of '
+                      'photographs by --images.')
+  listed = options.class_names or reading.class_list(source)
+  names = {0: ''} | dict(enumerate(
+      listed or (f'class_{k}' for k in range(1, _MAX_VALUES + 1)), 1))
+  return shapes.Export(tuple(listed), pictures(files, names),
+                       frozenset(files.values()))
+
+
+def read_indices(source, options):
+  """Returns the Export of a folder of masks as training reads them."""
+  files = reading.files_in(source, listings.MASK_SUFFIXES)
+  listed = options.class_names or reading.class_list(source)
+  if not listed:
+    raise UserError(f'{source} has no classes.txt. Name one by --classes.')
+  return shapes.Export(
+      tuple(listed), pictures(files, dict(enumerate(listed)) | {
+          IGNORE_LABEL: ''}), frozenset(files.values()))
+
+
+def read_nnunet(source, options):
+  """Returns the Export of a data set of nnU-Net: dataset.json, labelsTr."""
+  del options
+  path = source / 'dataset.json'
+  if not path.is_file():
+    raise UserError(f'{path} does not exist. Name the folder that holds it.')
+  with reading.at(path):
+    values = {}
+    for name, value in reading.field(
+        reading.json_in(path), 'labels', dict).items():
+      if not isinstance(value, int) or value in values:
+        raise ValueError(f'label {name!r} is {value!r} instead of an index of '
+                         'its own; regions are not read')
+      values[value] = '' if name == 'ignore' else name
+    names = tuple(values[value] for value in sorted(values) if values[value])
+  files = reading.files_in(source / 'labelsTr', SUFFIXES)
+  if not files:
+    raise UserError(f'{source / "labelsTr"} holds no PNG or TIFF file. NIfTI '
+                    'is not read: convert it to PNG.')
+  return shapes.Export(names, pictures(files, values, ending='_0000'),
+                       frozenset(files.values()))
+
+
+def pictures(files, names, read_values=None, ending=''):
+  """Yields a Picture for each label image.
+
+  Args:
+    files: {name: path}.
+    names: {value: class name, '' for unlabelled}.
+    read_values: Function of a path that returns [h, w] integers.
+    ending: What stands behind the id in the names of photographs.
+  """
+  for name, path in files.items():
+    with reading.at(path):
+      values = (read_values or read_file)(path)
+      found = shapes.values(values, names)
+    name = reading.stem(name)
+    if not ending:
+      name = _ADDED.sub('', name)
+    yield shapes.Picture(name, (f'{name}{ending}', name), str(path),
+                         values.shape, found)
+
+
+def read_file(path):
+  """Returns the [h, w] integers of a TIFF, PNG or npz file.
+
+  Raises:
+    ValueError: It is damaged or holds something else.
+  """
+  content = storage.read_bytes(path)
+  if content.startswith(b'PK'):
+    return _in_npz(content)
+  try:
+    image = picture_files.open_image(content, ('PNG', 'TIFF'),
+                                     picture_files.MAX_MEGAPIXELS)
+  except ValueError:
+    if not content.startswith((b'II', b'MM')):
+      raise
+    return _by_tifffile(content)
+  if image.mode not in ('P', 'L', 'I', 'I;16', 'I;16B') or (
+      image.info.get('compression') in masks.LOSSY):
+    raise ValueError(f'has mode {image.mode}, not one label a pixel')
+  picture_files.load(image)
+  return np.asarray(image)
+
+
+def _in_npz(content):
+  """Returns the only array in an npz file; what is pickled is refused."""
+  try:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+      (member,) = archive.infolist()  # A ValueError if there are several.
+      with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0,
+                  (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, dtype = reader(file)
+        _check(shape, dtype)
+      with archive.open(member) as file:
+        return _flat(np.lib.format.read_array(file, allow_pickle=False))
+  except (zipfile.BadZipFile, LookupError, NotImplementedError, RuntimeError,
+          ValueError, MemoryError) as error:
+    raise ValueError(f'is no npz file of one label image ({error})') from None
+
+
+def _by_tifffile(content):
+  """Returns the labels of a TIFF file of a kind that Pillow does not read."""
+  tifffile = reading.module('tifffile', 'This kind of TIFF')
+  try:
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+      series = file.series[0]
+      _check(series.shape, series.dtype)
+      return _flat(series.asarray())
+  except MemoryError:
+    raise
+  except Exception as error:  # It lets damaged files raise anything.
+    raise ValueError(f'is a TIFF file that is not read ({error})') from None
+
+
+def _check(shape, dtype):
+  """Raises ValueError for what is no [h, w] of integers."""
+  if dtype is None or dtype.kind not in 'iub':
+    raise ValueError(f'it holds {dtype} instead of integers')
+  sides = [side for side in shape if side != 1]
+  if len(sides) > 2 or len(shape) < 2 or min(shape) < 1:
+    raise ValueError(f'it has the shape {tuple(shape)} instead of two sides')
+  picture_files.check_size(int(np.prod(shape, dtype=float)), 1,
+                           picture_files.MAX_MEGAPIXELS)
+
+
+def _flat(values):
+  """Returns [h, w] of an array that has further sides of 1."""
+  while values.ndim > 2:
+    values = values.squeeze(axis=values.shape.index(1))
+  return values
+
+
+def write(folder, items, names, options):
+  """Writes a TIFF file an image, 0 unlabelled and 1 to n the classes.
+
+  Args:
+    folder: To write into.
+    items: Iterable of exporting.Item.
+    names: Classes, background first; classes.txt has them.
+    options: Not used.
+  """
+  del options
+  for item in items:
+    values = np.where(item.mask == IGNORE_LABEL, 0, item.mask + 1)
+    values[~np.isin(item.mask, item.labels)] = 0
+    Image.fromarray(values.astype(np.uint8)).save(
+        listings.new_file(folder, item.id, '.tif'), compression='tiff_deflate')
+  (folder / 'classes.txt').write_text('\n'.join(names) + '\n')

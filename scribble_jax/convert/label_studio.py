@@ -1,0 +1,161 @@
+"""Label Studio: tasks as JSON, with brushes, polygons, rectangles, key points.
+
+The export named JSON; JSON-MIN leaves out what tells a picture's regions apart.
+"""
+
+import re
+import urllib.parse
+import uuid
+
+import numpy as np
+
+from scribble_jax.convert import contours
+from scribble_jax.convert import reading
+from scribble_jax.convert import rle
+from scribble_jax.convert import shapes
+from scribble_jax.files import formats
+
+_UPLOADED = re.compile(r'^[0-9a-f]{8}-(?=.)')  # In front of a file's own name.
+_CONFIG = '''<View>
+  <Image name="image" value="$image" zoom="true"/>
+  <{tag} name="label" toName="image">
+{labels}
+  </{tag}>
+</View>
+'''
+
+
+def is_kind(content):
+  """Whether JSON is an export of Label Studio."""
+  return isinstance(content, list) and any(
+      isinstance(task, dict) and ('annotations' in task or 'data' in task)
+      for task in content)
+
+
+def read(source, options):
+  """Returns the Export in a JSON file, or in all those of a folder."""
+  del options
+  return shapes.Export((), _pictures(source))
+
+
+def _pictures(source):
+  for _, path, tasks in reading.documents(source, ('.json',)):
+    with reading.at(path):
+      if not isinstance(tasks, list):
+        raise ValueError('holds no list of tasks')
+    for number, task in enumerate(tasks, 1):
+      place = f'{path}: task {number}'
+      with reading.at(place):
+        picture = _picture(task, place)
+      yield picture
+
+
+def _picture(task, place):
+  """Returns the Picture of a task, as its last annotation has it."""
+  names = _photographs(task)
+  done = [one for one in reading.field(task, 'annotations', list)
+          if not reading.field(one, 'was_cancelled', bool, False)]
+  left_out = [('', 'is of an earlier annotation of the same picture')
+              for one in done[:-1] for _ in reading.field(one, 'result', list)]
+  found, size = [], None
+  for result in reading.field(done[-1], 'result', list) if done else ():
+    value = reading.field(result, 'value', dict, {})
+    labels = next((label for key, label in value.items()
+                   if key.endswith('labels')), None)
+    if not isinstance(labels, list) or not labels or not isinstance(
+        labels[0], str):
+      left_out.append(('', f'{result.get("type")!r} has no class'))
+      continue
+    here = reading.size(result, 'original_height', 'original_width')
+    if size not in (None, here):
+      raise ValueError('has regions of pictures of several sizes')
+    size = here
+    shape = _shape(labels[0], value, size)
+    if shape is None:
+      left_out.append((labels[0], f'{result.get("type")!r} is not read'))
+    else:
+      found.append(shape)
+  return shapes.Picture(names[-1], names, place, size, tuple(found),
+                        tuple(left_out))
+
+
+def _photographs(task):
+  """Returns the names that a task's photograph may have, its own one last."""
+  data = reading.field(task, 'data', dict, {})
+  text = data.get('image') or next(
+      (value for value in data.values() if isinstance(value, str)),
+      None) or reading.field(task, 'file_upload', str)
+  parts = urllib.parse.urlsplit(str(text))
+  name = urllib.parse.parse_qs(parts.query).get('d')  # Of a local folder.
+  name = name[0] if name else urllib.parse.unquote(parts.path).rpartition(
+      '/')[2]
+  folder, slash, last = name.rpartition('/')
+  return name, folder + slash + _UPLOADED.sub('', last)
+
+
+def _shape(label, value, size):
+  """Returns the Shape of a region; None for what is not read.
+
+  All numbers are per cent of the picture.
+  """
+  scale = np.array(size[::-1]) / 100
+  if 'rle' in value:
+    mask = rle.decode_brush(value['rle'], size[0] * size[1])
+    return shapes.bitmap(label, mask.reshape(size))
+  if 'points' in value:
+    return shapes.Shape(label, shapes.POLYGON, (
+        shapes.coordinates(value['points']) * scale,))
+  if 'radiusX' in value or 'x' not in value:
+    return None
+  (corner,) = scale * shapes.coordinates([[
+      reading.field(value, key, (int, float)) for key in 'xy']])
+  width = reading.field(value, 'width', (int, float), 0) * scale[0]
+  if 'height' not in value:
+    return shapes.Shape(label, shapes.POINTS, (corner[None],),
+                        float(width) or None)
+  height = reading.field(value, 'height', (int, float)) * scale[1]
+  return shapes.box(label, *corner, corner[0] + width, corner[1] + height,
+                    reading.field(value, 'rotation', (int, float), 0), corner)
+
+
+def write(folder, items, names, options):
+  """Writes tasks.json with a prediction for each mask, and the labels' config.
+
+  Args:
+    folder: To write into.
+    items: Iterable of exporting.Item.
+    names: Classes, background first.
+    options: `shapes`, 'brush' or 'polygon', and `url`, which stands in front of
+      the names of photographs.
+  """
+  tasks = [{
+      'data': {'image': options.url + urllib.parse.quote(item.photograph)},
+      'predictions': [{'model_version': 'scribble_jax', 'result': [
+          region for label in item.labels
+          for region in _regions(item, label, names[label], options.shapes)]}]
+  } for item in items]
+  formats.write_json(folder / 'tasks.json', tasks, None)
+  tag = {'brush': 'BrushLabels', 'polygon': 'PolygonLabels'}[options.shapes]
+  labels = '\n'.join(f'    <Label value={_quoted(name)}/>' for name in names)
+  (folder / 'labels.xml').write_text(_CONFIG.format(tag=tag, labels=labels))
+
+
+def _quoted(text):
+  escaped = text.replace('&', '&amp;').replace('<', '&lt;')
+  return '"{}"'.format(escaped.replace('"', '&quot;'))
+
+
+def _regions(item, label, name, kind):
+  """Yields the regions of one class of a mask."""
+  height, width = item.mask.shape
+  region = item.mask == label
+  values = ([{'format': 'rle', 'rle': rle.encode_brush(region.ravel())}]
+            if kind == 'brush' else
+            [{'points': (100 * points / [width, height]).tolist(),
+              'closed': True} for points in contours.polygons(region)])
+  for number, value in enumerate(values):
+    key = f'{item.id} {name} {number}'
+    yield {'id': uuid.uuid5(uuid.NAMESPACE_URL, key).hex[:10],
+           'type': f'{kind}labels', 'from_name': 'label', 'to_name': 'image',
+           'original_width': width, 'original_height': height,
+           'image_rotation': 0, 'value': value | {f'{kind}labels': [name]}}

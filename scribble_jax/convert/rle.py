@@ -1,0 +1,148 @@
+"""Run lengths of masks: COCO's two kinds, CVAT's and Label Studio's."""
+
+import numpy as np
+
+_SIZES = 3, 4, 8, 16  # Bits of a length that Label Studio itself chooses from.
+_CHANNELS = 4  # Label Studio stores RGBA; alpha alone counts.
+
+
+def decode_counts(counts, num_pixels):
+  """Returns the [num_pixels] bool of lengths of runs, unset ones first.
+
+  Args:
+    counts: Integers.
+    num_pixels: What they must add up to.
+
+  Raises:
+    ValueError: They do not, or are no such numbers.
+  """
+  try:
+    counts = np.asarray(counts, np.int64).reshape(-1)
+  except (TypeError, ValueError, OverflowError):
+    raise ValueError('has run lengths that are no integers') from None
+  if ((counts < 0) | (counts > num_pixels)).any() or counts.sum() != num_pixels:
+    raise ValueError(f'has run lengths that do not add up to {num_pixels} '
+                     'pixels')
+  return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+
+
+def encode_counts(pixels):
+  """Returns the list of lengths that `decode_counts` takes, of [N] bool."""
+  ends = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+  counts = np.diff(ends, prepend=0, append=len(pixels)).tolist()
+  return [0, *counts] if pixels[0] else counts
+
+
+def decode_text(text):
+  """Returns the run lengths in COCO's compressed form, an int64 array.
+
+  A character holds 5 bits, least significant first, and whether more follow;
+  the last one's highest bit is the sign. From the fourth on, a length is the
+  difference to the one two places before.
+
+  Raises:
+    ValueError: It is no such text.
+  """
+  codes = np.frombuffer(text.encode('utf-8', 'replace'), np.uint8)
+  codes = codes.astype(np.int64) - 48
+  ends = np.flatnonzero(codes < 32)
+  if not len(ends) or ends[-1] != len(codes) - 1 or (
+      (codes < 0) | (codes > 63)).any():
+    raise ValueError('has a compressed run-length text that is damaged')
+  starts = np.concatenate([[0], ends[:-1] + 1])
+  lengths = ends - starts + 1
+  if lengths.max() > 7:  # 35 bits.
+    raise ValueError('has a compressed run length that is too large')
+  place = np.arange(len(codes)) - np.repeat(starts, lengths)
+  counts = np.add.reduceat((codes & 31) << 5 * place, starts)
+  counts -= np.where(codes[ends] & 16, 1 << 5 * lengths, 0)
+  counts[1::2] = np.cumsum(counts[1::2])
+  counts[2::2] = np.cumsum(counts[2::2])
+  return counts
+
+
+def encode_text(counts):
+  """Returns COCO's compressed form of a list of run lengths."""
+  codes = []
+  for number, value in enumerate(counts):
+    value -= counts[number - 2] if number > 2 else 0
+    more = True
+    while more:
+      bits, value = value & 31, value >> 5
+      more = value != (-1 if bits & 16 else 0)
+      codes.append(48 + bits + 32 * more)
+  return bytes(codes).decode()
+
+
+def decode_brush(content, num_pixels):
+  """Returns the [num_pixels] bool that a brush of Label Studio covers.
+
+  Bits, highest first: 32 of the number of values, which are RGBA; 5 of the bits
+  of a value, less 1; four times 4 of the bits of a length, less 1. Then runs: 1
+  if one value is repeated, 2 that choose the bits of the length, the length
+  less 1, and the value or that many values.
+
+  Args:
+    content: List of bytes.
+    num_pixels: How many there must be.
+
+  Raises:
+    ValueError: It is damaged or of another size.
+  """
+  try:
+    content = np.asarray(content, np.uint8).reshape(-1)
+  except (TypeError, ValueError, OverflowError):
+    raise ValueError('has a brush that is no list of bytes') from None
+  data, place = content.tobytes() + bytes(8), 0
+  alpha = np.zeros(num_pixels, bool)
+
+  def read(bits):
+    nonlocal place
+    start, place = place, place + bits
+    if place > 8 * len(content):
+      raise ValueError('has a brush that ends early')
+    word = int.from_bytes(data[start >> 3:(start >> 3) + 8], 'big')
+    return word >> (64 - (start & 7) - bits) & ((1 << bits) - 1)
+
+  count, word = read(32), read(5) + 1
+  sizes = [read(4) + 1 for _ in range(4)]
+  if count != _CHANNELS * num_pixels or word != 8:
+    raise ValueError(f'has a brush of {count} values, {word} bits each, instead'
+                     f' of {_CHANNELS * num_pixels} of 8 bits')
+  start = 0
+  while start < count:
+    is_repeated = read(1)
+    stop = start + 1 + read(sizes[read(2)])
+    if stop > count:
+      raise ValueError('has a brush with more values than the picture')
+    if is_repeated:
+      alpha[start // _CHANNELS:stop // _CHANNELS] = read(8) > 0
+    else:
+      first, last = place >> 3, (place + 8 * (stop - start) + 7) >> 3
+      bits = np.unpackbits(np.frombuffer(data[first:last], np.uint8))
+      skipped = place & 7
+      read(0)
+      place += 8 * (stop - start)
+      read(0)
+      found = np.packbits(bits[skipped:skipped + 8 * (stop - start)])
+      alpha[start // _CHANNELS:stop // _CHANNELS] = found[
+          (_CHANNELS - 1 - start) % _CHANNELS::_CHANNELS] > 0
+    start = stop
+  return alpha
+
+
+def encode_brush(pixels):
+  """Returns the bytes that `decode_brush` takes, a list, of [N] bool."""
+  text = [f'{_CHANNELS * len(pixels):032b}{7:05b}',
+          *(f'{size - 1:04b}' for size in _SIZES)]
+  for number, count in enumerate(encode_counts(pixels)):
+    left = _CHANNELS * count
+    while left:
+      length = min(left, 2 ** _SIZES[-1])
+      choice = next(index for index, size in enumerate(_SIZES)
+                    if length <= 2 ** size)
+      text.append(f'1{choice:02b}{length - 1:0{_SIZES[choice]}b}'
+                  f'{255 * (number % 2):08b}')
+      left -= length
+  bits = np.frombuffer(''.join(text).encode(), np.uint8) - ord('0')
+  return np.packbits(bits).tolist()

@@ -1,0 +1,166 @@
+"""What a user names as the source: unpacked, and its photographs found."""
+
+import contextlib
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import zipfile
+
+from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
+from scribble_jax.files import atomic
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import storage
+from scribble_jax.files import write_errors
+
+_MOST, _RATIO = 2**30, 100  # Bytes, and times its own size, in a zip.
+_ABSOLUTE = re.compile(r'[/\\]|[a-zA-Z]:')
+LINK, SYMLINK, COPY = 'link', 'symlink', 'copy'
+
+
+@contextlib.contextmanager
+def opened(name):
+  """Yields the path of a file or folder; a zip is unpacked for the time.
+
+  Of a folder that holds nothing but a folder, the inner one is yielded.
+
+  Raises:
+    UserError: It does not exist, or the zip is damaged, would take too much
+      room or names files outside of it.
+  """
+  path = storage.path(name)
+  if not path.exists():
+    raise UserError(f'{path} does not exist. Name a file or folder.')
+  with contextlib.ExitStack() as stack:
+    if path.is_file() and path.suffix.lower() == '.zip':
+      folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+      _unpack(path, folder)
+      path = folder
+    while path.is_dir():
+      inside = [one for one in path.iterdir() if not listings.is_junk(one.name)]
+      if len(inside) != 1 or not inside[0].is_dir():
+        break
+      path = inside[0]
+    yield path
+
+
+def _unpack(path, folder):
+  """Unpacks a zip into an empty folder."""
+  try:
+    with zipfile.ZipFile(storage.readable(path)) as archive:
+      members = [member for member in archive.infolist()
+                 if not member.is_dir() and not listings.is_junk(
+                     member.filename)]
+      packed = min(storage.path(path).stat().st_size,
+                   sum(member.compress_size for member in members))
+      total = sum(member.file_size for member in members)
+      if total > _MOST + _RATIO * packed:
+        raise UserError(f'{path} would take {total / 2**30:.1f} GB, far more '
+                        'than its own size. Unpack it and name the folder.')
+      for member in members:
+        name = listings.path_below(member.filename)
+        if '..' in name.split('/') or _ABSOLUTE.match(member.filename):
+          raise UserError(f'{path} holds {member.filename!r}, which leads out '
+                          'of the folder that it is unpacked to. Unpack it '
+                          'yourself if you trust it, and name the folder.')
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(member) as inside, open(file, 'xb') as f:
+          shutil.copyfileobj(inside, f)  # Never more than its list says.
+  except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError, RuntimeError,
+          MemoryError) as error:
+    raise_problems([f'{path} is no complete zip file ({error})'],
+                   'Copy it again, or unpack it and name the folder.')
+
+
+class Photographs:
+  """Finds photographs by the end of their path, with or without suffix."""
+
+  def __init__(self, folder, own=()):
+    """Lists a folder.
+
+    Args:
+      folder: From `storage.path`; of a file, the folder that it is in.
+      own: Paths of pictures that are no photographs.
+    """
+    folder = folder if folder.is_dir() else folder.parent
+    self._files = {}  # {end of a path: [paths]}.
+    for name in storage.names_below(folder):
+      path = folder / name
+      if (not name.lower().endswith(listings.IMAGE_SUFFIXES)
+          or listings.is_junk(name) or path in own):
+        continue
+      name = listings.path_below(name)
+      for whole in (name, os.path.splitext(name)[0]):
+        for end in _ends(whole):
+          self._files.setdefault(end, []).append(path)
+
+  def find(self, names):
+    """Returns the path of the first of several names that is there, or None.
+
+    Raises:
+      ValueError: Several photographs have that name.
+    """
+    names = [listings.path_below(name) for name in names]
+    for name in (*names, *(os.path.splitext(name)[0] for name in names)):
+      for end in _ends(name):
+        found = self._files.get(end, [])
+        if len(found) == 1:
+          return found[0]
+        if found:
+          raise ValueError(f'several photographs are named {end}, such as '
+                           f'{found[0]} and {found[1]}')
+    return None
+
+
+def _ends(name):
+  """Yields a path and what is left of it without outer folders."""
+  while name:
+    yield name
+    name = name.partition('/')[2]
+
+
+def place_photograph(source, target, how):
+  """Puts a photograph into a new place.
+
+  Args:
+    source: From `storage.path`.
+    target: pathlib.Path that does not exist.
+    how: LINK makes a hard link, or a copy where there can be none.
+  """
+  target.parent.mkdir(parents=True, exist_ok=True)
+  if how == SYMLINK:
+    target.symlink_to(storage.resolve(source))
+    return
+  if how == LINK and not storage.is_remote(source):
+    with contextlib.suppress(OSError):
+      os.link(storage.resolve(source), target)
+      return
+  target.write_bytes(storage.read_bytes(source))
+
+
+@contextlib.contextmanager
+def whole_target(name):
+  """Yields an empty folder that becomes `name` when the block ends well.
+
+  Raises:
+    UserError: There is something already, or it can't be written.
+  """
+  path = storage.path(name)
+  try:
+    atomic.discard_unfinished(path)
+    with atomic.only_one_process(path):
+      if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f'{path} exists. Name a new folder.')
+      with atomic.whole_folder(path) as folder:
+        yield folder
+  except OSError as error:
+    reason = write_errors.reason(error, path.parent)
+    if reason is None:
+      raise
+    raise UserError(f'Cannot write {path}: {reason}. Name another folder.'
+                    ) from error
