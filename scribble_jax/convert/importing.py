@@ -17,6 +17,7 @@ from scribble_jax.convert import reading
 from scribble_jax.convert import sources
 from scribble_jax.convert import supervisely
 from scribble_jax.errors import UserError
+from scribble_jax.errors import raise_problems
 from scribble_jax.files import class_list
 from scribble_jax.files import images
 from scribble_jax.files import listings
@@ -95,6 +96,7 @@ def convert(source, target, options):
     export = READERS[kind](path, options)
     photographs = sources.Photographs(
         storage.path(options.images) if options.images else path, export.own)
+    (folder / 'scribbles').mkdir()
     made = _Made(folder, options, export.names)
     for picture in export.pictures:
       made.add(picture, photographs)
@@ -109,7 +111,7 @@ class _Made:
     names: Classes so far, background first.
     ids: {id of a picture: its place in the source}.
     counts: {'shapes', 'pixels' or 'pictures': Counter of class indices}.
-    left_out: Counter of (class name or '', reason).
+    left_out: {(class name or '', reason): [how often, where first]}.
   """
 
   def __init__(self, folder, options, listed):
@@ -118,7 +120,7 @@ class _Made:
     self.names = [*(options.class_names or ['background'])]
     self.ids = {}
     self.counts = collections.defaultdict(collections.Counter)
-    self.left_out = collections.Counter()
+    self.left_out = {}
     for name in () if options.class_names else listed:
       self._label(name)
 
@@ -142,15 +144,19 @@ class _Made:
                       f'{IGNORE_LABEL - 1}. List those to keep by --classes.')
     return len(self.names) - 1, ''
 
+  def _leave_out(self, name, reason, place):
+    self.left_out.setdefault((name, reason), [0, place])[0] += 1
+
   def add(self, picture, photographs):
     """Draws a Picture and writes it, unless there is nothing to write."""
-    self.left_out.update(picture.left_out)
+    for name, reason in picture.left_out:
+      self._leave_out(name, reason, picture.place)
     with reading.at(picture.place):
       name = listings.image_id(picture.id)
       file = photographs.find(picture.photographs)
     if file is None:
-      self.left_out['', 'is of a picture whose photograph was not found, such '
-                    f'as {picture.photographs[0]}'] += len(picture.shapes)
+      self._leave_out('', 'is a picture whose photograph is not there',
+                      f'{picture.place}, {picture.photographs[-1]}')
       return
     with reading.at(file):
       size = images.read_size(storage.read_bytes(file),
@@ -163,7 +169,7 @@ class _Made:
         raise ValueError(f'{self.ids[name]} has the same id, {name}')
       mask = self._draw(picture, size)
     if (mask == IGNORE_LABEL).all():
-      self.left_out['', 'is a picture without annotation'] += 1
+      self._leave_out('', 'is a picture without annotation', picture.place)
       return
     self.ids[name] = picture.place
     masks.write_mask(listings.new_file(self._folder / 'scribbles', name), mask)
@@ -181,7 +187,7 @@ class _Made:
     for shape in picture.shapes:
       label, reason = self._label(shape.class_name)
       if label is None:
-        self.left_out[shape.class_name, reason] += 1
+        self._leave_out(shape.class_name, reason, picture.place)
       else:
         kept.append(shape)
         labels.append(label)
@@ -191,15 +197,17 @@ class _Made:
       if seen:
         self.counts['shapes'][label] += 1
       else:
-        self.left_out[shape.class_name, 'has no pixel in the picture'] += 1
+        self._leave_out(shape.class_name, 'has no pixel in the picture',
+                        picture.place)
     return mask
 
   def finish(self, source):
     """Writes the lists, or raises UserError if there is nothing to train on."""
     if not self.ids:
-      raise UserError('\n  '.join(
-          [f'{source}: nothing came across. If the photographs are elsewhere, '
-           'name their folder by --images.', *self._reasons()]))
+      raise_problems(
+          [f'{source}: {reason}' for reason in self._reasons()]
+          or [f'{source} holds no annotated picture'], 'Nothing came across. If'
+          ' the photographs are elsewhere, name their folder by --images.')
     if len(self.names) < 2:
       raise UserError(f'{source} has no class but {self.names[0]}. Name the '
                       'classes in order by --classes.')
@@ -209,8 +217,9 @@ class _Made:
                       '.txt').write_text('\n'.join(self.ids) + '\n')
 
   def _reasons(self):
-    return [f'{count} left out{f" of {name!r}" if name else ""}: {reason}'
-            for (name, reason), count in sorted(self.left_out.items())]
+    return [f'{count} left out{f" of {name!r}" if name else ""}: {reason} '
+            f'({place})' for (name, reason), (count, place) in sorted(
+                self.left_out.items())]
 
   def report(self, kind, target):
     """Returns what came across and what did not, a table and lines."""

@@ -27,10 +27,10 @@ def _pictures(source):
   for name, path, content in reading.documents(source, _SUFFIXES):
     found, left_out = [], []
     with reading.at(path):
-      if isinstance(content, dict):
-        content = (reading.field(content, 'features', list)
-                   if 'features' in content else [content])
-      for feature in content:
+      features = content if isinstance(content, list) else [content]
+      if isinstance(content, dict) and 'features' in content:
+        features = reading.field(content, 'features', list)
+      for feature in features:
         label, kind, parts = _parts(feature)
         if not label:
           left_out.append(('', 'has no class'))
@@ -56,9 +56,9 @@ def _parts(feature):
   if kind not in _KINDS:
     return label, kind, []
   found, depth = geometry.get('coordinates'), _KINDS[kind][1]
-  for _ in range(depth, 2):  # As deep as what has several parts.
+  for _ in range(depth, 3):  # As deep as what has several parts.
     found = [found]
-  parts = found if depth == 3 else [found]
-  if not all(isinstance(one, list) for one in (parts, *parts)):
+  if not isinstance(found, list) or not all(
+      isinstance(part, list) for part in found):
     raise ValueError(f'has a {kind} without lists of coordinates')
-  return label, kind, [tuple(map(shapes.coordinates, one)) for one in parts]
+  return label, kind, [tuple(map(shapes.coordinates, part)) for part in found]

@@ -90,6 +90,8 @@ def files_in(source, suffixes):
   """
   if source.is_file():
     return {source.name: source}
+  if not source.is_dir():
+    return {}
   return {name: source / name for name in storage.names_below(source)
           if name.lower().endswith(suffixes) and not listings.is_junk(name)}
 

@@ -26,11 +26,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 import numpy as np
 
+from tests import converted
 from tests import fuzzed
 from tests import fuzzed_commands
 from tests.benchmarks import harness
 
-READERS = fuzzed.READERS | fuzzed_commands.READERS
+READERS = fuzzed.READERS | fuzzed_commands.READERS | converted.READERS
 SECONDS = 5.0  # For an input.
 MEGABYTES = 400  # Of memory for an input, at its peak.
 _ROOM = 4 * 2**30  # Bytes that all inputs may take in the end.
