@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from scribble_jax.convert import drawing
+from scribble_jax.convert import hdf5_process
 from scribble_jax.convert import importing
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks as mask_files
@@ -226,6 +227,9 @@ def ilastik(folder, masks):
       info = file.create_group(f'Input Data/infos/lane{lane:04d}/Raw Data')
       info['filePath'] = f'C:\\photos\\{name}.jpg'.encode()
       info['shape'] = (HEIGHT, WIDTH, 3)
+      info['allowLabels'] = True
+      info['nickname'] = name
+      info['pickled'] = np.void(b'\x80\x04')
       info['axistags'] = axes.encode()
       labels = file.create_group(
           f'PixelClassification/LabelSets/labels{lane:03d}')
@@ -456,7 +460,8 @@ def _reader(kind, folder):
     del path
     target = folder / 'out/new'
     try:
-      with mock.patch.object(picture_files, 'MAX_MEGAPIXELS', 1.0):
+      with (mock.patch.object(picture_files, 'MAX_MEGAPIXELS', 1.0),
+            mock.patch.object(hdf5_process, '_SECONDS', 2)):
         report = importing.convert(source, target, options(
             kind=kind, images=photographs))
       assert 'pictures of' in report.splitlines()[-1]

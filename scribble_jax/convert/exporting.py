@@ -83,8 +83,8 @@ def convert(source, target, options):
 
 def _items(files, names, counts, options):
   """Yields the Item of each mask; counts pictures and pixels of each class."""
-  photographs = (sources.Photographs(storage.path(options.images))
-                 if options.images else None)
+  photographs = options.images and sources.Photographs(
+      storage.path(options.images), {*files.values()})
   for name, path in files.items():
     with reading.at(path):
       mask = masks.read_mask(path)

@@ -1,120 +1,90 @@
 """Files in HDF5: ilastik's projects and the strokes of Scribbles4All.
 
-ilastik's hold pickles among other things, which are never unpickled. Data that
-lie in another file than the one that is named are refused.
+ilastik's hold pickles among other things, which are never read.
 """
 
-import contextlib
 import re
 
 import numpy as np
 
+from scribble_jax.convert import hdf5_process
 from scribble_jax.convert import reading
 from scribble_jax.convert import shapes
 from scribble_jax.files import formats
 from scribble_jax.files import masks
-from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 
+_NAMES = 'PixelClassification/LabelNames'
 _LABELS = 'PixelClassification/LabelSets'
 _INFOS = 'Input Data/infos'
-_MAX_TEXT = 2**20  # Characters of a text or list of texts.
-# What h5py raises for files that are damaged or of another kind.
-_DAMAGED = (OSError, LookupError, TypeError, RuntimeError, OverflowError,
-            AttributeError, ValueError)
 
 
-@contextlib.contextmanager
-def _opened(path):
-  """Yields an h5py.File; whatever is wrong with it becomes a ValueError."""
-  h5py = reading.module('h5py', f'Reading {path}')
-  with storage.local_copy(path) as copy:
-    try:
-      with h5py.File(copy, 'r') as file:
-        yield file
-    except _DAMAGED as error:
-      text = ' '.join(str(error).split())
-      raise ValueError(f'is no file of this kind, or damaged ({text})'
-                       ) from error
-
-
-def _dataset(group, name, kinds):
-  """Returns the array of a dataset.
-
-  Args:
-    group: h5py.Group.
-    name: Path of the dataset in it.
-    kinds: Kinds of dtypes that it may have.
+def _read(path, names):
+  """Returns what `hdf5_process.read` does.
 
   Raises:
-    ValueError: It is too large, or lies in another file.
-    KeyError: It is missing.
+    ValueError: See there.
+    UserError: h5py is not installed.
   """
-  found = group[name]
-  if found.file.filename != group.file.filename or (
-      found.is_virtual or found.external):
-    raise ValueError(f'{name} lies in another file')
-  if found.dtype.kind not in kinds:
-    raise ValueError(f'{name} holds {found.dtype}')
-  for shape in (found.shape, found.chunks or ()):
-    picture_files.check_size(int(np.prod(shape, dtype=float)), 1,
-                             picture_files.MAX_MEGAPIXELS)
-  if found.dtype.kind == 'O' and found.size > _MAX_TEXT:
-    raise ValueError(f'{name} has {found.size} texts')
-  return found[()]
+  reading.module('h5py', f'Reading {path}')
+  with storage.local_copy(path) as copy:
+    return hdf5_process.read(copy, names)
 
 
-def _texts(group, name):
-  """Returns the text, or the list of texts, of a dataset or attribute."""
-  found = (group.attrs[name] if name in group.attrs
-           else _dataset(group, name, 'OSU'))
-  decode = lambda value: (value.decode() if isinstance(value, bytes)
-                          else str(value))
-  return ([*map(decode, found)] if isinstance(found, np.ndarray)
-          and found.ndim else decode(found))
+def _part(found, name, kinds, ndim=None):
+  """Returns an array of a file; ValueError if it is missing or another kind."""
+  array = found.get(name)
+  if array is None or array.dtype.kind not in kinds or (
+      ndim not in (None, array.ndim)):
+    raise ValueError(f'has no {name} as this format does')
+  return array
 
 
 def read_ilastik(source, options):
   """Returns the Export of an .ilp file, or of all those of a folder."""
   del options
-  names, found = {}, []
+  names, pictures = {}, []
   for path in reading.files_in(source, ('.ilp',)).values():
-    with reading.at(path), _opened(path) as file:
-      listed = _texts(file, 'PixelClassification/LabelNames')
+    with reading.at(path):
+      found = _read(path, [_NAMES, _LABELS, _INFOS])
+      lanes = sorted({name.split('/')[2] for name in found
+                      if name.startswith(f'{_INFOS}/')})
+      listed = _part(found, _NAMES, 'U', 1).tolist()
       names |= dict.fromkeys(listed)
-      found += [_lane(file, number, listed, path)
-                for number in range(len(file[_INFOS]))]
-  return shapes.Export(tuple(names), found)
+      pictures += [_lane(found, lane, number, listed, path)
+                   for number, lane in enumerate(lanes)]
+  return shapes.Export(tuple(names), pictures)
 
 
-def _lane(file, number, names, path):
+def _lane(found, lane, number, names, path):
   """Returns the Picture of a project's image."""
-  place = f'{path}: image {number + 1}'
-  info = file[f'{_INFOS}/lane{number:04d}/Raw Data']
-  photograph = _texts(info, 'filePath').replace('\\', '/').rpartition('/')[2]
+  info = f'{_INFOS}/{lane}/Raw Data'
+  photograph = str(_part(found, f'{info}/filePath', 'U', 0)).replace(
+      '\\', '/').rpartition('/')[2]
   size = None
-  if 'shape' in info and 'axistags' in info:
-    axes = _axes(_texts(info, 'axistags'))
-    sides = _dataset(info, 'shape', 'iu').tolist()
+  if f'{info}/shape' in found and f'{info}/axistags' in found:
+    axes = _axes(_part(found, f'{info}/axistags', 'U', 0))
+    sides = _part(found, f'{info}/shape', 'iu', 1).tolist()
+    if len(sides) != len(axes):
+      raise ValueError(f'has {len(axes)} axes and {len(sides)} sides')
     size = tuple(sides[axes.index(axis)] for axis in 'yx')
-  blocks = file.get(f'{_LABELS}/labels{number:03d}', {})
   values = {0: ''} | dict(enumerate(names, 1))
-  found = []
-  for name in sorted(blocks):
-    pixels, origin = _block(blocks, name)
-    found += shapes.values(pixels, values, origin)
-  return shapes.Picture(photograph, (photograph,), place, size, tuple(found))
+  blocks = [name for name in found if '@' not in name and name.startswith(
+      f'{_LABELS}/labels{number:03d}/')]
+  return shapes.Picture(
+      photograph, (photograph,), f'{path}: image {number + 1}', size,
+      tuple(shape for name in sorted(blocks)
+            for shape in _block(found, name, values)))
 
 
-def _block(blocks, name):
-  """Returns a block's [h, w] labels and the (row, column) where it begins."""
-  pixels = _dataset(blocks, name, 'iu')
-  attributes = blocks[name].attrs
-  starts = [int(start) for start in re.findall(
-      r'(\d+):\d+', str(_texts(blocks[name], 'blockSlice')))]
-  axes = (_axes(_texts(blocks[name], 'axistags')) if 'axistags' in attributes
-          else 'tzyxc' if pixels.ndim == 5 else 'yxc'[:pixels.ndim])
+def _block(found, name, values):
+  """Returns the Shapes of a block of labels."""
+  pixels = _part(found, name, 'iu')
+  starts = [int(start) for start in re.findall(r'(\d+):\d+', str(
+      _part(found, f'{name}@blockSlice', 'U', 0)))]
+  axes = (_axes(found[f'{name}@axistags']) if f'{name}@axistags' in found
+          else 'tzyxc' if pixels.ndim == 5 else 'yxc')
   if not pixels.ndim == len(starts) == len(axes):
     raise ValueError(f'{name} has {pixels.ndim} axes, its place {len(starts)}')
   places = axes.index('y'), axes.index('x')
@@ -122,14 +92,17 @@ def _block(blocks, name):
   if pixels.size != pixels.shape[0] * pixels.shape[1]:
     raise ValueError(f'{name} has the shape {pixels.shape}; only pictures of '
                      'two sides are read')
-  return (pixels.reshape(pixels.shape[:2]),
-          tuple(min(starts[place], 2**31) for place in places))
+  return shapes.values(pixels.reshape(pixels.shape[:2]), values, tuple(
+      min(starts[place], 2**31) for place in places))
 
 
 def _axes(text):
-  """Returns the letters of ilastik's axes."""
-  return ''.join(reading.field(axis, 'key', str) for axis in reading.field(
-      formats.parse_json(text), 'axes', list))
+  """Returns the letters of ilastik's axes, y and x among them."""
+  axes = [reading.field(axis, 'key', str) for axis in reading.field(
+      formats.parse_json(str(text)), 'axes', list)]
+  if not {'y', 'x'} <= {*axes} or any(len(axis) != 1 for axis in axes):
+    raise ValueError(f'has axes {axes} instead of y and x')
+  return ''.join(axes)
 
 
 def read_scribbles4all(source, options):
@@ -148,15 +121,16 @@ def read_scribbles4all(source, options):
 
 def _strokes(source, names):
   for name, path in reading.files_in(source, ('.h5', '.hdf5')).items():
-    with reading.at(path), _opened(path) as file:
-      lines = _dataset(file, 'scribble', 'iuf')
-      colours = _dataset(file, 'scribble_values', 'iu')
-      settings = formats.parse_json(_texts(file, 'config'))
+    with reading.at(path):
+      file = _read(path, ['scribble', 'scribble_values', 'image_dims',
+                          'config'])
+      lines = _part(file, 'scribble', 'iuf', 3)
+      colours = _part(file, 'scribble_values', 'iu', 2)
+      sides = _part(file, 'image_dims', 'iu', 1).tolist()
+      settings = formats.parse_json(str(_part(file, 'config', 'U', 0)))
       width = reading.field(settings, 'line_thickness', (int, float))
-      sides = _dataset(file, 'image_dims', 'iu').tolist()
-      size = tuple(map(int, sides[:2]))
-      if len(lines) != len(colours) or (len(lines) and (
-          lines.ndim != 3 or colours.ndim != 2)):
+      size = reading.size(dict(zip('hw', sides, strict=False)), 'h', 'w')
+      if len(lines) != len(colours) or colours.shape[1] != 3:
         raise ValueError(f'has strokes of shape {lines.shape} and colours of '
                          f'shape {colours.shape}')
       found = [_stroke(line, colour, names, width)
@@ -169,7 +143,7 @@ def _strokes(source, names):
 
 def _stroke(line, colour, names, width):
   """Returns the Shape of a stroke; None if its colour means no class."""
-  blue, green, red = colour[:3].tolist()  # As OpenCV has it.
+  blue, green, red = colour.tolist()  # As OpenCV has it.
   label = blue
   if not blue == green == red:
     same = np.flatnonzero(

@@ -165,12 +165,12 @@ class _Made:
       if picture.size not in (None, size):
         raise ValueError(f'is for {picture.size[1]}x{picture.size[0]} pixels, '
                          f'{file} has {size[1]}x{size[0]}')
+      mask = self._draw(picture, size)
+      if (mask == IGNORE_LABEL).all():
+        self._leave_out('', 'is a picture without annotation', picture.place)
+        return
       if name in self.ids:
         raise ValueError(f'{self.ids[name]} has the same id, {name}')
-      mask = self._draw(picture, size)
-    if (mask == IGNORE_LABEL).all():
-      self._leave_out('', 'is a picture without annotation', picture.place)
-      return
     self.ids[name] = picture.place
     masks.write_mask(listings.new_file(self._folder / 'scribbles', name), mask)
     sources.place_photograph(

@@ -20,13 +20,13 @@ SUFFIXES = ('.png', '.tif', '.tiff', '.npz')
 # What programs put behind the name of the photograph.
 _ADDED = re.compile(r'[-_ ](labels?|simple segmentation|masks?)$',
                     re.IGNORECASE)
-_MAX_VALUES = 254
 
 
 def read(source, options):
   """Returns the Export of a folder in which 0 is unlabelled, 1 to n classes.
 
-  The class of value k is the k-th one of `--classes` or classes.txt.
+  The class of value k is the k-th one of `--classes` or classes.txt, else
+  class_k.
 
   Args:
     source: From `storage.path`.
@@ -42,10 +42,16 @@ def read(source, options):
                       'are, such as ID_labels.tif. Name the folder of '
                       'photographs by --images.')
   listed = options.class_names or reading.class_list(source)
-  names = {0: ''} | dict(enumerate(
-      listed or (f'class_{k}' for k in range(1, _MAX_VALUES + 1)), 1))
-  return shapes.Export(tuple(listed), pictures(files, names),
-                       frozenset(files.values()))
+  if not listed:
+    highest = 0
+    for path in files.values():
+      with reading.at(path):
+        highest = max(highest, int(read_file(path).max()))
+    listed = tuple(f'class_{k}' for k in range(1, min(
+        highest, IGNORE_LABEL) + 1))
+  return shapes.Export(
+      tuple(listed), pictures(files, {0: ''} | dict(enumerate(listed, 1))),
+      frozenset(files.values()))
 
 
 def read_indices(source, options):

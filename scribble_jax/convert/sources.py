@@ -35,17 +35,24 @@ def opened(name):
   path = storage.path(name)
   if not path.exists():
     raise UserError(f'{path} does not exist. Name a file or folder.')
-  with contextlib.ExitStack() as stack:
-    if path.is_file() and path.suffix.lower() == '.zip':
-      folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-      _unpack(path, folder)
-      path = folder
-    while path.is_dir():
-      inside = [one for one in path.iterdir() if not listings.is_junk(one.name)]
-      if len(inside) != 1 or not inside[0].is_dir():
-        break
-      path = inside[0]
-    yield path
+  if not path.is_file() or path.suffix.lower() != '.zip':
+    yield _inner(path)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    try:
+      _unpack(path, pathlib.Path(folder))
+      yield _inner(pathlib.Path(folder))
+    except UserError as error:
+      raise UserError(str(error).replace(folder, str(path))) from error
+
+
+def _inner(path):
+  while path.is_dir():
+    inside = [one for one in path.iterdir() if not listings.is_junk(one.name)]
+    if len(inside) != 1 or not inside[0].is_dir():
+      break
+    (path,) = inside
+  return path
 
 
 def _unpack(path, folder):
@@ -53,8 +60,7 @@ def _unpack(path, folder):
   try:
     with zipfile.ZipFile(storage.readable(path)) as archive:
       members = [member for member in archive.infolist()
-                 if not member.is_dir() and not listings.is_junk(
-                     member.filename)]
+                 if not member.is_dir()]
       packed = min(storage.path(path).stat().st_size,
                    sum(member.compress_size for member in members))
       total = sum(member.file_size for member in members)
@@ -67,6 +73,8 @@ def _unpack(path, folder):
           raise UserError(f'{path} holds {member.filename!r}, which leads out '
                           'of the folder that it is unpacked to. Unpack it '
                           'yourself if you trust it, and name the folder.')
+        if listings.is_junk(name):
+          continue
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as inside, open(file, 'xb') as f:
