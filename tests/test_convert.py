@@ -24,6 +24,7 @@ from tests import converted
 from tests import mutations
 from tests.test_scribble_commands import contents
 from tests.test_scribble_commands import left_in
+from tests.test_scribble_commands import run
 
 
 def convert(capsys, *arguments):
@@ -702,3 +703,48 @@ def test_hdf5_that_hangs_or_crashes_is_given_up(
   process.join()
   assert 'HDF5 crashes or hangs' in refusal(capsys, *command)
   convert(capsys, *command)
+
+
+def test_a_photograph_of_another_folder_is_another_one(
+    source, tmp_path, capsys):
+  converted.draw_coco(source)
+  path = source / 'a.json'
+  path.write_text(path.read_text().replace('a.jpg', 'x/a.jpg'))
+  converted.write_photographs(source / 'y')
+  assert 'photograph is not there' in refusal(
+      capsys, source, tmp_path / 'out')
+  for place in ('images/x', '.'):  # Outer folders may be more, or fewer.
+    converted.write_photographs(tmp_path / f'p{place[:1]}' / place)
+    convert(capsys, source, tmp_path / f'out{place[:1]}',
+            f'--images={tmp_path / f"p{place[:1]}"}')
+
+
+def test_what_nobody_has_annotated_is_no_background(
+    source, photographs, tmp_path, capsys):
+  converted.draw_label_studio(source)
+  path = source / 'tasks.json'
+  (task,) = json.loads(path.read_text())
+  task['data']['image'] = 'b.jpg'
+  path.write_text(json.dumps(
+      [*json.loads(path.read_text()), task | {'annotations': []}]))
+  report = convert(capsys, source, tmp_path / 'out', f'--images={photographs}',
+                   '--unannotated=background')
+  assert [*scribbles(tmp_path / 'out')] == ['a']
+  assert f'is a picture without annotation ({path}: task 2)' in report
+
+
+def test_a_class_list_beside_strokes_orders_them(
+    source, photographs, tmp_path, capsys):
+  converted.draw_label_studio(source)
+  (source / 'classes.txt').write_text('background\nbird\ndog\n')
+  convert(capsys, source, tmp_path / 'out', f'--images={photographs}')
+  assert (tmp_path / 'out/classes.txt').read_text().split() == [
+      'background', 'bird', 'dog', 'cat']
+
+
+def test_training_can_start(source, photographs, tmp_path, capsys):
+  converted.cvat(source, converted.scene())
+  convert(capsys, source, tmp_path / 'out', f'--images={photographs}')
+  code, printed = run('check', tmp_path / 'out', '--val_list=none',
+                      '--ground_truth=none', '--pseudo_labels=none')
+  assert code == 0, printed

@@ -17,9 +17,8 @@ from scribble_jax.convert import drawing
 from scribble_jax.convert import exporting
 from scribble_jax.convert import importing
 from scribble_jax.convert import sources
+from scribble_jax.data import sources as data_sources
 from scribble_jax.errors import UserError
-from scribble_jax.files import listings
-from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 
 
@@ -91,8 +90,8 @@ def main(options):
   if options.to:
     print(exporting.convert(options.source, options.target, options))
     return
-  options.class_names = options.classes and tuple(listings.read_lines(
-      storage.path(options.classes), 'It lists the classes, one a line.'))
+  options.class_names = options.classes and data_sources.read_class_names(
+      options.classes, '.')
   options.drawing = drawing.Drawing(
       options.polygons, options.boxes, options.width,
       0 if options.unannotated == 'background' else IGNORE_LABEL, options.seed)

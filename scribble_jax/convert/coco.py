@@ -87,14 +87,7 @@ def _ring(flat):
 
 
 def write(folder, items, names, options):
-  """Writes annotations.json, one annotation for each class of each mask.
-
-  Args:
-    folder: To write into.
-    items: Iterable of exporting.Item.
-    names: Classes, background first; category ids are their index + 1.
-    options: `rle`, 'compressed' or 'uncompressed'.
-  """
+  """Writes annotations.json, one annotation for each class of each mask."""
   images, annotations = [], []
   for number, item in enumerate(items, 1):
     height, width = item.mask.shape

@@ -1,7 +1,6 @@
 """Masks of class indices become what people correct in their tool."""
 
 import collections
-from collections.abc import Callable
 import dataclasses
 import pathlib
 
@@ -22,7 +21,7 @@ from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.strokes import annotations
 
-# Functions of (folder, items, names, options) that write into the folder.
+# Functions of (folder to write into, iterable of Item, class names, options).
 WRITERS = {'coco': coco.write, 'label_studio': label_studio.write,
            'labelme': labelme.write, 'napari': label_images.write}
 
@@ -37,14 +36,12 @@ class Item:
     labels: Those that are written.
     photograph: Name of the photograph; a guess if `file` is None.
     file: Path of the photograph, or None.
-    place: Function of a path, which puts the photograph there.
   """
   id: str
   mask: np.ndarray
   labels: tuple[int, ...]
   photograph: str
   file: pathlib.Path | None
-  place: Callable
 
 
 def convert(source, target, options):
@@ -53,8 +50,8 @@ def convert(source, target, options):
   Args:
     source: Folder of PNG or TIFF masks, such as predictions.
     target: Folder to make, whole or not at all.
-    options: `to` of WRITERS, `images` or None, `classes`, a file or None,
-      `with_background`, `photographs`, and those of the writer.
+    options: `to` of WRITERS, `images` and `classes` or None, `photographs`,
+      `with_background`, and what writers want: `rle`, `shapes`, `url`.
 
   Raises:
     UserError: Whatever a user can mend.
@@ -74,6 +71,7 @@ def convert(source, target, options):
   with sources.whole_target(target) as made:
     WRITERS[options.to](
         made, _items(files, names, counts, options), names, options)
+    (made / 'classes.txt').write_text('\n'.join(names) + '\n')
   rows = tuple((name, *(str(count[label]) for count in counts))
                for label, name in enumerate(names))
   return '\n'.join([
@@ -93,13 +91,11 @@ def _items(files, names, counts, options):
     if photographs and file is None:
       raise UserError(f'{options.images} holds no photograph for {name}. Add '
                       'it, or go without --images.')
-    labels = tuple(
-        int(label) for label in np.unique(mask) if label != IGNORE_LABEL
-        and (label or options.with_background))
+    found = np.bincount(mask.ravel(), minlength=256)[:IGNORE_LABEL].tolist()
+    labels = tuple(label for label, count in enumerate(found)
+                   if count and (label or options.with_background))
     for label in labels:
       counts[0][label] += 1
-      counts[1][label] += int(np.count_nonzero(mask == label))
-    yield Item(
-        name, mask, labels, f'{name}{file.suffix if file else ".jpg"}', file,
-        lambda place, file=file: sources.place_photograph(
-            file, place, options.photographs))
+      counts[1][label] += found[label]
+    yield Item(name, mask, labels,
+               f'{name}{file.suffix if file else ".jpg"}', file)

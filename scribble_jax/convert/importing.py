@@ -41,6 +41,7 @@ _BY_SUFFIX = {'.ilp': 'ilastik', '.geojson': 'qupath', '.h5': 'scribbles4all',
               '.hdf5': 'scribbles4all'}
 _PEEKED = 2**12  # Bytes of an XML file.
 _TRIED = 20  # JSON files.
+_EMPTY = 'is a picture without annotation'
 
 
 def recognise(source):
@@ -97,11 +98,14 @@ def convert(source, target, options):
     photographs = sources.Photographs(
         storage.path(options.images) if options.images else path, export.own)
     (folder / 'scribbles').mkdir()
-    made = _Made(folder, options, export.names)
+    made = _Made(folder, options, export.names or reading.class_list(path))
     for picture in export.pictures:
       made.add(picture, photographs)
     made.finish(source)
-  return made.report(kind, target)
+  report = made.report(kind, target)
+  # What was unpacked is gone by now.
+  return (report.replace(str(path), str(source))
+          if storage.path(source).is_file() else report)
 
 
 class _Made:
@@ -151,6 +155,9 @@ class _Made:
     """Draws a Picture and writes it, unless there is nothing to write."""
     for name, reason in picture.left_out:
       self._leave_out(name, reason, picture.place)
+    if picture.shapes is None:
+      self._leave_out('', _EMPTY, picture.place)
+      return
     with reading.at(picture.place):
       name = listings.image_id(picture.id)
       file = photographs.find(picture.photographs)
@@ -167,7 +174,7 @@ class _Made:
                          f'{file} has {size[1]}x{size[0]}')
       mask = self._draw(picture, size)
       if (mask == IGNORE_LABEL).all():
-        self._leave_out('', 'is a picture without annotation', picture.place)
+        self._leave_out('', _EMPTY, picture.place)
         return
       if name in self.ids:
         raise ValueError(f'{self.ids[name]} has the same id, {name}')

@@ -104,8 +104,9 @@ def pictures(files, names, read_values=None, ending=''):
     name = reading.stem(name)
     if not ending:
       name = _ADDED.sub('', name)
-    yield shapes.Picture(name, (f'{name}{ending}', name), str(path),
-                         values.shape, found)
+    last = name.rpartition('/')[2]
+    yield shapes.Picture(name, (f'{name}{ending}', f'{last}{ending}', name),
+                         str(path), values.shape, found)
 
 
 def read_file(path):
@@ -182,18 +183,9 @@ def _flat(values):
 
 
 def write(folder, items, names, options):
-  """Writes a TIFF file an image, 0 unlabelled and 1 to n the classes.
-
-  Args:
-    folder: To write into.
-    items: Iterable of exporting.Item.
-    names: Classes, background first; classes.txt has them.
-    options: Not used.
-  """
-  del options
+  """Writes a TIFF file an image, 0 unlabelled and 1 to n the classes."""
+  del names, options
   for item in items:
-    values = np.where(item.mask == IGNORE_LABEL, 0, item.mask + 1)
-    values[~np.isin(item.mask, item.labels)] = 0
+    values = np.where(np.isin(item.mask, item.labels), item.mask + 1, 0)
     Image.fromarray(values.astype(np.uint8)).save(
         listings.new_file(folder, item.id, '.tif'), compression='tiff_deflate')
-  (folder / 'classes.txt').write_text('\n'.join(names) + '\n')

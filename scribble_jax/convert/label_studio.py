@@ -75,8 +75,8 @@ def _picture(task, place):
       left_out.append((labels[0], f'{result.get("type")!r} is not read'))
     else:
       found.append(shape)
-  return shapes.Picture(names[-1], names, place, size, tuple(found),
-                        tuple(left_out))
+  return shapes.Picture(names[-1], names, place, size,
+                        tuple(found) if done else None, tuple(left_out))
 
 
 def _photographs(task):
@@ -119,15 +119,7 @@ def _shape(label, value, size):
 
 
 def write(folder, items, names, options):
-  """Writes tasks.json with a prediction for each mask, and the labels' config.
-
-  Args:
-    folder: To write into.
-    items: Iterable of exporting.Item.
-    names: Classes, background first.
-    options: `shapes`, 'brush' or 'polygon', and `url`, which stands in front of
-      the names of photographs.
-  """
+  """Writes tasks.json, a prediction for each mask, and the labels' config."""
   tasks = [{
       'data': {'image': options.url + urllib.parse.quote(item.photograph)},
       'predictions': [{'model_version': 'scribble_jax', 'result': [

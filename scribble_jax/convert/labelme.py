@@ -1,12 +1,12 @@
 """Labelme: a JSON file an image, beside it."""
 
-import os
 import posixpath
 
 import numpy as np
 
 from scribble_jax.convert import reading
 from scribble_jax.convert import shapes
+from scribble_jax.convert import sources
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 
@@ -43,8 +43,8 @@ def _picture(name, path, content):
   """Returns the Picture of a file, named as the file is."""
   photograph = reading.field(content, 'imagePath', str).replace('\\', '/')
   # It may lead anywhere: only the file's own name counts.
-  photograph = posixpath.join(
-      os.path.dirname(name), posixpath.basename(photograph))
+  photograph = posixpath.basename(photograph)
+  beside = posixpath.join(posixpath.dirname(name), photograph)
   size = None
   if content.get('imageHeight') is not None:
     size = reading.size(content, 'imageHeight', 'imageWidth')
@@ -58,8 +58,9 @@ def _picture(name, path, content):
       left_out.append((label, f'{kind!r} is not read'))
     else:
       found.append(shape)
-  return shapes.Picture(reading.stem(name), (photograph, reading.stem(name)),
-                        str(path), size, tuple(found), tuple(left_out))
+  return shapes.Picture(
+      reading.stem(name), (beside, photograph, reading.stem(name)), str(path),
+      size, tuple(found), tuple(left_out))
 
 
 def _shape(label, kind, item, size):
@@ -84,21 +85,15 @@ def _shape(label, kind, item, size):
 def write(folder, items, names, options):
   """Writes a JSON file an image, with a mask for each class, and labels.txt.
 
-  The photographs, where they are known, are put beside the files.
-
-  Args:
-    folder: To write into.
-    items: Iterable of exporting.Item.
-    names: Classes, background first.
-    options: Not used.
+  Photographs that are known are put beside the files.
   """
-  del options
   for item in items:
     height, width = item.mask.shape
     found = [shapes.bitmap(names[label], item.mask == label)
              for label in item.labels]
     if item.file:
-      item.place(folder / item.photograph)
+      sources.place_photograph(item.file, folder / item.photograph,
+                               options.photographs)
     formats.write_json(listings.new_file(folder, item.id, '.json'), {
         'version': '5.8.1', 'flags': {}, 'shapes': [*map(_item, found)],
         'imagePath': posixpath.basename(item.photograph), 'imageData': None,

@@ -40,8 +40,8 @@ def _pictures(source):
           found += [shapes.Shape(label, _KINDS[kind][0], part)
                     for part in parts]
     name = reading.stem(name)
-    yield shapes.Picture(name, (name,), str(path), None, tuple(found),
-                         tuple(left_out))
+    yield shapes.Picture(name, (name, name.rpartition('/')[2]), str(path), None,
+                         tuple(found), tuple(left_out))
 
 
 def _parts(feature):

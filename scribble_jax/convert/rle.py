@@ -93,17 +93,18 @@ def decode_brush(content, num_pixels):
     content = np.asarray(content, np.uint8).reshape(-1)
   except (TypeError, ValueError, OverflowError):
     raise ValueError('has a brush that is no list of bytes') from None
-  data, place = content.tobytes() + bytes(8), 0
+  bits, place = np.unpackbits(content), 0
   alpha = np.zeros(num_pixels, bool)
 
-  def read(bits):
+  def take(count):
     nonlocal place
-    start, place = place, place + bits
-    if place > 8 * len(content):
+    if place + count > len(bits):
       raise ValueError('has a brush that ends early')
-    word = int.from_bytes(data[start >> 3:(start >> 3) + 8], 'big')
-    return word >> (64 - (start & 7) - bits) & ((1 << bits) - 1)
+    place += count
+    return bits[place - count:place]
 
+  read = lambda count: int.from_bytes(np.packbits(take(count)).tobytes(), 'big'
+                                      ) >> -count % 8
   count, word = read(32), read(5) + 1
   sizes = [read(4) + 1 for _ in range(4)]
   if count != _CHANNELS * num_pixels or word != 8:
@@ -115,18 +116,10 @@ def decode_brush(content, num_pixels):
     stop = start + 1 + read(sizes[read(2)])
     if stop > count:
       raise ValueError('has a brush with more values than the picture')
-    if is_repeated:
-      alpha[start // _CHANNELS:stop // _CHANNELS] = read(8) > 0
-    else:
-      first, last = place >> 3, (place + 8 * (stop - start) + 7) >> 3
-      bits = np.unpackbits(np.frombuffer(data[first:last], np.uint8))
-      skipped = place & 7
-      read(0)
-      place += 8 * (stop - start)
-      read(0)
-      found = np.packbits(bits[skipped:skipped + 8 * (stop - start)])
-      alpha[start // _CHANNELS:stop // _CHANNELS] = found[
-          (_CHANNELS - 1 - start) % _CHANNELS::_CHANNELS] > 0
+    values = np.packbits(take(8 if is_repeated else 8 * (stop - start)))
+    if not is_repeated:
+      values = values[(_CHANNELS - 1 - start) % _CHANNELS::_CHANNELS]
+    alpha[start // _CHANNELS:stop // _CHANNELS] = values > 0
     start = stop
   return alpha
 

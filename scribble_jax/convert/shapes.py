@@ -44,14 +44,15 @@ class Picture:
       which the end counts, with or without suffix.
     place: File, and where in it, for messages.
     size: (height, width) in pixels that the file names, or None.
-    shapes: In the order in which they are drawn.
+    shapes: In the order in which they are drawn; None if nobody has annotated
+      the picture yet.
     left_out: (class name or '', reason) of each thing that is not read.
   """
   id: str
   photographs: tuple[str, ...]
   place: str
   size: tuple[int, int] | None
-  shapes: tuple[Shape, ...]
+  shapes: tuple[Shape, ...] | None
   left_out: tuple[tuple[str, str], ...] = ()
 
 

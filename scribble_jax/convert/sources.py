@@ -86,7 +86,10 @@ def _unpack(path, folder):
 
 
 class Photographs:
-  """Finds photographs by the end of their path, with or without suffix."""
+  """Finds photographs by their path, with or without suffix.
+
+  Outer folders may be missing in the name or in the path, but not differ.
+  """
 
   def __init__(self, folder, own=()):
     """Lists a folder.
@@ -96,7 +99,7 @@ class Photographs:
       own: Paths of pictures that are no photographs.
     """
     folder = folder if folder.is_dir() else folder.parent
-    self._files = {}  # {end of a path: [paths]}.
+    self._files = {}  # {end of a path: [(path, the path below the folder)]}.
     for name in storage.names_below(folder):
       path = folder / name
       if (not name.lower().endswith(listings.IMAGE_SUFFIXES)
@@ -105,7 +108,7 @@ class Photographs:
       name = listings.path_below(name)
       for whole in (name, os.path.splitext(name)[0]):
         for end in _ends(whole):
-          self._files.setdefault(end, []).append(path)
+          self._files.setdefault(end, []).append((path, whole))
 
   def find(self, names):
     """Returns the path of the first of several names that is there, or None.
@@ -116,7 +119,8 @@ class Photographs:
     names = [listings.path_below(name) for name in names]
     for name in (*names, *(os.path.splitext(name)[0] for name in names)):
       for end in _ends(name):
-        found = self._files.get(end, [])
+        found = [path for path, whole in self._files.get(end, [])
+                 if end in (name, whole)]
         if len(found) == 1:
           return found[0]
         if found:
