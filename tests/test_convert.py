@@ -336,6 +336,17 @@ def test_what_is_not_read_is_told(source, photographs, tmp_path, capsys):
   np.testing.assert_array_equal(mask, turned)
 
 
+@pytest.mark.parametrize('key', ['x', 'width', 'height', 'rotation'])
+@pytest.mark.parametrize('value', [10**400, float('nan'), float('inf'), '3'])
+def test_numbers_of_no_use(key, value, source, photographs, tmp_path, capsys):
+  (source / 'a.json').write_text(json.dumps([converted._task('a', [
+      converted._region('rectanglelabels', {
+          'x': 1, 'y': 2, 'width': 3, 'height': 4, 'rotation': 1,
+          'rectanglelabels': ['cat']} | {key: value})])]))
+  assert f"a.json: task 1: '{key}' is" in refusal(
+      capsys, source, tmp_path / 'out', f'--images={photographs}')
+
+
 # Where sources and photographs are
 
 

@@ -115,7 +115,7 @@ def region_of(shape, size, width):
         window[0].start - top:, window[1].start - left:][
             :window[0].stop - window[0].start,
             :window[1].stop - window[1].start]
-  width = int(min(MAX_WIDTH, max(1, round(shape.width or width))))
+  width = round(min(MAX_WIDTH, max(1, shape.width or width)))
   points = np.concatenate(shape.points)[:, ::-1]
   window = _window(np.floor(points.min(0)) - width - 1,
                    np.ceil(points.max(0)) + width + 1, size)

@@ -19,6 +19,7 @@ from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 
 MAX_BYTES = 2**30  # Of a JSON file; its objects take ten times as much.
+_LARGEST = 1e12  # Of numbers that measure something.
 _REQUIRED = object()
 _KINDS = {dict: 'an object', list: 'a list', str: 'a text', int: 'an integer',
           bool: 'true or false',
@@ -61,7 +62,8 @@ def field(item, key, kind, default=_REQUIRED):
   if value is None and default is not _REQUIRED:
     return default
   if not isinstance(value, kind) or (
-      isinstance(value, bool) and kind is not bool):
+      isinstance(value, bool) and kind is not bool) or (
+          kind == (int, float) and not abs(value) <= _LARGEST):
     raise ValueError(f'{key!r} is {reprlib.repr(value)} instead of '
                      f'{_KINDS[kind]}')
   return value
