@@ -711,7 +711,7 @@ def test_hdf5_that_hangs_or_crashes_is_given_up(
     assert 'HDF5 crashes or hangs' in refusal(capsys, *command)
   process, _ = hdf5_process._start()
   process.kill()
-  process.join()
+  process.wait()
   assert 'HDF5 crashes or hangs' in refusal(capsys, *command)
   convert(capsys, *command)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import reprlib
 from xml.etree import ElementTree
 
 import numpy as np
@@ -141,8 +142,8 @@ def _colours(path):
     colour = rest[0].split(',') if rest else []
     if len(colour) != 3 or not all(
         part.strip().isdecimal() and int(part) <= 255 for part in colour):
-      raise UserError(f'{path}: {line!r} is no NAME:RED,GREEN,BLUE. Export it '
-                      'again.')
+      raise UserError(f'{path}: {reprlib.repr(line)} is no NAME:RED,GREEN,BLUE.'
+                      ' Export it again.')
     red, green, blue = map(int, colour)
     value = red << 16 | green << 8 | blue
     if value or not class_list.is_background(name):

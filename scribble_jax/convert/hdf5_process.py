@@ -1,12 +1,16 @@
 """HDF5 files, read by another process: a damaged one may hang or crash it."""
 
+import atexit
 import contextlib
 import functools
 import io
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 
@@ -35,10 +39,10 @@ def read(path, names):
   try:
     connection.send_bytes(json.dumps([os.fspath(path), names]).encode())
     if not connection.poll(_SECONDS):
-      process.kill()
       raise EOFError
     content = connection.recv_bytes()
   except (EOFError, OSError):
+    _end(process)
     _start.cache_clear()
     raise ValueError('is damaged so that HDF5 crashes or hangs') from None
   if not content.startswith(b'PK'):
@@ -50,13 +54,19 @@ def read(path, names):
 @functools.cache
 def _start():
   """Returns the process and the connection to it."""
-  context = multiprocessing.get_context('spawn')
-  here, there = context.Pipe()
-  process = context.Process(target=_serve, args=(there,), daemon=True)
-  process.start()
+  here, there = multiprocessing.Pipe()
+  process = subprocess.Popen(  # -P: this folder is no place of packages.
+      [sys.executable, '-P', __file__, str(there.fileno())],
+      pass_fds=[there.fileno()])
   there.close()
+  atexit.register(_end, process)
   here.recv_bytes()  # It is ready.
   return process, here
+
+
+def _end(process):
+  process.kill()
+  process.wait()
 
 
 def _serve(connection):
@@ -66,21 +76,20 @@ def _serve(connection):
     resource.setrlimit(resource.RLIMIT_DATA, (
         _MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
   connection.send_bytes(b'')
-  with contextlib.suppress(EOFError, KeyboardInterrupt):
-    while True:
-      path, names = json.loads(connection.recv_bytes())
-      try:
-        with h5py.File(path, 'r') as file:
-          found = {}
-          for name in names:
-            _collect(h5py, file, name, found)
-        content = io.BytesIO()
-        np.savez(content, **found)
-        content = content.getvalue()
-      except Exception as error:  # h5py lets damaged files raise anything.
-        text = ' '.join(str(error).split())
-        content = f'is damaged or of another kind ({text})'.encode()
-      connection.send_bytes(content)
+  while True:
+    path, names = json.loads(connection.recv_bytes())
+    try:
+      with h5py.File(path, 'r') as file:
+        found = {}
+        for name in names:
+          _collect(h5py, file, name, found)
+      content = io.BytesIO()
+      np.savez(content, **found)
+      content = content.getvalue()
+    except Exception as error:  # h5py lets damaged files raise anything.
+      text = ' '.join(str(error).split())
+      content = f'is damaged or of another kind ({text})'.encode()
+    connection.send_bytes(content)
 
 
 def _collect(h5py, file, name, found, depth=0):
@@ -117,3 +126,8 @@ def _texts(values):
   return np.array([value.decode() if isinstance(value, bytes) else str(value)
                    for value in values.ravel().tolist()],
                   str).reshape(values.shape)
+
+
+if __name__ == '__main__':
+  with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    _serve(multiprocessing.connection.Connection(int(sys.argv[1])))

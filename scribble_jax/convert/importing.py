@@ -98,10 +98,11 @@ def convert(source, target, options):
     photographs = sources.Photographs(
         storage.path(options.images) if options.images else path, export.own)
     (folder / 'scribbles').mkdir()
-    made = _Made(folder, options, export.names or reading.class_list(path))
+    made = _Made(source, folder, options,
+                 export.names or reading.class_list(path))
     for picture in export.pictures:
       made.add(picture, photographs)
-    made.finish(source)
+    made.finish()
   report = made.report(kind, target)
   # What was unpacked is gone by now.
   return (report.replace(str(path), str(source))
@@ -118,19 +119,22 @@ class _Made:
     left_out: {(class name or '', reason): [how often, where first]}.
   """
 
-  def __init__(self, folder, options, listed):
+  def __init__(self, source, folder, options, listed):
+    self._source = source
     self._folder = folder
     self._options = options
     self.names = [*(options.class_names or ['background'])]
     self.ids = {}
     self.counts = collections.defaultdict(collections.Counter)
     self.left_out = {}
-    for name in () if options.class_names else listed:
-      self._label(name)
+    with reading.at(f'{source}: its classes'):
+      for name in () if options.class_names else listed:
+        self._label(name)
 
   def _label(self, name):
     """Returns the index of a class and '', or None and why it has none."""
     name = ' '.join(listings.nfc(name).split())
+    name.encode()  # A ValueError for what no file can hold.
     if not name:
       return None, 'has no class'
     if name in self.names:
@@ -208,25 +212,28 @@ class _Made:
                         picture.place)
     return mask
 
-  def finish(self, source):
+  def finish(self):
     """Writes the lists, or raises UserError if there is nothing to train on."""
     if not self.ids:
       raise_problems(
-          [f'{source}: {reason}' for reason in self._reasons()]
-          or [f'{source} holds no annotated picture'], 'Nothing came across. If'
-          ' the photographs are elsewhere, name their folder by --images.')
+          [f'{self._source}: {reason}' for reason in self._reasons()]
+          or [f'{self._source} holds no annotated picture'],
+          'Nothing came across. If the photographs are elsewhere, name their '
+          'folder by --images.')
     if len(self.names) < 2:
-      raise UserError(f'{source} has no class but {self.names[0]}. Name the '
-                      'classes in order by --classes.')
-    class_list.check(f'{source}: its classes', self.names)
+      raise UserError(f'{self._source} has no class but {self.names[0]}. Name '
+                      'the classes in order by --classes.')
+    class_list.check(f'{self._source}: its classes', self.names)
     (self._folder / 'classes.txt').write_text('\n'.join(self.names) + '\n')
     listings.new_file(self._folder, 'ImageSets/SegmentationAug/train',
                       '.txt').write_text('\n'.join(self.ids) + '\n')
 
   def _reasons(self):
-    return [f'{count} left out{f" of {name!r}" if name else ""}: {reason} '
-            f'({place})' for (name, reason), (count, place) in sorted(
-                self.left_out.items())]
+    lines = [f'{count} left out{f" of {name!r}" if name else ""}: {reason} '
+             f'({place})' for (name, reason), (count, place) in sorted(
+                 self.left_out.items())]
+    return [' '.join(line.encode('utf-8', 'backslashreplace').decode().split())
+            for line in lines]
 
   def report(self, kind, target):
     """Returns what came across and what did not, a table and lines."""

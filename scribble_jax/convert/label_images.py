@@ -145,8 +145,7 @@ def _in_npz(content):
         _check(shape, dtype)
       with archive.open(member) as file:
         return _flat(np.lib.format.read_array(file, allow_pickle=False))
-  except (zipfile.BadZipFile, LookupError, NotImplementedError, RuntimeError,
-          ValueError, MemoryError) as error:
+  except Exception as error:  # Both libraries raise anything.
     raise ValueError(f'is no npz file of one label image ({error})') from None
 
 
