@@ -1,0 +1,182 @@
+"""Files of the folder that holds all that is drawn, as training reads it.
+
+- annotate.json: where the photographs are, and the classes;
+- classes.txt: their names, background first;
+- strokes/ID.json: strokes as vectors, which are what counts;
+- imported/ID.png: strokes that came as a bitmap;
+- scribbles/ID.png: class indices, drawn from the two above;
+- JPEGImages/ID.jpg: links to the photographs with strokes;
+- ImageSets/SegmentationAug/train.txt: their ids;
+- predictions/ID.png: of the network, never read as strokes;
+- cache/: what can be made again.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+
+from scribble_jax.annotate import drawing
+from scribble_jax.annotate import palette as palettes
+from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+
+SETTINGS, CLASSES = 'annotate.json', 'classes.txt'
+IMAGES, SCRIBBLES, STROKES = 'JPEGImages', 'scribbles', 'strokes'
+IMPORTED, PREDICTIONS, CACHE = 'imported', 'predictions', 'cache'
+LIST = 'ImageSets/SegmentationAug/train.txt'
+_FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
+_ANY_SIZE = float('inf'), float('inf')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Reads and writes the files, each of them whole or not at all.
+
+  Attributes:
+    folder: Absolute path.
+  """
+  folder: pathlib.Path
+
+  def path(self, kind, name, suffix='.png'):
+    """Returns the path of an id's file.
+
+    Args:
+      kind: One of the folders above.
+      name: An id that comes from a listing, never from a request.
+      suffix: Of the file.
+    """
+    return self.folder / kind / f'{name}{suffix}'
+
+  def ids(self, kind, suffix='.png'):
+    """Returns the set of ids that have a file in one of the folders."""
+    place = self.folder / kind
+    return {*listings.files_by_id(place, (suffix,))} if place.is_dir() else (
+        set())
+
+  def check(self, pictures):
+    """Checks that nothing written here lands among other files.
+
+    Args:
+      pictures: Folder of the photographs.
+
+    Raises:
+      UserError: It might.
+    """
+    if self.folder.resolve() == pictures or (
+        self.folder.exists() and not self.folder.is_dir()):
+      raise UserError(f'{self.folder} is not a folder of its own. Name another '
+                      '--workdir.')
+    for name in _FOLDERS:
+      place = self.folder / name
+      if not place.resolve().is_relative_to(self.folder.resolve()):
+        raise UserError(f'{place} is a link that leads out of {self.folder}. '
+                        'Remove it.')
+
+  def read_document(self, name):
+    """Returns the `drawing.Document` of a photograph.
+
+    Raises:
+      UserError: Its file is damaged.
+    """
+    path = self.path(STROKES, name, '.json')
+    try:
+      return drawing.parse(formats.parse_json(path.read_bytes()), _ANY_SIZE)
+    except FileNotFoundError:
+      return drawing.Document()
+    except ValueError as error:
+      raise UserError(f'{path} {error}. Restore the file, or move it away.'
+                      ) from error
+
+  def write_document(self, name, document):
+    """Writes a document so that it survives a loss of power too."""
+    path = _with_folder(self.path(STROKES, name, '.json'))
+    with atomic.whole_file(path) as partial, open(partial, 'w') as file:
+      file.write(_as_json(document.to_json()))
+      file.flush()
+      os.fsync(file.fileno())
+
+  def write_bitmap(self, kind, name, values):
+    """Writes [H, W] uint8 as a greyscale PNG."""
+    path = _with_folder(self.path(kind, name))
+    with atomic.whole_file(path) as partial, open(partial, 'wb') as file:
+      file.write(masks.encode_grey(values))
+
+  def link_photograph(self, name, source):
+    """Makes a photograph appear in the folder, by a link or else a copy."""
+    target = _with_folder(self.path(IMAGES, name, source.suffix.lower()))
+    if target.exists():
+      return
+    target.unlink(missing_ok=True)  # A link to what was moved.
+    try:
+      target.symlink_to(source.resolve())
+    except OSError:  # A file system without links.
+      with atomic.whole_file(target) as partial:
+        shutil.copyfile(source, partial)
+
+  def write_list(self, names):
+    """Writes the list of the training images."""
+    path = _with_folder(self.folder / LIST)
+    with atomic.whole_file(path) as partial, open(partial, 'w') as file:
+      file.writelines(f'{name}\n' for name in sorted(names))
+
+  def write_settings(self, pictures, palette):
+    """Writes the classes and where the photographs are.
+
+    Args:
+      pictures: Absolute path of a folder.
+      palette: `palette.Palette`.
+    """
+    with atomic.whole_file(_with_folder(self.folder / CLASSES)) as partial:
+      pathlib.Path(partial).write_text(
+          ''.join(f'{name}\n' for name in palette.names), encoding='utf-8')
+    formats.write_json(self.folder / SETTINGS, {
+        'pictures': str(pictures), 'palette': palette.to_json()})
+
+  def read_settings(self):
+    """Returns the folder of the photographs and the `palette.Palette`.
+
+    Names that somebody has changed in classes.txt count.
+
+    Returns:
+      Both of them, or None in a new folder.
+
+    Raises:
+      UserError: The files are damaged, or do not belong together.
+    """
+    path = self.folder / SETTINGS
+    if not path.exists():
+      return None
+    settings = formats.read_json(path)
+    if not isinstance(settings, dict) or not isinstance(
+        settings.get('pictures'), str):
+      raise UserError(f'{path} is damaged. Restore it, or name another '
+                      '--workdir.')
+    palette = palettes.of_json(settings.get('palette'))
+    path = self.folder / CLASSES
+    names = listings.read_lines(path, '') if path.exists() else palette.names
+    if len(names) != len(palette.classes):
+      raise UserError(
+          f'{path} has {len(names)} names, but {SETTINGS} beside it has '
+          f'{len(palette.classes)} classes. Undo the change in the file; add '
+          'and delete classes on the page.')
+    for one, name in zip(palette.classes, names, strict=True):
+      palette = palette.changed(one.label, name)
+    return pathlib.Path(settings['pictures']), palette
+
+
+def _with_folder(path):
+  """Returns a path whose folder is there."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def _as_json(content):
+  """Returns JSON with a stroke a line, so that people can compare files."""
+  strokes = ',\n'.join(json.dumps(stroke, allow_nan=False)
+                       for stroke in content.pop('strokes'))
+  return f'{json.dumps(content)[:-1]}, "strokes": [\n{strokes}\n]}}\n'
