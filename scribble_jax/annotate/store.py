@@ -127,14 +127,7 @@ class Store:
     Returns:
       [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
     """
-    document, full = self.read(name), self._photographs.size(name)
-    canvas, strokes = self._below(name, document, full), document.strokes
-    if tuple(size) != full:
-      canvas = drawing.shrink_labels(canvas, size)
-      strokes = [stroke.scaled(size[1] / full[1], _THINNEST)
-                 for stroke in strokes]
-    drawing.draw(strokes, canvas)
-    return self._known(canvas)
+    return labels_of(self.files, self._photographs, self.palette, name, size)
 
   def import_labels(self, name, indices):
     """Puts a bitmap of class indices below the strokes of a photograph.
@@ -204,19 +197,6 @@ class Store:
   def _has_imported(self, name):
     return self.files.path(layout.IMPORTED, name).exists()
 
-  def _below(self, name, document, size):
-    """Returns a new canvas with what lies below the strokes."""
-    if document.nothing:
-      return np.zeros(size, np.uint8)
-    if document.imported and self._has_imported(name):
-      return masks.read_mask(
-          self.files.path(layout.IMPORTED, name)).copy()
-    return np.full(size, IGNORE_LABEL, np.uint8)
-
-  def _known(self, canvas):
-    return drawing.as_indices(
-        canvas, {label: label for label in self.palette.indices})
-
   def _draw(self, name, document, size):
     """Draws a mask, links its photograph and lists it, or takes all away."""
     if document.is_blank:
@@ -235,7 +215,7 @@ class Store:
     if before and before[0] == name and _continues(document, before[1]):
       canvas, first = before[2], len(before[1].strokes)
     else:
-      canvas, first = self._below(name, document, size), 0
+      canvas, first = _below(self.files, name, document, size), 0
     drawing.draw(document.strokes[first:], canvas)
     self._drawn = name, document, canvas
     return canvas
@@ -264,6 +244,36 @@ class Store:
       except photographs_of.UnreadableError:
         continue
     self._stale.unlink(missing_ok=True)
+
+
+def labels_of(files, photographs, palette, name, size):
+  """`Store.labels`, for those who only read.
+
+  Args:
+    files: `layout.Layout`.
+    photographs: `photographs.Photographs`.
+    palette: `palette.Palette`.
+    name: As of `Store.labels`.
+    size: Likewise.
+  """
+  document, full = files.read_document(name), photographs.size(name)
+  strokes, is_smaller = document.strokes, tuple(size) != full
+  canvas = _below(files, name, document, full if document.imported else size)
+  if is_smaller:
+    canvas = drawing.shrink_labels(canvas, size)
+    strokes = [stroke.scaled(size[1] / full[1], _THINNEST)
+               for stroke in strokes]
+  drawing.draw(strokes, canvas)
+  return drawing.as_indices(canvas, {label: label for label in palette.indices})
+
+
+def _below(files, name, document, size):
+  """Returns a new canvas with what lies below the strokes of a document."""
+  if document.nothing:
+    return np.zeros(size, np.uint8)
+  if document.imported:
+    return masks.read_mask(files.path(layout.IMPORTED, name)).copy()
+  return np.full(size, IGNORE_LABEL, np.uint8)
 
 
 def _continues(document, earlier):

@@ -94,20 +94,26 @@ def scaled(image, size):
       (size[1], size[0]), Image.Resampling.BOX))
 
 
-def prepare(backbone, variables, image, features=None):
-  """Returns the Prepared of a picture of at most SIDE pixels a side.
+def features_of(backbone, variables, image):
+  """Returns `picture_features.cell_features` of a picture, [h, w, D] float32.
 
   Args:
     backbone: `family.Backbone`.
     variables: Its own.
-    image: [h, w, 3] uint8 RGB.
-    features: As of Prepared, if they are known.
+    image: [h, w, 3] uint8 RGB, of at most SIDE pixels a side.
   """
-  inputs = _padded(image)
-  if features is None:
-    features = _features(backbone, variables, *inputs)
-  return Prepared(image.shape[:2], np.asarray(features, np.float32),
-                  _grids(*inputs))
+  return np.asarray(_features(backbone, variables, *_padded(image)))
+
+
+def prepare(image, features):
+  """Returns the Prepared of a picture.
+
+  Args:
+    image: [h, w, 3] uint8 RGB, of at most SIDE pixels a side.
+    features: From `features_of`.
+  """
+  return Prepared(image.shape[:2], np.float32(features),
+                  _grids(*_padded(image)))
 
 
 def glance(backbone, variables, image):
@@ -118,7 +124,7 @@ def glance(backbone, variables, image):
     variables: Its own.
     image: [h, w, 3] uint8 RGB, at most GLANCE_SIDE pixels a side.
   """
-  features = np.asarray(_features(backbone, variables, *_padded(image)))
+  features = features_of(backbone, variables, image)
   rows, columns = (
       np.int32((np.arange(_GLANCE) + 0.5) / _GLANCE * side
                / picture_features.CELL) for side in image.shape[:2])
@@ -150,14 +156,14 @@ def suggest(prepared, labels, others, classes, predicted=None):
     prepared: Prepared.
     labels: [h, w] uint8 identifiers of the picture's strokes, as large as
       `prepared.size`, IGNORE_LABEL elsewhere.
-    others: `classifier.Samples` of other pictures.
+    others: Of other pictures, from `classifier.pooled`; may be None.
     classes: Identifiers of all classes.
     predicted: [h, w] uint8 identifiers that a network predicts, or None.
   """
   classes = np.array(classes)
   own = classifier.samples_of(
       prepared.features, labels, classifier.OWN_SAMPLES)
-  known = {*own.labels, *others.labels}
+  known = {*own.labels, *(others.labels if others else ())}
   if len(known) < 2 and predicted is None:
     return None
   drawn = np.isin(classes, own.labels)

@@ -1,0 +1,134 @@
+r"""The process of a training: it goes on when the page and its server are gone.
+
+python -m scribble_jax.annotate.job --workdir=DIR --run=DIR/runs/1 --steps=300 \
+    --lock=FD
+
+The page's server starts it and reads state.json and log.txt. SIGTERM stops it:
+training saves a checkpoint first.
+"""
+
+import os
+import pathlib
+import signal
+import threading
+import time
+
+from absl import flags
+
+from scribble_jax import command_line
+from scribble_jax.annotate import layout
+from scribble_jax.annotate import networks
+from scribble_jax.annotate import photographs as photographs_of
+from scribble_jax.annotate import training_set
+from scribble_jax.errors import UserError
+from scribble_jax.files import formats
+from scribble_jax.sweep import process
+
+FOLDER, STATE, LOG = 'job', 'state.json', 'log.txt'
+PREPARING, TRAINING, PREDICTING = 'preparing', 'training', 'predicting'
+DONE, FAILED, STOPPED = 'done', 'failed', 'stopped'
+_NICENESS = 10  # The page stays quick.
+
+
+class Job:
+  """Trains on what is drawn, then predicts all photographs."""
+
+  def __init__(self, folder, run, steps, lock):
+    """Opens the folder.
+
+    Args:
+      folder: `Layout.folder`.
+      run: Workdir of the training.
+      steps: Updates.
+      lock: Descriptor of the lock of the job, from `process.alone`.
+    """
+    self._files = layout.Layout(pathlib.Path(folder))
+    self._run, self._steps, self._lock = run, steps, lock
+    self._log = self._files.folder / FOLDER / LOG
+    self._stopping = threading.Event()
+    self._started = time.time()
+
+  def stop(self, *_):
+    """Asks the job to stop."""
+    self._stopping.set()
+
+  def tell(self, stage, text=''):
+    """Writes what the job does now."""
+    formats.write_json(self._files.folder / FOLDER / STATE, {
+        'stage': stage, 'text': text, 'run': self._run, 'steps': self._steps,
+        'process': os.getpid(), 'started': self._started,
+        'changed': time.time()})
+
+  def work(self):
+    """Runs the job to its end."""
+    self.tell(PREPARING)
+    try:
+      problem = self._train_and_predict()
+    except UserError as error:
+      problem = str(error)
+    if self._stopping.is_set():
+      self.tell(STOPPED, 'Stopped. It can go on from the last checkpoint.')
+    elif problem:
+      self.tell(FAILED, problem)
+
+  def _train_and_predict(self):
+    """Returns a line about what went wrong, or None."""
+    pictures, palette = self._files.read_settings()
+    photographs = photographs_of.Photographs(
+        pictures, self._files.folder / layout.CACHE)
+    names = self._files.ids(layout.SCRIBBLES) & photographs.paths.keys()
+    if not names:
+      return 'Nothing is drawn yet.'
+    root, side = training_set.root(self._files, photographs, palette, names)
+    self.tell(TRAINING)
+    problem = self._start('scribble_jax.main', [
+        f'--config={networks.CONFIG}', f'--workdir={self._run}',
+        f'--config.data.root={root}', '--config.data.val_list=none',
+        f'--config.num_steps={self._steps}', '--resume_with_other_data'])
+    if problem or self._stopping.is_set():
+      return problem
+    self.tell(PREDICTING)
+    return self._predict(photographs, side)
+
+  def _predict(self, photographs, side):
+    """Predicts the photographs of one subfolder after another."""
+    problems = []
+    for folder in sorted({path.parent for path in photographs.paths.values()}):
+      below = folder.relative_to(photographs.folder)
+      output = self._files.folder / layout.PREDICTIONS / below
+      output.mkdir(parents=True, exist_ok=True)
+      problem = self._start('scribble_jax.predict', [
+          f'--checkpoint={self._run}', f'--output={output}',
+          *([f'--config.evaluation.long_side={side}'] if side else []),
+          str(folder)])
+      if self._stopping.is_set():
+        return None
+      problems += [problem] if problem else []
+    if problems and not self._files.ids(layout.PREDICTIONS):
+      return problems[-1]
+    self.tell(DONE, problems[-1] if problems else '')
+    return None
+
+  def _start(self, module, arguments):
+    return process.run(
+        module, arguments, self._log, self._lock, None, self._stopping)
+
+
+def main(argv):
+  """Runs the job."""
+  del argv
+  os.nice(_NICENESS)
+  job = Job(_WORKDIR.value, _RUN.value, _STEPS.value, _LOCK.value)
+  signal.signal(signal.SIGTERM, job.stop)
+  job.work()
+
+
+if __name__ == '__main__':
+  _WORKDIR = flags.DEFINE_string(
+      'workdir', None, "The page's --workdir.", required=True)
+  _RUN = flags.DEFINE_string(
+      'run', None, 'Workdir of the training.', required=True)
+  _STEPS = flags.DEFINE_integer('steps', None, 'Updates.', required=True)
+  _LOCK = flags.DEFINE_integer(
+      'lock', None, 'Descriptor of the lock, inherited.', required=True)
+  command_line.run(main, interrupted='Start it on the page.')

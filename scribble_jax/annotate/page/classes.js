@@ -1,0 +1,118 @@
+/** The palette of classes: choose, add, rename, recolour, delete. */
+
+import * as api from './api.js';
+import {answers, button, confirm, icon, make, show} from './dialogs.js';
+import {set, settings} from './settings.js';
+
+const list = document.getElementById('class-list');
+
+export class Classes {
+  /** `changed(deleted)` hears of each change; `deleted` is an id, or null. */
+  constructor(changed) {
+    this.changed = changed;
+    this.all = [];
+  }
+
+  load(classes) {
+    this.all = classes;
+    if (!classes.some((one) => one.id === settings.label)) {
+      set({label: (classes[1] ?? classes[0]).id});
+    }
+    this.draw();
+  }
+
+  colour(label) {
+    return this.all.find((one) => one.id === label)?.colour ?? '#888888';
+  }
+
+  get chosen() {
+    return this.all.find((one) => one.id === settings.label);
+  }
+
+  choose(index) {
+    if (!this.all[index]) return;
+    const isPen = ['brush', 'line'].includes(settings.tool);
+    set({label: this.all[index].id, tool: isPen ? settings.tool : 'brush'});
+    this.draw();
+  }
+
+  draw() {
+    list.replaceChildren(...this.all.map((one, index) => {
+      const isChosen = one.id === settings.label;
+      const swatch = make('span', {className: 'swatch'});
+      swatch.style.background = one.colour;
+      const item = make('li', {}, make('button', {
+        onclick: () => this.choose(index), 'aria-pressed': String(isChosen),
+      }, swatch, make('span', {className: 'name', title: one.name}, one.name),
+      index < 10 ? make('kbd', {}, String((index + 1) % 10)) : null),
+      make('button', {
+        onclick: () => this.edit(one), title: `Change ${one.name} (R)`,
+        'aria-label': `Change ${one.name}`}, icon('edit')));
+      item.toggleAttribute('data-chosen', isChosen);
+      return item;
+    }));
+    list.querySelector('[data-chosen]')?.scrollIntoView({block: 'nearest'});
+  }
+
+  /** Sends a change; returns what is wrong with it, or ''. */
+  async change(change) {
+    try {
+      const {palette} = await api.changeClasses(change);
+      const known = new Set(this.all.map((one) => one.id));
+      const added = palette.find((one) => !known.has(one.id));
+      if (added) set({label: added.id, tool: settings.tool === 'line' ?
+                      'line' : 'brush'});
+      this.load(palette);
+      this.changed(change.change === 'delete' ? change.id : null);
+      return '';
+    } catch (error) {
+      return error.message;
+    }
+  }
+
+  async add() {
+    const name = make('input', {
+      type: 'text', maxLength: 60, required: true, autocomplete: 'off',
+      name: 'name'});
+    await show([
+      make('h1', {}, 'Add a class'),
+      make('label', {className: 'field'}, 'Name', name),
+      make('p', {className: 'mistake'}),
+      answers(make('button', {type: 'submit', value: '', className: 'quiet',
+                              formNoValidate: true}, 'Cancel'),
+              button('Add', 'add', 'primary'))],
+    {check: () => this.change({change: 'add', name: name.value})});
+  }
+
+  async edit(one) {
+    const name = make('input', {
+      type: 'text', maxLength: 60, required: true, value: one.name,
+      autocomplete: 'off', name: 'name'});
+    const colour = make('input', {
+      type: 'color', value: one.colour, name: 'colour'});
+    const buttons = [
+      make('button', {type: 'submit', value: '', className: 'quiet',
+                      formNoValidate: true}, 'Cancel'),
+      button('Save', 'save', 'primary')];
+    if (one.id) buttons.unshift(button('Delete …', 'delete', 'danger'));
+    const answer = await show([
+      make('h1', {}, 'Change a class'),
+      make('label', {className: 'field'}, 'Name', name),
+      make('label', {className: 'field'}, 'Colour', colour),
+      make('p', {className: 'mistake'}), answers(...buttons)],
+    {check: (value) => value === 'delete' ? '' : this.change({
+      change: 'edit', id: one.id, name: name.value, colour: colour.value})});
+    if (answer === 'delete') await this.delete(one);
+  }
+
+  async delete(one) {
+    const {strokes, pictures} = await api.changeClasses(
+        {change: 'count', id: one.id});
+    const what = strokes ?
+      `Its ${strokes} strokes on ${pictures} pictures are deleted too. ` : '';
+    if (await confirm(`Delete ${one.name}?`, `${what}This cannot be undone.`,
+                      'Delete', true)) {
+      await this.change({change: 'delete', id: one.id});
+    }
+  }
+}

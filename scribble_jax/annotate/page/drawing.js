@@ -1,0 +1,120 @@
+/**
+ * The strokes of one picture and their history. A stroke is
+ * {class, width, points: [[x, y], ...]}, in pixels of the picture; class 255 is
+ * the eraser. Strokes never change once they are made.
+ */
+
+export const ERASER = 255;
+
+const state = (strokes, nothing, imported) => ({strokes, nothing, imported});
+
+export class Drawing {
+  constructor(content) {
+    this.load(content);
+  }
+
+  /** Takes over what the server has. */
+  load(content) {
+    this.version = content.version;
+    this.now = state(content.strokes, content.nothing, content.imported);
+    this.past = [];
+    this.future = [];
+  }
+
+  get strokes() {
+    return this.now.strokes;
+  }
+
+  change(changes) {
+    this.past.push(this.now);
+    this.future = [];
+    this.now = {...this.now, ...changes};
+  }
+
+  add(stroke) {
+    this.change({strokes: [...this.strokes, stroke]});
+  }
+
+  remove(index) {
+    this.change({strokes: this.strokes.filter((_, i) => i !== index)});
+  }
+
+  clear() {
+    this.change(state([], false, false));
+  }
+
+  get canUndo() {
+    return this.past.length > 0 || this.strokes.length > 0;
+  }
+
+  /** Undoes a change; of what an earlier page drew, the last stroke. */
+  undo() {
+    if (!this.canUndo) return false;
+    this.future.push(this.now);
+    this.now = this.past.pop() ||
+        {...this.now, strokes: this.strokes.slice(0, -1)};
+    return true;
+  }
+
+  redo() {
+    if (!this.future.length) return false;
+    this.past.push(this.now);
+    this.now = this.future.pop();
+    return true;
+  }
+
+  /** Forgets a class that was deleted, in the history too. */
+  forget(label) {
+    const kept = (one) => ({
+      ...one, strokes: one.strokes.filter((stroke) => stroke.class !== label)});
+    this.now = kept(this.now);
+    this.past = this.past.map(kept);
+    this.future = this.future.map(kept);
+  }
+
+  /** Returns what the server saves. */
+  toJson() {
+    return {version: this.version, ...this.now};
+  }
+}
+
+/** Returns the distance of a point from a segment, in pixels. */
+function distance([x, y], [x0, y0], [x1, y1]) {
+  const dx = x1 - x0, dy = y1 - y0, length = dx * dx + dy * dy;
+  const share = length ? Math.max(0, Math.min(
+      1, ((x - x0) * dx + (y - y0) * dy) / length)) : 0;
+  return Math.hypot(x - x0 - share * dx, y - y0 - share * dy);
+}
+
+/**
+ * Returns a line with fewer points that is nowhere farther away than some
+ * pixels (Ramer, 1972; Douglas and Peucker, 1973).
+ */
+export function simplify(points, tolerance) {
+  const kept = new Uint8Array(points.length);
+  const parts = [[0, points.length - 1]];
+  while (parts.length) {
+    const [first, last] = parts.pop();
+    kept[first] = kept[last] = 1;
+    let farthest = 0, highest = tolerance;
+    for (let i = first + 1; i < last; i++) {
+      const found = distance(points[i], points[first], points[last]);
+      if (found > highest) [farthest, highest] = [i, found];
+    }
+    if (farthest) parts.push([first, farthest], [farthest, last]);
+  }
+  return points.filter((_, i) => kept[i]);
+}
+
+/** Returns the index of the topmost stroke at a point, -1 for none. */
+export function strokeAt(strokes, point, reach) {
+  for (let i = strokes.length - 1; i >= 0; i--) {
+    const {points, width, class: label} = strokes[i];
+    if (label === ERASER) continue;
+    for (let j = 0; j < points.length; j++) {
+      const next = points[Math.min(j + 1, points.length - 1)];
+      if (distance(point, points[j], next) <= width / 2 + reach) return i;
+    }
+  }
+  return -1;
+}

@@ -1,0 +1,360 @@
+/** The page: opens pictures, and brings its parts together. */
+
+import * as api from './api.js';
+import {Classes} from './classes.js';
+import * as controls from './controls.js';
+import * as dialogs from './dialogs.js';
+import {Drawing, strokeAt} from './drawing.js';
+import {listen as listenToKeys} from './keys.js';
+import {Masks, paint} from './masks.js';
+import {Pen} from './pen.js';
+import {Saver} from './saving.js';
+import {Scene} from './scene.js';
+import {listen, set, settings} from './settings.js';
+import {Strip} from './strip.js';
+import {Training, offerExport} from './training.js';
+
+const byId = (id) => document.getElementById(id);
+const scene = new Scene(byId('scene'), byId('live'));
+const strip = new Strip((index) => open(index));
+const tabs = new BroadcastChannel('scribble_jax');
+let project, training, drawing = null, opened = 0, notices = [];
+
+const classes = new Classes((deleted) => {
+  if (deleted !== null) reload(deleted);
+  repaint();
+  tabs.postMessage({classes: true});
+});
+const masks = new Masks((mask, state, id) => {
+  byId('mask-state').textContent = state;
+  if (mask === undefined || id !== current()) return;
+  scene.mask = paint(mask, settings.view, (label) => classes.colour(label));
+  hint(mask ? '' : state);
+  scene.draw();
+});
+const pen = new Pen(scene, {
+  ready: () => {
+    if (drawing && classes.all.length < 2 && settings.tool !== 'eraser') {
+      classes.add();
+      return false;
+    }
+    return drawing !== null;
+  },
+  finish: (stroke) => change(() => drawing.add(stroke)),
+  pick: (point) => {
+    const index = strokeAt(drawing.strokes, point, 4 / scene.camera.scale);
+    if (index >= 0) change(() => drawing.remove(index));
+  },
+  moved: () => {},
+});
+const saver = new Saver({
+  tell: controls.tell,
+  saved: (id, version) => {
+    tabs.postMessage({saved: id, version});
+    if (id !== current()) return;
+    if (settings.live) masks.ask(id);
+    else byId('mask-state').textContent = 'The mask is older than the strokes.';
+  },
+  conflict: (id, content) => id === current() && offerMerge(content),
+});
+scene.colour = (label) => classes.colour(label);
+scene.afterwards = () => {
+  byId('zoom').textContent = `${Math.round(scene.camera.scale * 100)} %`;
+};
+
+const current = () => project?.pictures[strip.current]?.[0];
+
+function hint(text) {
+  byId('hint').textContent = text;
+  byId('hint').hidden = !text;
+}
+
+function warn(text, choices) {
+  notices.push(dialogs.notice(text, choices));
+}
+
+/** Shows a picture and its strokes. */
+async function open(index) {
+  if (!project.pictures[index]) return;
+  pen.drop();
+  const turn = ++opened, [id] = project.pictures[index];
+  drawing = null;
+  for (const one of notices.splice(0)) one.remove();
+  hint('');
+  byId('broken').hidden = true;
+  masks.clear();
+  strip.go(index);
+  set({picture: id});
+  byId('picture-name').textContent = byId('picture-name').title = id;
+  byId('position').textContent = `${index + 1} / ${project.pictures.length}`;
+  scene.close();
+  let content;
+  try {
+    content = await api.picture(id);
+  } catch (error) {
+    if (turn === opened) showBroken(error.message);
+    return;
+  }
+  if (turn !== opened) return;
+  if (content.error) {
+    showBroken(`It ${content.error}.`);
+    return;
+  }
+  if (!settings.size) {
+    set({size: Math.max(3, Math.round(
+        Math.max(content.width, content.height) / 100))});
+  }
+  scene.open(content.width, content.height);
+  drawing = new Drawing(content.document);
+  restore(id);
+  show();
+  tabs.postMessage({opened: id});
+  masks.ask(id);
+  await Promise.all([showPhotograph(id, turn), showImported(id, turn)]);
+}
+
+async function showPhotograph(id, turn) {
+  try {
+    const bitmap = await createImageBitmap(await api.photograph(id));
+    if (turn === opened) {
+      await scene.show(bitmap, () => turn === opened);
+    } else {
+      bitmap.close();
+    }
+  } catch (error) {
+    if (turn === opened) showBroken(error.message);
+  }
+}
+
+async function showImported(id, turn) {
+  if (!drawing.now.imported) return;
+  const bitmap = await createImageBitmap(await api.imported(id));
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext('2d');
+  context.drawImage(bitmap, 0, 0);
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
+  const found = {width: canvas.width, height: canvas.height,
+                 labels: image.data.filter((_, i) => i % 4 === 0)};
+  if (turn !== opened) return;
+  scene.importedLabels = found;
+  show();
+}
+
+/** Returns the canvas of the imported strokes. */
+function paintImported({width, height, labels}) {
+  const canvas = document.createElement('canvas');
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext('2d');
+  const image = context.createImageData(width, height);
+  const colours = new Map(classes.all.map(({id, colour}) => [
+    id, [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))]));
+  labels.forEach((label, i) => {
+    const colour = colours.get(label);
+    if (colour) image.data.set([...colour, 255], 4 * i);
+  });
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Takes up strokes that an earlier page could not save. */
+function restore(id) {
+  const unsaved = saver.unsaved(id);
+  if (!unsaved || saver.has(id)) return;
+  if (unsaved.version === drawing.version) {
+    drawing.change({strokes: unsaved.strokes, nothing: unsaved.nothing,
+                    imported: unsaved.imported});
+    saver.save(id, drawing);
+  } else {
+    saver.forget(id);
+  }
+}
+
+function showBroken(reason) {
+  drawing = null;
+  scene.close();
+  byId('broken').hidden = false;
+  byId('broken').querySelector('p').textContent = reason;
+}
+
+/** Shows the drawing as it is now. */
+function show() {
+  const {strokes, nothing, imported} = drawing.now;
+  scene.strokes = strokes;
+  scene.isNothing = nothing;
+  scene.imported = imported && scene.importedLabels ?
+    paintImported(scene.importedLabels) : null;
+  scene.draw();
+  const set = (name, isOff) => {
+    document.querySelector(`[data-do="${name}"]`).disabled = isOff;
+  };
+  set('undo', !drawing.canUndo);
+  set('redo', !drawing.future.length);
+  document.querySelector('[data-do="nothing"]').setAttribute(
+      'aria-pressed', String(nothing));
+  strip.mark(strip.current, strokes.length || nothing || imported);
+}
+
+/** Changes the drawing, shows it and saves it. */
+function change(act) {
+  if (!drawing) return;
+  if (act() === false) return;
+  show();
+  saver.save(current(), drawing);
+}
+
+/** Offers what to do with a drawing that another tab has changed. */
+function offerMerge(content) {
+  const theirs = new Set(content.strokes.map((one) => JSON.stringify(one)));
+  const mine = drawing.strokes.filter(
+      (one) => !theirs.has(JSON.stringify(one)));
+  const load = () => {
+    drawing.load(content);
+    saver.forget(current());
+    show();
+    masks.ask(current());
+  };
+  warn('Another tab has changed this picture. Your last change is not saved.', [
+    ['Show theirs', load],
+    ['Put mine on top', () => {
+      load();
+      change(() => drawing.change({strokes: [...content.strokes, ...mine]}));
+    }]]);
+}
+
+tabs.onmessage = async ({data}) => {
+  if (data.classes) await reload(null);
+  if (!drawing || (data.opened ?? data.saved ?? data.here) !== current()) {
+    return;
+  }
+  if (data.opened) tabs.postMessage({here: current()});
+  if (data.opened || data.here) {
+    for (const one of notices.splice(0)) one.remove();
+    warn('This picture is open in another tab too. Draw in one of them.');
+  }
+  if (data.saved && data.version > drawing.version && !saver.has(data.saved)) {
+    const {document: content} = await api.picture(data.saved);
+    if (data.saved !== current() || saver.has(data.saved)) return;
+    drawing.load(content);
+    show();
+    dialogs.toast('Strokes of the other tab');
+    if (settings.live) masks.ask(data.saved);
+  }
+};
+
+/** Asks for the project anew; `deleted` is the id of a class that has gone. */
+async function reload(deleted) {
+  project = await api.project();
+  strip.load(project.pictures);
+  classes.load(project.palette);
+  if (!drawing) return;
+  if (deleted !== null) drawing.forget(deleted);
+  drawing.version = (await api.picture(current())).document.version;
+  show();
+  masks.ask(current());
+}
+
+function repaint() {
+  scene.mask = paint(masks.last, settings.view,
+                     (label) => classes.colour(label));
+  scene.maskOpacity = settings.opacity / 100;
+  scene.inkOpacity = settings.ink / 100;
+  if (drawing) show();
+}
+
+async function leastSure() {
+  const {id, worker} = await api.next();
+  const index = project.pictures.findIndex(([one]) => one === id);
+  if (index < 0) dialogs.toast('Every picture has strokes.');
+  else await open(index);
+  if (worker.glances < worker.glances_wanted) {
+    dialogs.toast(`Of ${worker.glances} of ${
+      worker.glances_wanted} pictures looked at so far`);
+  }
+}
+
+const sheet = (name) => () => {
+  document.body.dataset.sheet =
+    document.body.dataset.sheet === name ? '' : name;
+};
+let shownInk = 100;
+const does = {
+  tool: (tool) => {
+    set({tool});
+    pen.refresh();
+  },
+  class: (index) => {
+    classes.choose(index);
+    pen.refresh();
+  },
+  size: (steps) => {
+    controls.changeSize(steps);
+    pen.refresh();
+  },
+  previous: () => open(strip.current - 1),
+  next: () => open(strip.current + 1),
+  'least-sure': leastSure,
+  undo: () => !pen.isDrawing && change(() => drawing.undo()),
+  redo: () => !pen.isDrawing && change(() => drawing.redo()),
+  clear: () => change(() => !drawing.now.nothing && !drawing.now.imported &&
+    !drawing.strokes.length ? false : drawing.clear()),
+  nothing: () => change(() => drawing.change({nothing: !drawing.now.nothing})),
+  fit: () => {
+    scene.camera.fit();
+    scene.draw();
+  },
+  zoom: (factor) => {
+    scene.camera.zoom(factor);
+    scene.draw();
+  },
+  mask: () => drawing && masks.ask(current()),
+  view: controls.nextView,
+  theme: controls.nextTheme,
+  'live-mask': () => set({live: !settings.live}),
+  'hide-strokes': () => {
+    if (settings.ink) shownInk = settings.ink;
+    set({ink: settings.ink ? 0 : shownInk});
+  },
+  drop: () => pen.drop(),
+  train: () => training.open(),
+  export: offerExport,
+  help: dialogs.help,
+  'add-class': () => classes.add(),
+  'edit-class': () => classes.chosen && classes.edit(classes.chosen),
+  pictures: sheet('strip'),
+  options: sheet('options'),
+};
+
+async function start() {
+  controls.connect(does);
+  listenToKeys(does, pen);
+  listen((changes) => {
+    if (['view', 'opacity', 'ink'].some((key) => key in changes)) repaint();
+    if ('label' in changes) classes.draw();
+  });
+  addEventListener('beforeunload', (event) => {
+    if (!saver.isIdle || pen.isDrawing) event.preventDefault();
+  });
+  try {
+    project = await api.project();
+  } catch (error) {
+    showBroken(error.message);
+    return;
+  }
+  saver.folder = project.folder;
+  byId('title').textContent = document.title = project.title;
+  classes.load(project.palette);
+  strip.load(project.pictures);
+  repaint();
+  training = new Training(() => reload(null));
+  const remembered = project.pictures.findIndex(
+      ([id]) => id === settings.picture);
+  await open(Math.max(0, remembered));
+  if (classes.all.length < 2) {
+    hint('Add a class (C), choose it, and draw some strokes of it, and of the ' +
+         'background.');
+  }
+  document.body.dataset.ready = 'true';
+}
+
+start();
