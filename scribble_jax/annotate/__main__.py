@@ -101,8 +101,8 @@ def listen(address, port):
     except OSError as error:
       listener.close()
       reason = error.strerror or str(error)
-  raise UserError(f'--address={address} --port={port}: {reason}. Choose another '
-                  'port or address.')
+  raise UserError(f'--address={address} --port={port}: {reason}. Choose '
+                  'another port or address.')
 
 
 def serve(photographs, store, listener, address):
@@ -163,8 +163,8 @@ def main(argv):
   lock_file.parent.mkdir(parents=True, exist_ok=True)
   with process.alone(lock_file) as lock:
     if lock is None:
-      raise UserError(f'Another server works on {workdir}. Use its page, or end '
-                      'it.')
+      raise UserError(f'Another server works on {workdir}. Use its page, or '
+                      'end it.')
     photographs, store = open_store(
         pictures, workdir, _MEGAPIXELS.value, _IMPORT.value)
     serve(photographs, store, listen(_ADDRESS.value, _PORT.value),
@@ -173,8 +173,8 @@ def main(argv):
 
 if __name__ == '__main__':
   _WORKDIR = flags.DEFINE_string(
-      'workdir', None, 'Folder for all that is drawn; PICTURES_annotated unless '
-      'given.')
+      'workdir', None, 'Folder for all that is drawn; PICTURES_annotated '
+      'unless given.')
   _PORT = flags.DEFINE_integer(
       'port', 8765, 'Of the page; the next free one is taken.', 1, 65535)
   _ADDRESS = flags.DEFINE_string(

@@ -62,7 +62,7 @@ class Server:
     routes = [
         routing.Route(path, _answer(function), methods=methods)
         for path, function, methods in (
-            ('/', self.page, get), ('/api/project', self.project, get),
+            ('/', self.page, get), ('/favicon.ico', self.icon, get), ('/api/project', self.project, get),
             ('/api/picture', self.picture, get),
             ('/api/strokes', self.strokes, put),
             ('/api/mask', self.mask, post), ('/api/next', self.next, get),
@@ -80,6 +80,11 @@ class Server:
     """The page itself."""
     del request
     return responses.FileResponse(PAGE / 'index.html')
+
+  async def icon(self, request):
+    """What browsers ask for by themselves."""
+    del request
+    return responses.FileResponse(PAGE / 'logo.svg')
 
   async def project(self, request):
     """All pictures and classes."""

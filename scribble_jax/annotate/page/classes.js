@@ -78,8 +78,7 @@ export class Classes {
       make('h1', {}, 'Add a class'),
       make('label', {className: 'field'}, 'Name', name),
       make('p', {className: 'mistake'}),
-      answers(make('button', {type: 'submit', value: '', className: 'quiet',
-                              formNoValidate: true}, 'Cancel'),
+      answers(button('Cancel', ''),
               button('Add', 'add', 'primary'))],
     {check: () => this.change({change: 'add', name: name.value})});
   }
@@ -90,10 +89,7 @@ export class Classes {
       autocomplete: 'off', name: 'name'});
     const colour = make('input', {
       type: 'color', value: one.colour, name: 'colour'});
-    const buttons = [
-      make('button', {type: 'submit', value: '', className: 'quiet',
-                      formNoValidate: true}, 'Cancel'),
-      button('Save', 'save', 'primary')];
+    const buttons = [button('Cancel', ''), button('Save', 'save', 'primary')];
     if (one.id) buttons.unshift(button('Delete …', 'delete', 'danger'));
     const answer = await show([
       make('h1', {}, 'Change a class'),

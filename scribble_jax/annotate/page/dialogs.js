@@ -29,6 +29,8 @@ export function icon(name) {
 const dialog = document.getElementById('dialog');
 const form = dialog.querySelector('form');
 
+let answer = () => {};
+
 export const isOpen = () => dialog.open;
 
 /** Closes the dialog. */
@@ -44,13 +46,15 @@ export function show(content, {wide = false, check = null} = {}) {
   dialog.toggleAttribute('data-wide', wide);
   dialog.returnValue = '';
   form.replaceChildren(...content);
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const value = event.submitter?.value ?? '';
+  answer = async (value) => {
     const mistake = value && check ? await check(value) : '';
     const shown = form.querySelector('.mistake');
     if (mistake && shown) shown.textContent = mistake;
     else dialog.close(value);
+  };
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    answer(event.submitter?.value ?? '');
   };
   dialog.showModal();
   return new Promise((resolve) => {
@@ -60,8 +64,12 @@ export function show(content, {wide = false, check = null} = {}) {
 
 export const answers = (...buttons) =>
   make('div', {className: 'answers'}, ...buttons);
+
+/** Returns a button that answers a dialog; the primary one, so does Enter. */
 export const button = (text, value, kind = 'quiet') =>
-  make('button', {type: 'submit', value, className: kind}, text);
+  make('button', {
+    type: kind === 'primary' ? 'submit' : 'button', value, className: kind,
+    onclick: kind === 'primary' ? null : () => answer(value)}, text);
 
 /** Asks before something is done; returns whether to do it. */
 export async function confirm(title, text, doIt, isDangerous = false) {
