@@ -7,6 +7,7 @@ The page's server starts it and reads state.json and log.txt. SIGTERM stops it:
 training saves a checkpoint first.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -28,6 +29,7 @@ FOLDER, STATE, LOG = 'job', 'state.json', 'log.txt'
 PREPARING, TRAINING, PREDICTING = 'preparing', 'training', 'predicting'
 DONE, FAILED, STOPPED = 'done', 'failed', 'stopped'
 _NICENESS = 10  # The page stays quick.
+_MOST_FILES = 2_000  # That a command names.
 
 
 class Job:
@@ -91,19 +93,34 @@ class Job:
     return self._predict(photographs, side)
 
   def _predict(self, photographs, side):
-    """Predicts the photographs of one subfolder after another."""
+    """Predicts the photographs, of one subfolder after another.
+
+    Args:
+      photographs: `photographs.Photographs`.
+      side: As of `training_set.root`.
+
+    Returns:
+      A line about what went wrong, or None.
+    """
+    groups = {}
+    for name, path in photographs.paths.items():
+      with contextlib.suppress(photographs_of.UnreadableError):
+        is_large = max(photographs.size(name)) > training_set.LARGEST
+        shown_side = training_set.SIDE if is_large else side
+        groups.setdefault((path.parent, shown_side), []).append(str(path))
     problems = []
-    for folder in sorted({path.parent for path in photographs.paths.values()}):
-      below = folder.relative_to(photographs.folder)
-      output = self._files.folder / layout.PREDICTIONS / below
+    for (folder, shown_side), paths in sorted(groups.items(), key=str):
+      output = self._files.folder / layout.PREDICTIONS / folder.relative_to(
+          photographs.folder)
       output.mkdir(parents=True, exist_ok=True)
-      problem = self._start('scribble_jax.predict', [
-          f'--checkpoint={self._run}', f'--output={output}',
-          *([f'--config.evaluation.long_side={side}'] if side else []),
-          str(folder)])
-      if self._stopping.is_set():
-        return None
-      problems += [problem] if problem else []
+      flag = [f'--config.evaluation.long_side={shown_side}'] * bool(shown_side)
+      for start in range(0, len(paths), _MOST_FILES):
+        problems.append(self._start('scribble_jax.predict', [
+            f'--checkpoint={self._run}', f'--output={output}', *flag,
+            *paths[start:start + _MOST_FILES]]))
+        if self._stopping.is_set():
+          return None
+    problems = [problem for problem in problems if problem]
     if problems and not self._files.ids(layout.PREDICTIONS):
       return problems[-1]
     self.tell(DONE, problems[-1] if problems else '')

@@ -62,7 +62,8 @@ class Server:
     routes = [
         routing.Route(path, _answer(function), methods=methods)
         for path, function, methods in (
-            ('/', self.page, get), ('/favicon.ico', self.icon, get), ('/api/project', self.project, get),
+            ('/', self.page, get), ('/favicon.ico', self.icon, get),
+            ('/api/project', self.project, get),
             ('/api/picture', self.picture, get),
             ('/api/strokes', self.strokes, put),
             ('/api/mask', self.mask, post), ('/api/next', self.next, get),

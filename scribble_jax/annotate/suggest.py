@@ -23,7 +23,8 @@ from scribble_jax.pseudo_labels import propagation
 
 SIDE = 512  # Pixels of the longer side of a picture that is computed with.
 GLANCE_SIDE = 256  # The same for a `glance`.
-SHOWN_SIDE = 1024  # The same for a mask on the page.
+SHOWN_SIDE = 1024  # The same for a mask on the page, of small pictures too.
+_MOST_MAGNIFIED = 4  # Times that a mask on the page is larger than the picture.
 MAX_WALKED = 6  # Classes that compete for the pixels of a picture.
 # What the probability of a class that is not drawn on the picture is multiplied
 # with where at least two are.
@@ -83,6 +84,12 @@ def working_size(size, side=SIDE):
     side: Of the longer one, at most.
   """
   factor = min(1.0, side / max(size))
+  return tuple(max(1, round(length * factor)) for length in size)
+
+
+def shown_size(size):
+  """Returns the (height, width) of the mask on the page of such a picture."""
+  factor = min(_MOST_MAGNIFIED, SHOWN_SIDE / max(size))
   return tuple(max(1, round(length * factor)) for length in size)
 
 
@@ -164,18 +171,19 @@ def suggest(prepared, labels, others, classes, predicted=None):
   own = classifier.samples_of(
       prepared.features, labels, classifier.OWN_SAMPLES)
   known = {*own.labels, *(others.labels if others else ())}
-  if len(known) < 2 and predicted is None:
+  tells_apart = len(known) > 1
+  if not tells_apart and predicted is None:
     return None
   drawn = np.isin(classes, own.labels)
   prior = np.zeros([*prepared.features.shape[:2], len(classes)], np.float32)
-  if known:
+  if tells_apart:
     prior += np.asarray(classifier.probabilities(
         prepared.features, *classifier.fit_classes(own, others, classes))
     )[..., :len(classes)]
   if drawn.sum() >= 2:
     prior *= np.where(drawn, 1.0, _ABSENT_FACTOR)
   if predicted is not None:
-    share = _PREDICTED if known else 1.0
+    share = _PREDICTED if tells_apart else 1.0
     prior = (1 - share) * prior + share * (
         _cells(predicted, prior.shape)[..., None] == classes)
   chosen = _competing(prior, drawn, prepared.size)

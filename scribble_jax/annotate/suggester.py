@@ -212,8 +212,7 @@ class Suggester:
 
   def _make(self, name):
     """Returns the Answer for a picture."""
-    shown = suggest.working_size(
-        self._photographs.size(name), suggest.SHOWN_SIDE)
+    shown = suggest.shown_size(self._photographs.size(name))
     document, palette = self._store.read(name), self._store.palette
     predicted = self._predicted(name, palette)
     if document.is_blank and predicted is not None:

@@ -9,6 +9,7 @@ import {Camera} from './camera.js';
 import {ERASER} from './drawing.js';
 
 const SMALLEST_COPY = 700;  // Pixels.
+const CASING = 1.2;  // Screen pixels around a stroke.
 
 export class Scene {
   constructor(scene, live) {
@@ -159,9 +160,15 @@ export class Scene {
     context.globalCompositeOperation =
         label === ERASER ? 'destination-out' : 'source-over';
     context.lineCap = context.lineJoin = 'round';
+    const path = this.path(points);
+    if (label !== ERASER) {  // Sets it off from a mask of its own colour.
+      context.lineWidth = width + 2 * CASING / this.camera.scale;
+      context.strokeStyle = '#fffc';
+      context.stroke(path);
+    }
     context.lineWidth = width;
     context.strokeStyle = label === ERASER ? '#000' : this.colour(label);
-    context.stroke(this.path(points));
+    context.stroke(path);
   }
 
   path(points) {
