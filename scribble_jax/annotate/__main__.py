@@ -97,6 +97,7 @@ def listen(address, port):
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
       listener.bind((address, number))
+      listener.listen()  # Requests wait until the server takes them.
       return listener
     except OSError as error:
       listener.close()

@@ -258,8 +258,10 @@ def _answer(function):
       return await function(request)
     except Refusal as error:
       return _json({'error': str(error)}, error.status)
-    except (UserError, UnreadableError) as error:
+    except UnreadableError as error:
       return _json({'error': str(error)}, 400)
+    except UserError as error:  # A person's mistake, which the page shows.
+      return _json({'error': str(error)})
   return handle
 
 

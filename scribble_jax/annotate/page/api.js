@@ -24,10 +24,14 @@ async function ask(path, options = {}) {
   throw new Refused(text);
 }
 
-const send = async (method, path, content) => (await ask(path, {
-  method, body: JSON.stringify(content),
-  headers: {'Content-Type': 'application/json'},
-})).json();
+async function send(method, path, content) {
+  const answer = await (await ask(path, {
+    method, body: JSON.stringify(content),
+    headers: {'Content-Type': 'application/json'}})).json();
+  if (answer.error) throw new Refused(answer.error);
+  return answer;
+}
+
 const get = async (path) => (await ask(path)).json();
 const withId = (path, id) => `${path}?id=${encodeURIComponent(id)}`;
 

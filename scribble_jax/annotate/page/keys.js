@@ -15,7 +15,7 @@ export function listen(does, pen) {
     e: () => does.tool('eraser'), h: () => does.tool('hand'),
     n: does.next, p: does.previous, PageDown: does.next,
     PageUp: does.previous, g: does['least-sure'], x: does.nothing,
-    f: does.fit, m: does.mask, v: does.view, a: does['live-mask'],
+    f: does.fit, z: () => does.scale(1), Z: () => does.scale(3), m: does.mask, v: does.view, a: does['live-mask'],
     o: does['hide-strokes'], t: does.train, y: does.export,
     c: does['add-class'], r: does['edit-class'], '?': does.help,
     '[': () => does.size(-1), ']': () => does.size(1),

@@ -79,6 +79,7 @@ async function open(index) {
   pen.drop();
   const turn = ++opened, [id] = project.pictures[index];
   drawing = null;
+  document.body.dataset.picture = '';
   for (const one of notices.splice(0)) one.remove();
   hint('');
   byId('broken').hidden = true;
@@ -108,6 +109,7 @@ async function open(index) {
   drawing = new Drawing(content.document);
   restore(id);
   show();
+  document.body.dataset.picture = id;
   tabs.postMessage({opened: id});
   masks.ask(id);
   await Promise.all([showPhotograph(id, turn), showImported(id, turn)]);
@@ -305,6 +307,11 @@ const does = {
   },
   zoom: (factor) => {
     scene.camera.zoom(factor);
+    scene.draw();
+  },
+  scale: (scale) => {
+    const at = scene.pointer && scene.camera.toStage(scene.pointer.at);
+    scene.camera.zoom(scale / scene.camera.scale, ...(at ?? []));
     scene.draw();
   },
   mask: () => drawing && masks.ask(current()),
