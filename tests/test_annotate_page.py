@@ -372,7 +372,7 @@ def test_classes_are_renamed_recoloured_and_deleted(opened, tmp_path):
   tab.wait_for('.mistake', has_text='There is a class dog already')
   tab.press('Escape', 'r')
   tab.page.get_by_role('button', name='Delete …').click()
-  tab.wait_for('dialog', has_text='Its 1 strokes on 1 pictures are deleted too')
+  tab.wait_for('dialog', has_text='With it go 1 stroke on 1 picture.')
   tab.page.get_by_role('button', name='Cancel').click()
   assert len(strokes(tmp_path)) == 2
   tab.press('r')

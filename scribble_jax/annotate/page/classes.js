@@ -104,8 +104,9 @@ export class Classes {
   async delete(one) {
     const {strokes, pictures} = await api.changeClasses(
         {change: 'count', id: one.id});
-    const what = strokes ?
-      `Its ${strokes} strokes on ${pictures} pictures are deleted too. ` : '';
+    const count = (number, what) => `${number} ${what}${number > 1 ? 's' : ''}`;
+    const what = strokes ? `With it go ${count(strokes, 'stroke')} on ${
+      count(pictures, 'picture')}. ` : '';
     if (await confirm(`Delete ${one.name}?`, `${what}This cannot be undone.`,
                       'Delete', true)) {
       await this.change({change: 'delete', id: one.id});

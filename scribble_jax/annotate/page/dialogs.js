@@ -29,12 +29,24 @@ export function icon(name) {
 const dialog = document.getElementById('dialog');
 const form = dialog.querySelector('form');
 
-let answer = () => {};
+let answer = () => {}, resolve = () => {};
 
 export const isOpen = () => dialog.open;
 
-/** Closes the dialog. */
-export const close = () => dialog.close('');
+/** Closes the dialog with an answer. */
+export function close(value = '') {
+  const finish = resolve;
+  resolve = () => {};
+  dialog.close();
+  finish(value);
+}
+
+dialog.addEventListener('cancel', (event) => {
+  event.preventDefault();
+  close();
+});
+// Comes late, when the next dialog may be open already.
+dialog.addEventListener('close', () => dialog.open || close());
 
 /**
  * Shows a dialog; returns the value of the button that closed it, '' for none.
@@ -43,22 +55,22 @@ export const close = () => dialog.close('');
  * dialog; a text that it returns is shown instead.
  */
 export function show(content, {wide = false, check = null} = {}) {
+  if (dialog.open) close();
   dialog.toggleAttribute('data-wide', wide);
-  dialog.returnValue = '';
   form.replaceChildren(...content);
   answer = async (value) => {
     const mistake = value && check ? await check(value) : '';
     const shown = form.querySelector('.mistake');
     if (mistake && shown) shown.textContent = mistake;
-    else dialog.close(value);
+    else close(value);
   };
   form.onsubmit = (event) => {
     event.preventDefault();
     answer(event.submitter?.value ?? '');
   };
   dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue);
+  return new Promise((finish) => {
+    resolve = finish;
   });
 }
 

@@ -5,8 +5,9 @@ import {isOpen} from './dialogs.js';
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1],
                 ArrowDown: [0, 1]};
 
-const isTyping = (target) =>
-  target.closest?.('input:not([type=range]):not([type=checkbox]), select');
+// A dialog that was just closed may still have the focus for a moment.
+const controlOf = (target) =>
+  target.closest?.('dialog') ? null : target.closest?.('button, input, a');
 
 /** `does` has a function for each name of an action; `pen` is the Pen. */
 export function listen(does, pen) {
@@ -25,7 +26,7 @@ export function listen(does, pen) {
   };
 
   addEventListener('keydown', (event) => {
-    if (isOpen() || isTyping(event.target)) return;
+    if (isOpen()) return;
     if (event.ctrlKey || event.metaKey) {
       const key = event.key.toLowerCase();
       const does_it = key === 'y' || (key === 'z' && event.shiftKey) ?
@@ -37,14 +38,14 @@ export function listen(does, pen) {
       return;
     }
     if (event.altKey) return;
-    const onControl = event.target.closest?.('button, input, a');
+    const onControl = controlOf(event.target);
     if (event.key === ' ' && !onControl) {
       event.preventDefault();
       if (!pen.holdsSpace) {
         pen.holdsSpace = true;
         pen.refresh();
       }
-    } else if (ARROWS[event.key] && !event.target.closest?.('input')) {
+    } else if (ARROWS[event.key] && !onControl?.matches('input')) {
       event.preventDefault();
       pen.step(...ARROWS[event.key], event.shiftKey);
     } else if (event.key === 'Enter' && !onControl) {

@@ -1,7 +1,7 @@
 /** The dialog of the training, and the zip of all that was made. */
 
 import * as api from './api.js';
-import {answers, button, icon, isOpen, make, show, toast} from './dialogs.js';
+import {answers, button, close, icon, make, show, toast} from './dialogs.js';
 
 const POLL = 2000;  // Milliseconds.
 const STAGES = {
@@ -120,7 +120,7 @@ export class Training {
 export function offerExport() {
   const link = (kind, title, text) => make('a', {
     href: `/export?kind=${kind}`, download: '', onclick: () => {
-      if (isOpen()) document.getElementById('dialog').close('');
+      close();
       toast('The zip is being made; the browser shows how far it is.');
     }}, icon('export'), title, make('small', {}, text));
   return show([
