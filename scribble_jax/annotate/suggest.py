@@ -30,7 +30,9 @@ MAX_WALKED = 6  # Classes that compete for the pixels of a picture.
 # with where at least two are.
 _ABSENT_FACTOR = 0.3
 _SMALLEST_SHARE = 0.002  # Of the cells; a class that has less is left out.
-_PREDICTED = 0.5  # Weight of the network's mask in the prior.
+# Weight of the network's mask in the prior, before anything is drawn; and the
+# cells with strokes that halve it.
+_PREDICTED, _HALVED_BY = 0.5, 50
 _GLANCE = 5  # Rows and columns of the cells of a `glance`.
 # As of config.stage1.refinement; the restart includes `scores.Source.trust`.
 WALK = propagation.Walk(
@@ -183,7 +185,8 @@ def suggest(prepared, labels, others, classes, predicted=None):
   if drawn.sum() >= 2:
     prior *= np.where(drawn, 1.0, _ABSENT_FACTOR)
   if predicted is not None:
-    share = _PREDICTED if tells_apart else 1.0
+    share = (_PREDICTED / (1 + len(own.labels) / _HALVED_BY) if tells_apart
+             else 1.0)
     prior = (1 - share) * prior + share * (
         _cells(predicted, prior.shape)[..., None] == classes)
   chosen = _competing(prior, drawn, prepared.size)
