@@ -68,13 +68,13 @@ def served(pictures, *flags, port=None):
 
 
 def read_link(process):
-  """Returns the link that a server prints once it is there."""
-  lines = []
+  """Returns the link that a server prints; keeps all in `process.printed`."""
+  process.printed = ''
   for line in process.stdout:
-    lines.append(line)
+    process.printed += line
     if _STARTED in line:
-      return re.search(r'http\S+token=\S+', ''.join(lines))[0]
-  raise AssertionError(''.join(lines))
+      return re.search(r'http\S+token=\S+', process.printed)[0]
+  raise AssertionError(process.printed)
 
 
 def free_port():
@@ -91,9 +91,11 @@ def wait_until(condition, seconds=60):
     time.sleep(0.05)
 
 
+@contextlib.contextmanager
 def client(link):
-  """A client that has followed the link."""
+  """Yields a client that has followed the link."""
   base = link.split('/?')[0]
-  found = httpx.Client(base_url=base, headers={'Origin': base}, timeout=120)
-  found.get(link)
-  return found
+  with httpx.Client(base_url=base, headers={'Origin': base},
+                    timeout=120) as found:
+    found.get(link)
+    yield found

@@ -7,9 +7,9 @@ labelled. The eraser works on them, and one click takes all of them away.
 from absl import logging
 import numpy as np
 
+from scribble_jax.annotate import layout
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate.photographs import UnreadableError
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import listings
 from scribble_jax.files import masks
@@ -26,9 +26,10 @@ def palette_of(folder):
   Raises:
     UserError: The list is there, but can't be used.
   """
-  if not (storage.path(folder) / 'classes.txt').exists():
+  path = storage.path(folder) / layout.CLASSES
+  if not path.exists():
     return None
-  return palettes.of_names(sources.read_class_names('classes.txt', folder))
+  return palettes.of_names(listings.read_lines(path, ''))
 
 
 def import_masks(store, photographs, folder):

@@ -18,7 +18,6 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax.annotate import layout
-from scribble_jax.annotate import networks
 from scribble_jax.annotate import photographs as photographs_of
 from scribble_jax.annotate import training_set
 from scribble_jax.errors import UserError
@@ -84,7 +83,7 @@ class Job:
     root, side = training_set.root(self._files, photographs, palette, names)
     self.tell(TRAINING)
     problem = self._start('scribble_jax.main', [
-        f'--config={networks.CONFIG}', f'--workdir={self._run}',
+        f'--config={training_set.CONFIG}', f'--workdir={self._run}',
         f'--config.data.root={root}', '--config.data.val_list=none',
         f'--config.num_steps={self._steps}', '--resume_with_other_data'])
     if problem or self._stopping.is_set():

@@ -11,7 +11,6 @@ import threading
 from scribble_jax.annotate import job
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
-from scribble_jax.report import events
 from scribble_jax.sweep import process
 
 STEPS = (50, 100, 300, 1_000)  # To choose from.
@@ -132,6 +131,7 @@ class Jobs:
   def _losses(self, state):
     if not state.get('run'):
       return []
+    from scribble_jax.report import events  # TensorBoard's part takes long.
     points = events.read_scalars(pathlib.Path(state['run'])).get(_LOSSES, [])
     step = -(-len(points) // _MOST_POINTS) or 1
     return [[int(at), round(value, 4)] for at, value in points[::step]]

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 
 from scribble_jax import config_files
 from scribble_jax import models
+from scribble_jax.annotate import training_set
 from scribble_jax.files import storage
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
-
-CONFIG = 'configs/own_data.py:small'  # Where all numbers come from.
 
 
 def load(backbone, checkpoint=None):
@@ -34,7 +33,7 @@ def load(backbone, checkpoint=None):
     variables = {kind: tree['backbone'] for kind, tree in variables.items()
                  if 'backbone' in tree}
   else:
-    config = config_files.load(CONFIG)
+    config = config_files.load(training_set.CONFIG)
     config.stage1.model.backbone = backbone
     found = models.make_backbone(config.stage1.model)
     variables = pretrained.read_backbone('imagenet', found)

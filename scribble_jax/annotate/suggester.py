@@ -16,7 +16,6 @@ import numpy as np
 from scribble_jax.annotate import classifier
 from scribble_jax.annotate import feature_cache
 from scribble_jax.annotate import layout
-from scribble_jax.annotate import networks
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate.photographs import UnreadableError
 from scribble_jax.errors import UserError
@@ -134,6 +133,8 @@ class Suggester:
     return [*glances][int(np.argmin(sure))]
 
   def _run(self):
+    # It takes a second to load, and pages need not wait for it.
+    from scribble_jax.annotate import networks
     try:
       self._backbone, self._variables, digest = networks.load(*self._network)
     except UserError as error:

@@ -15,6 +15,7 @@ from scribble_jax.annotate.photographs import UnreadableError
 from scribble_jax.files import atomic
 from scribble_jax.files import listings
 
+CONFIG = 'configs/own_data.py:small'  # The recipe.
 LARGEST = 1024  # Pixels of the longer side, up to which nothing is scaled.
 SIDE = 640  # Pixels of the longer side of a copy.
 _FOLDER = 'training'

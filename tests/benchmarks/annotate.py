@@ -104,9 +104,9 @@ def measure_masks(folder, count, args, network):
     cache.keep_samples(f'b{number}', 1, classifier.Samples(
         np.float16(rng.normal(size=[len(labels), width]) / 20), labels))
   start = time.perf_counter()
-  with annotated.served(pictures, f'--workdir={work}') as (process, link, _):
+  with (annotated.served(pictures, f'--workdir={work}') as (process, link, _),
+        annotated.client(link) as client):
     ready = time.perf_counter() - start
-    client = annotated.client(link)
     document = client.get('/api/picture?id=a').json()['document']
     saves, masks = [], []
     for number in range(args.strokes + 5):
@@ -144,10 +144,10 @@ def measure_folder(folder, count):
   for number in range(count - 1):
     os.link(pictures / 'a.jpg', pictures / f'b{number}.jpg')
   start = time.perf_counter()
-  with annotated.served(
-      pictures, f'--workdir={folder / "many_work"}') as (_, link, _):
+  with (annotated.served(
+      pictures, f'--workdir={folder / "many_work"}') as (_, link, _),
+        annotated.client(link) as client):
     ready = time.perf_counter() - start
-    client = annotated.client(link)
     begin = time.perf_counter()
     assert len(client.get('/api/project').json()['pictures']) == count
     listed = time.perf_counter() - begin
