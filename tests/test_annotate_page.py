@@ -347,6 +347,58 @@ def test_two_browsers_on_one_picture(opened, tmp_path, choice, expected):
   context.close()
 
 
+def test_strokes_that_an_earlier_page_could_not_save(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+  tab.may_be_away = True
+  tab.process.kill()
+  tab.process.wait()
+  tab.drag((0.3, 0.6), (0.5, 0.6))
+  tab.wait_for('#state[data-state=offline]')
+  tab.page.on('dialog', lambda dialog: dialog.accept())
+  tab.page.goto('about:blank')  # And meanwhile somebody else draws.
+  with (annotated.served(tmp_path / 'pictures', NO_NETWORK,
+                         f'--workdir={tmp_path / "work"}',
+                         port=tab.port) as (_, link, _),
+        annotated.client(link) as client):
+    client.put('/api/strokes?id=p0', json={
+        'version': 0, 'nothing': False, 'imported': False, 'strokes': [
+            {'class': 0, 'width': 3, 'points': [[30, 20]]}]})
+    tab.page.goto(link)
+    tab.wait_for('.notice', has_text='could not save its strokes')
+    tab.page.get_by_role('button', name='Put them on top').click()
+    tab.saved()
+    assert [one['class'] for one in strokes(tmp_path)] == [0, 1]
+  tab.mistakes = [one for one in tab.mistakes if 'about:' not in one]
+
+
+def test_the_training_is_shown_and_stopped(opened):
+  tab = opened()
+  status = {'running': True, 'stage': 'training', 'steps': 50, 'text': '',
+            'what': 'Training', 'percent': 40, 'choices': [50],
+            'loss': [[10, 2.0], [20, 1.0]]}
+  asked = []
+
+  def answer(route):
+    if route.request.method == 'POST':
+      asked.append(route.request.post_data_json)
+      status.update(running=False, stage='stopped')
+    route.fulfill(json=status)
+
+  tab.page.route('**/api/job', answer)
+  tab.press('t')
+  tab.wait_for('.facts', has_text='Training: 40 %')
+  tab.wait_for('.facts', has_text='Step 20 of 50, loss 1')
+  points = tab.page.get_attribute('#loss polyline', 'points').split()
+  assert points == ['20,6', '40,51']
+  tab.page.get_by_role('button', name='Stop').click()
+  tab.wait_for('dialog strong', has_text='Stopped')
+  assert [one['change'] for one in asked] == ['stop']
+  tab.page.get_by_role('button', name='Go on').click()
+  annotated.wait_until(lambda: len(asked) == 2 or tab.page.wait_for_timeout(50))
+  assert asked[1]['change'] == 'resume'
+
+
 # Classes
 
 

@@ -352,9 +352,9 @@ def test_classes(page, store):
 
 def test_export(page, store):
   page.put('/api/strokes?id=p0', json=DISC)
-  path = store.files.path('predictions', 'p1')
-  path.parent.mkdir()
-  masks.write_mask(path, np.ones([40, 60], np.uint8))
+  store.files.start_predictions([0, 1])
+  masks.write_mask(store.files.path('predictions', 'p1'),
+                   np.ones([40, 60], np.uint8))
   answer = page.get('/export?kind=all')
   assert 'annotations.zip' in answer.headers['content-disposition']
   archive = zipfile.ZipFile(io.BytesIO(answer.content))

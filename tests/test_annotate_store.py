@@ -190,7 +190,7 @@ def test_another_page_is_told(store):
 
 
 def test_strokes_of_no_class_are_refused(store):
-  with pytest.raises(ValueError, match='do not exist: 7'):
+  with pytest.raises(ValueError, match=r'do not exist \(\[7\]\)'):
     store.write('p0', document((7, 3, [(10, 10)])))
   with pytest.raises(ValueError, match='imported strokes that are not there'):
     store.write('p0', document(imported=True))
@@ -295,6 +295,22 @@ def test_names_changed_in_the_file_count(store, pictures, tmp_path):
   path.write_text('background\nball\nring\n')
   with pytest.raises(UserError, match='has 3 names'):
     open_store(pictures, tmp_path / 'work')
+
+
+def test_predictions_keep_their_meaning(store):
+  store.change_palette(store.palette.added('ring'))
+  store.files.start_predictions([0, 1, 2])
+  predicted = np.uint8(np.arange(40 * 60).reshape(40, 60) % 3)
+  masks.write_mask(store.files.path('predictions', 'p0'), predicted)
+  np.testing.assert_array_equal(store.prediction('p0'), predicted)
+  store.change_palette(store.palette.without(1))  # The ring's index becomes 1.
+  np.testing.assert_array_equal(
+      store.prediction('p0'), np.where(predicted == 2, 2, 0))
+  assert store.predicted() == {'p0'} and not store.listed
+  store.files.start_predictions([0, 1, 2])  # Of the same classes: they stay.
+  assert store.predicted() == {'p0'}
+  store.files.start_predictions([0, 2])
+  assert store.predicted() == set() and store.prediction('p0') is None
 
 
 # Places

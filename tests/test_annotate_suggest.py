@@ -281,9 +281,8 @@ def test_worker_knows_what_is_least_sure(worker):
 def test_worker_shows_predictions_until_strokes_are_drawn(worker):
   predicted = np.zeros(SIZE, np.uint8)
   predicted[:20] = 2
-  path = worker.store.files.path('predictions', 'p2')
-  path.parent.mkdir()
-  masks.write_mask(path, predicted)
+  worker.store.files.start_predictions([0, 1, 2])
+  masks.write_mask(worker.store.files.path('predictions', 'p2'), predicted)
   answer = worker.ask('p2').result(60)
   assert answer.is_prediction and answer.scores is None
   assert (answer.mask.labels[:80] == 2).all()

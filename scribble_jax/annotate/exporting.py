@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 
+from scribble_jax.annotate import drawing
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate import suggester as suggesters
@@ -82,13 +83,10 @@ def _write(archive, store, photographs, suggester, kind):
 def _mask(store, photographs, suggester, name):
   """Returns the [H, W] uint8 class indices of a photograph, at its size."""
   answer = suggester.ask(name).result()
-  if answer.scores is None:
-    return store.prediction(name)
-  mask = suggest.to_mask(answer.scores, photographs.size(name))
-  table = np.zeros(256, np.uint8)
-  for label, index in store.palette.indices.items():
-    table[label] = index
-  return table[mask.labels]
+  labels = (
+      store.prediction(name) if answer.scores is None else
+      suggest.to_mask(answer.scores, photographs.size(name)).labels)
+  return drawing.as_indices(labels, store.palette.indices)
 
 
 def _overlay(image, mask, palette):

@@ -89,6 +89,7 @@ class Job:
     if problem or self._stopping.is_set():
       return problem
     self.tell(PREDICTING)
+    self._files.start_predictions([one.label for one in palette.classes])
     return self._predict(photographs, side)
 
   def _predict(self, photographs, side):

@@ -7,7 +7,8 @@
 - scribbles/ID.png: class indices, drawn from the two above;
 - JPEGImages/ID.jpg: links to the photographs with strokes;
 - ImageSets/SegmentationAug/train.txt: their ids;
-- predictions/ID.png: of the network, never read as strokes;
+- predictions/ID.png: of the network, never read as strokes, and classes.json,
+  which identifiers its indices stand for;
 - cache/: what can be made again.
 """
 
@@ -16,6 +17,8 @@ import json
 import os
 import pathlib
 import shutil
+
+import numpy as np
 
 from scribble_jax.annotate import drawing
 from scribble_jax.annotate import palette as palettes
@@ -28,6 +31,7 @@ from scribble_jax.files import masks
 SETTINGS, CLASSES = 'annotate.json', 'classes.txt'
 IMAGES, SCRIBBLES, STROKES = 'JPEGImages', 'scribbles', 'strokes'
 IMPORTED, PREDICTIONS, CACHE = 'imported', 'predictions', 'cache'
+PREDICTED_CLASSES = 'predictions/classes.json'  # Identifiers, by index.
 LIST = 'ImageSets/SegmentationAug/train.txt'
 _FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
 _ANY_SIZE = float('inf'), float('inf')
@@ -123,6 +127,31 @@ class Layout:
     path = _with_folder(self.folder / LIST)
     with atomic.whole_file(path) as partial, open(partial, 'w') as file:
       file.writelines(f'{name}\n' for name in sorted(names))
+
+  def start_predictions(self, labels):
+    """Notes what the indices of predictions mean; drops those of others.
+
+    Args:
+      labels: Identifiers of the classes, by index.
+    """
+    path = _with_folder(self.folder / PREDICTED_CLASSES)
+    if formats.read_json(path) != labels:
+      for name in self.ids(PREDICTIONS):
+        self.path(PREDICTIONS, name).unlink()
+      formats.write_json(path, labels)
+
+  def read_prediction(self, name):
+    """Returns [H, W] uint8 identifiers that the network predicts, or None."""
+    path = self.path(PREDICTIONS, name)
+    labels = formats.read_json(self.folder / PREDICTED_CLASSES)
+    if not labels or not path.exists():
+      return None
+    table = np.zeros(256, np.uint8)
+    table[:len(labels)] = labels
+    try:
+      return table[masks.read_mask(path, np.inf)]
+    except masks.DAMAGED:
+      return None
 
   def write_settings(self, pictures, palette):
     """Writes the classes and where the photographs are.

@@ -107,8 +107,9 @@ class Store:
       unknown = {stroke.label for stroke in document.strokes} - {
           *self.palette.indices, IGNORE_LABEL}
       if unknown:
-        raise ValueError('has strokes of classes that do not exist: '
-                         + ', '.join(map(str, sorted(unknown))))
+        raise ValueError(
+            f'has strokes of classes that do not exist ({sorted(unknown)}): '
+            'another page may have deleted them. Reload the page')
       if document.imported and not self._has_imported(name):
         raise ValueError('counts on imported strokes that are not there')
       size = self._photographs.size(name)
@@ -183,12 +184,13 @@ class Store:
     return sum(counts), sum(count > 0 for count in counts)
 
   def prediction(self, name):
-    """Returns the network's [H, W] uint8 class indices, or None."""
-    path = self.files.path(layout.PREDICTIONS, name)
-    try:
-      return masks.read_mask(path) if path.exists() else None
-    except masks.DAMAGED:
-      return None
+    """Returns the network's [H, W] uint8 identifiers of classes, or None.
+
+    Where it sees a class that was deleted since, there is background.
+    """
+    labels = self.files.read_prediction(name)
+    return None if labels is None else np.where(
+        np.isin(labels, [*self.palette.indices]), labels, 0).astype(np.uint8)
 
   def predicted(self):
     """Returns the ids of the photographs that the network has predicted."""

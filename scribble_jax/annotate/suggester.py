@@ -215,7 +215,7 @@ class Suggester:
     """Returns the Answer for a picture."""
     shown = suggest.shown_size(self._photographs.size(name))
     document, palette = self._store.read(name), self._store.palette
-    predicted = self._predicted(name, palette)
+    predicted = self._store.prediction(name)
     if document.is_blank and predicted is not None:
       return Answer(None, suggest.mask_of_prediction(predicted, shown),
                     document.version, is_prediction=True)
@@ -233,15 +233,6 @@ class Suggester:
       raise NoMaskError(_FEW_CLASSES)
     self._fit_all(classes)
     return Answer(scores, suggest.to_mask(scores, shown), document.version)
-
-  def _predicted(self, name, palette):
-    """Returns identifiers that the network predicts, [H, W] uint8, or None."""
-    indices = self._store.prediction(name)
-    if indices is None:
-      return None
-    table = np.zeros(256, np.uint8)  # What is no class is background.
-    table[:len(palette.classes)] = [one.label for one in palette.classes]
-    return table[indices]
 
   def _prepare(self, name):
     """Returns the `suggest.Prepared` of a picture."""

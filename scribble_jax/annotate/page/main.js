@@ -8,12 +8,14 @@ import {Drawing, strokeAt} from './drawing.js';
 import {listen as listenToKeys} from './keys.js';
 import {Masks, paint} from './masks.js';
 import {Pen} from './pen.js';
-import {Saver} from './saving.js';
+import {Saver, said} from './saving.js';
 import {Scene} from './scene.js';
 import {listen, set, settings} from './settings.js';
 import {Strip} from './strip.js';
 import {Training, offerExport} from './training.js';
 
+const FIRST_STEP = 'Add a class, and draw a stroke of it and one of the ' +
+  'background.';
 const byId = (id) => document.getElementById(id);
 const scene = new Scene(byId('scene'), byId('live'));
 const strip = new Strip((index) => open(index));
@@ -23,13 +25,13 @@ let project, training, drawing = null, opened = 0, notices = [];
 const classes = new Classes((deleted) => {
   if (deleted !== null) reload(deleted);
   repaint();
-  tabs.postMessage({classes: true});
+  tabs.postMessage({classes: true, deleted});
 });
 const masks = new Masks((mask, state, id) => {
   byId('mask-state').textContent = state;
   if (mask === undefined || id !== current()) return;
   scene.mask = paint(mask, settings.view, (label) => classes.colour(label));
-  hint(mask ? '' : state);
+  hint(mask ? '' : classes.all.length < 2 ? FIRST_STEP : state);
   scene.draw();
 });
 const pen = new Pen(scene, {
@@ -167,9 +169,20 @@ function restore(id) {
     drawing.change({strokes: unsaved.strokes, nothing: unsaved.nothing,
                     imported: unsaved.imported});
     saver.save(id, drawing);
+  } else if (said(unsaved) === said(drawing.toJson())) {
+    saver.forget(id);  // It was saved, but the answer did not arrive.
   } else {
-    saver.forget(id);
+    warn('An earlier page could not save its strokes on this picture.', [
+      ['Put them on top', () => putOnTop(unsaved.strokes)],
+      ['Forget them', () => saver.forget(id)]]);
   }
+}
+
+/** Adds the strokes that the picture lacks. */
+function putOnTop(strokes) {
+  const there = new Set(drawing.strokes.map((one) => JSON.stringify(one)));
+  const lacking = strokes.filter((one) => !there.has(JSON.stringify(one)));
+  change(() => drawing.change({strokes: [...drawing.strokes, ...lacking]}));
 }
 
 function showBroken(reason) {
@@ -207,9 +220,7 @@ function change(act) {
 
 /** Offers what to do with a drawing that another tab has changed. */
 function offerMerge(content) {
-  const theirs = new Set(content.strokes.map((one) => JSON.stringify(one)));
-  const mine = drawing.strokes.filter(
-      (one) => !theirs.has(JSON.stringify(one)));
+  const mine = drawing.strokes;
   const load = () => {
     drawing.load(content);
     saver.forget(current());
@@ -220,12 +231,12 @@ function offerMerge(content) {
     ['Show theirs', load],
     ['Put mine on top', () => {
       load();
-      change(() => drawing.change({strokes: [...content.strokes, ...mine]}));
+      putOnTop(mine);
     }]]);
 }
 
 tabs.onmessage = async ({data}) => {
-  if (data.classes) await reload(null);
+  if (data.classes) await reload(data.deleted);
   if (!drawing || (data.opened ?? data.saved ?? data.here) !== current()) {
     return;
   }
@@ -357,10 +368,6 @@ async function start() {
   const remembered = project.pictures.findIndex(
       ([id]) => id === settings.picture);
   await open(Math.max(0, remembered));
-  if (classes.all.length < 2) {
-    hint('Add a class (C), choose it, and draw some strokes of it, and of the ' +
-         'background.');
-  }
   document.body.dataset.ready = 'true';
 }
 

@@ -10,7 +10,7 @@ const RETRY = 1000;  // Milliseconds.
 const KEY = 'scribble_jax.unsaved.';
 
 /** Returns what a drawing says, whatever its version. */
-const said = ({strokes, nothing, imported}) => JSON.stringify([
+export const said = ({strokes, nothing, imported}) => JSON.stringify([
   nothing, imported,
   strokes.map(({class: label, width, points}) => [label, width, points])]);
 
