@@ -191,7 +191,7 @@ export class Pen {
   }
 
   moved() {
-    this.scene.draw();
+    this.scene.drawMoved();
     this.actions.moved();
   }
 

@@ -10,6 +10,9 @@ import {ERASER} from './drawing.js';
 
 const SMALLEST_COPY = 700;  // Pixels.
 const CASING = 1.2;  // Screen pixels around a stroke.
+// More strokes than these are drawn anew only when the picture rests; while it
+// moves, what was drawn of them moves along.
+const FEW_STROKES = 60, REST = 120;  // The latter in milliseconds.
 
 export class Scene {
   constructor(scene, live) {
@@ -77,13 +80,30 @@ export class Scene {
     this.draw();
   }
 
+  /** Draws all anew before the next frame, after the picture has moved. */
+  drawMoved() {
+    if (this.strokes.length > FEW_STROKES) {
+      this.isMoving = true;
+      clearTimeout(this.resting);
+      this.resting = setTimeout(() => this.draw(), REST);
+      this.request();
+    } else {
+      this.draw();
+    }
+  }
+
   /** Draws all anew before the next frame. */
   draw() {
+    this.isMoving = false;
+    this.request();
+  }
+
+  request() {
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      this.drawInk();
+      if (!this.isMoving) this.drawInk();
       this.drawScene();
       this.drawLive();
       this.afterwards();
@@ -115,7 +135,12 @@ export class Scene {
       context.globalAlpha = 0.45;
       context.fillRect(0, 0, width, height);
     }
-    context.setTransform(1, 0, 0, 1, 0, 0);
+    // From where the camera was when the strokes were drawn to where it is.
+    const {scale, x, y} = this.camera, before = this.inkCamera;
+    const factor = scale / before.scale;
+    context.setTransform(factor, 0, 0, factor,
+                         (x - before.x * factor) * this.ratio,
+                         (y - before.y * factor) * this.ratio);
     context.globalAlpha = this.inkOpacity;
     context.drawImage(this.ink, 0, 0);
     context.globalAlpha = 1;
@@ -147,6 +172,8 @@ export class Scene {
 
   drawInk() {
     const context = this.start(this.ink);
+    const {scale, x, y} = this.camera;
+    this.inkCamera = {scale, x, y};
     if (this.imported && !this.isNothing) {
       context.imageSmoothingEnabled = false;
       context.drawImage(this.imported, 0, 0, this.camera.picture.width,
