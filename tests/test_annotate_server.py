@@ -36,6 +36,10 @@ class FakeSuggester:
 
   paused = False
 
+  @property
+  def learner(self):
+    return self
+
   def ask(self, name):
     future = suggesters.concurrent.futures.Future()
     future.set_exception(suggesters.NoMaskError('There is none.'))

@@ -269,13 +269,13 @@ def test_worker_answers(worker):
 
 
 def test_worker_knows_what_is_least_sure(worker):
-  assert worker.least_sure() == 'cut'  # The first one: nothing is known yet.
+  assert worker.learner.least_sure() == 'cut'  # Nothing is known yet.
   worker.store.write('p0', document(*DISC))
   worker.ask('p0').result(60)
   annotated.wait_until(lambda: worker.status()['glances'] == 3)
-  assert worker.least_sure() in ('p1', 'p2')
+  assert worker.learner.least_sure() in ('p1', 'p2')
   worker.store.write('p1', document(nothing=True))
-  assert worker.least_sure() == 'p2'
+  assert worker.learner.least_sure() == 'p2'
 
 
 def test_worker_shows_predictions_until_strokes_are_drawn(worker):
@@ -311,6 +311,17 @@ def test_worker_computes_one_at_a_time(worker):
   futures = [worker.ask(name) for name in ('p0', 'p1', 'p2') * 3]
   done, _ = concurrent.futures.wait(futures, 120)
   assert len(done) == 9
+
+
+def test_worker_gets_ready_for_the_next_picture(worker, tmp_path):
+  annotated.wait_until(lambda: worker.status()['state'] == 'ready')
+  worker.learner.ahead = 'p2'
+  annotated.wait_until(lambda: [
+      *(tmp_path / 'work/cache/x/features').glob('p2.*.npy')])
+  before = len(worker.loads)
+  worker.store.write('p2', document(*DISC))
+  worker.ask('p2').result(60)
+  assert len(worker.loads) == before
 
 
 def test_features_on_the_disk_have_a_bound(worker, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ Answers are JSON, pictures, or the bytes of a mask.
 """
 
 import asyncio
+import itertools
 import json
 import pathlib
 
@@ -55,6 +56,8 @@ class Server:
     """
     self._store, self._photographs = store, photographs
     self._suggester, self._jobs = suggester, jobs
+    names = [*photographs.paths]
+    self._following = dict(itertools.pairwise(names))
 
   def make_app(self, address, port, token):
     """Returns the guarded ASGI app; see `gate.Gate`."""
@@ -112,6 +115,7 @@ class Server:
     except UnreadableError as error:
       return _json({'error': str(error)})
     self._suggester.open(name)
+    self._suggester.learner.ahead = self._following.get(name)
     return _json({'width': width, 'height': height,
                   'document': self._store.read(name).to_json()})
 
@@ -148,7 +152,7 @@ class Server:
   async def next(self, request):
     """The picture without strokes that the classifier is least sure of."""
     del request
-    return _json({'id': await _in_thread(self._suggester.least_sure),
+    return _json({'id': await _in_thread(self._suggester.learner.least_sure),
                   'worker': self._suggester.status()})
 
   async def classes(self, request):
@@ -172,14 +176,14 @@ class Server:
       raise Refusal('The change is none of count, add, edit and delete.')
     await _in_thread(self._store.change_palette, palette)
     if kind == 'delete':
-      self._suggester.forget_strokes()
+      self._suggester.learner.forget_strokes()
     return _json({'palette': self._store.palette.to_json()['classes']})
 
   async def job(self, request):
     """What the training does."""
     del request
     status = await _in_thread(self._jobs.status)
-    self._suggester.paused = status['running']
+    self._suggester.learner.paused = status['running']
     return _json(status)
 
   async def change_job(self, request):
@@ -189,7 +193,7 @@ class Server:
     if kind == 'stop':
       await _in_thread(self._jobs.stop)
     elif kind in ('start', 'resume'):
-      self._suggester.paused = True
+      self._suggester.learner.paused = True
       await _in_thread(self._jobs.start, change.get('steps', 0),
                        kind == 'resume')
     else:
