@@ -542,6 +542,36 @@ def test_zoom_and_pan_move_no_stroke(opened, tmp_path):
   assert strokes(tmp_path) == before
 
 
+def test_imported_strokes_are_shown_and_erased(opened, tmp_path):
+  root = tmp_path / 'pictures'
+  annotated.write_picture(root / 'JPEGImages/q.png', width=300, height=200)
+  (root / 'classes.txt').write_text('background\ncat\n')
+  mask = np.full([200, 300], 255, np.uint8)
+  mask[90:110, 50:250] = 1
+  (root / 'scribbles').mkdir()
+  masks.write_mask(root / 'scribbles/q.png', mask)
+  tab = opened()
+  tab.wait_for('body[data-picture=q]')
+  tab.page.wait_for_timeout(500)
+  box = tab.page.locator('#live').bounding_box()
+  x, y = int(box['x'] + box['width'] / 2), int(box['y'] + box['height'] / 2)
+  assert np.abs(tab.pixels()[y, x] - [230, 85, 13]).max() < 3
+  tab.press('e')
+  tab.drag((0.5, 0.3), (0.5, 0.7))
+  tab.saved()
+  tab.page.mouse.move(x + 200, y + 100)
+  tab.page.wait_for_timeout(300)
+  assert np.abs(tab.pixels()[y, x] - [230, 85, 13]).max() > 30
+  found = scribble(tmp_path, 'q')
+  assert found[100, 150] == 255 and found[100, 60] == 1
+  tab.press('Delete')
+  tab.saved()
+  assert not (tmp_path / 'work/scribbles/q.png').exists()
+  tab.press('Control+z')
+  tab.saved()
+  np.testing.assert_array_equal(scribble(tmp_path, 'q'), found)
+
+
 def touch(session, kind, *places):
   session.send('Input.dispatchTouchEvent', {
       'type': kind, 'touchPoints': [

@@ -8,8 +8,10 @@ are imported, or the folder of an earlier start. All that is drawn lands in
 --workdir, PICTURES_annotated unless given, as training reads it.
 """
 
+import os
 import pathlib
 import socket
+import sys
 import webbrowser
 
 from absl import flags
@@ -144,7 +146,7 @@ def serve(photographs, store, listener, address):
         'strokes and see your pictures.', address)
   print(f'{len(photographs.paths)} pictures. All that you draw is saved in '
         f'{store.files.folder}.\nOpen {link}\nCtrl-C ends.', flush=True)
-  if not _NO_BROWSER.value:
+  if not _NO_BROWSER.value and _has_screen():
     webbrowser.open(link)
   try:
     uvicorn.Server(uvicorn.Config(
@@ -152,6 +154,12 @@ def serve(photographs, store, listener, address):
         server_header=False, ws='none')).run(sockets=[listener])
   finally:
     suggester.close()
+
+
+def _has_screen():
+  """Whether a browser would have a window; else one may take the terminal."""
+  return not sys.platform.startswith('linux') or bool(
+      os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))
 
 
 def main(argv):

@@ -19,6 +19,7 @@ from scribble_jax.labels import IGNORE_LABEL
 MAX_STROKES, MAX_POINTS = 5_000, 200_000  # Of a picture.
 MAX_WIDTH = 2_000.0  # Pixels.
 _MARGIN = 2_000.0  # Pixels that a point may lie outside of the picture.
+_LARGEST = 2**53  # Larger ones are no numbers to a browser.
 _PIECE = 48.0  # Pixels. Longer segments are drawn in pieces: smaller boxes.
 _KEYS = {'class', 'width', 'points'}
 
@@ -92,7 +93,7 @@ def parse(content, size):
   if not isinstance(content, dict):
     raise ValueError('is no JSON object')
   strokes, version = content.get('strokes'), content.get('version')
-  if not _is_number(version, whole=True) or not 0 <= version < 2**53:
+  if not _is_number(version, whole=True) or version < 0:
     raise ValueError(f'has {version!r:.40} as its version')
   if not isinstance(strokes, list) or len(strokes) > MAX_STROKES:
     raise ValueError(f'has no list of at most {MAX_STROKES} strokes')
@@ -131,7 +132,7 @@ def _parse_stroke(stroke, size):
 def _is_number(value, whole=False):
   kinds = int if whole else (int, float)
   return (isinstance(value, kinds) and not isinstance(value, bool)
-          and math.isfinite(value))
+          and abs(value) < _LARGEST)  # Neither is NaN.
 
 
 def draw(strokes, canvas):

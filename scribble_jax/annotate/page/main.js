@@ -1,6 +1,7 @@
 /** The page: opens pictures, and brings its parts together. */
 
 import * as api from './api.js';
+import * as bitmaps from './bitmaps.js';
 import {Classes} from './classes.js';
 import * as controls from './controls.js';
 import * as dialogs from './dialogs.js';
@@ -20,7 +21,8 @@ const byId = (id) => document.getElementById(id);
 const scene = new Scene(byId('scene'), byId('live'));
 const strip = new Strip((index) => open(index));
 const tabs = new BroadcastChannel('scribble_jax');
-let project, training, drawing = null, opened = 0, notices = [];
+let project, training, drawing = null, importedLabels = null, opened = 0;
+const notices = [];
 
 const classes = new Classes((deleted) => {
   if (deleted !== null) reload(deleted);
@@ -85,6 +87,7 @@ async function open(index) {
   for (const one of notices.splice(0)) one.remove();
   hint('');
   byId('broken').hidden = true;
+  importedLabels = null;
   masks.clear();
   strip.go(index);
   set({picture: id});
@@ -132,33 +135,10 @@ async function showPhotograph(id, turn) {
 
 async function showImported(id, turn) {
   if (!drawing.now.imported) return;
-  const bitmap = await createImageBitmap(await api.imported(id));
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const context = canvas.getContext('2d');
-  context.drawImage(bitmap, 0, 0);
-  const image = context.getImageData(0, 0, canvas.width, canvas.height);
-  const found = {width: canvas.width, height: canvas.height,
-                 labels: image.data.filter((_, i) => i % 4 === 0)};
+  const found = await bitmaps.read(await api.imported(id));
   if (turn !== opened) return;
-  scene.importedLabels = found;
+  importedLabels = found;
   show();
-}
-
-/** Returns the canvas of the imported strokes. */
-function paintImported({width, height, labels}) {
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(width, height);
-  const colours = new Map(classes.all.map(({id, colour}) => [
-    id, [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))]));
-  labels.forEach((label, i) => {
-    const colour = colours.get(label);
-    if (colour) image.data.set([...colour, 255], 4 * i);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
 }
 
 /** Takes up strokes that an earlier page could not save. */
@@ -197,8 +177,8 @@ function show() {
   const {strokes, nothing, imported} = drawing.now;
   scene.strokes = strokes;
   scene.isNothing = nothing;
-  scene.imported = imported && scene.importedLabels ?
-    paintImported(scene.importedLabels) : null;
+  scene.imported = imported && importedLabels ?
+    bitmaps.paint(importedLabels, classes.all) : null;
   scene.draw();
   const set = (name, isOff) => {
     document.querySelector(`[data-do="${name}"]`).disabled = isOff;

@@ -5,7 +5,8 @@ import {answers, button, close, icon, make, show, toast} from './dialogs.js';
 
 const POLL = 2000;  // Milliseconds.
 const STAGES = {
-  preparing: 'Preparing', training: 'Training', predicting: 'Predicting all pictures',
+  preparing: 'Preparing', training: 'Training',
+  predicting: 'Predicting all pictures',
   done: 'Done: all pictures are predicted', failed: 'Failed',
   stopped: 'Stopped', lost: 'Interrupted', none: ''};
 const MINUTES = {50: 'a minute or two, to try', 100: 'about 4 minutes',
@@ -45,8 +46,9 @@ export class Training {
   }
 
   async open() {
-    const steps = make('select', {name: 'steps'}, ...Object.entries(MINUTES).map(
-        ([value, text]) => make('option', {value}, `${value} steps, ${text}`)));
+    const lengths = Object.entries(MINUTES).map(
+        ([value, text]) => make('option', {value}, `${value} steps, ${text}`));
+    const steps = make('select', {name: 'steps'}, ...lengths);
     steps.value = '300';
     const space = 'http://www.w3.org/2000/svg';
     const curve = document.createElementNS(space, 'polyline');
@@ -62,7 +64,8 @@ export class Training {
       facts: make('div', {className: 'facts'}, make('span'), make('span')),
       text: make('p', {className: 'mistake'}),
       start: button('Start', 'start', 'primary'),
-      resume: button('Go on', 'resume'), stop: button('Stop', 'stop', 'danger')};
+      resume: button('Go on', 'resume'),
+      stop: button('Stop', 'stop', 'danger')};
     const {parts} = this;
     this.fill();
     this.poll();
@@ -96,7 +99,8 @@ export class Training {
     const {running, stage, loss} = status;
     parts.field.hidden = parts.start.hidden = running;
     parts.stop.hidden = !running;
-    parts.resume.hidden = running || !['stopped', 'lost', 'failed'].includes(stage);
+    parts.resume.hidden = running ||
+        !['stopped', 'lost', 'failed'].includes(stage);
     parts.start.textContent = stage === 'none' ? 'Start' : 'Train anew';
     parts.stage.textContent = STAGES[stage] ?? stage;
     parts.bar.hidden = !running;
