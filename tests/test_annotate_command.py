@@ -1,8 +1,10 @@
 """The command that opens the page: what it prints, finds and refuses."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import numpy as np
@@ -52,6 +54,15 @@ def test_from_the_link_to_a_stroke_and_on(pictures, tmp_path):
     assert found.json()['document']['version'] == 1
 
 
+@pytest.mark.parametrize('name, code', [('SIGINT', 130), ('SIGTERM', -15)])
+def test_signals_end_it(pictures, name, code):
+  with annotated.served(pictures, NO_NETWORK) as (process, _, _):
+    time.sleep(1)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(30) == code
+    assert 'Traceback' not in process.stdout.read()
+
+
 def test_the_next_free_port_is_taken(pictures, tmp_path):
   with (annotated.served(pictures, NO_NETWORK) as (_, _, port),
         annotated.served(pictures, NO_NETWORK, f'--workdir={tmp_path / "b"}',
@@ -75,6 +86,8 @@ def test_what_is_missing(pictures, tmp_path):
     (('no/such',), 'does not exist. Name a folder of photographs'),
     (('gs://bucket/x',), 'not on gs://'),
     (('PICTURES', '--port=99999'), 'port'),
+    (('PICTURES', '--backbone=resnet'), 'Choose one of: resnet18'),
+    (('PICTURES', '--checkpoint=.'), 'is no workdir of a training run'),
     (('PICTURES', '--address=203.0.113.9'), '--address=203.0.113.9'),
     (('PICTURES', '--import=no/such'), 'no/such does not exist')])
 def test_mistakes_are_one_line(pictures, arguments, message):

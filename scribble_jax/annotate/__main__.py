@@ -18,6 +18,7 @@ from absl import flags
 from absl import logging
 
 from scribble_jax import command_line
+from scribble_jax import config_files
 from scribble_jax.annotate import importing
 from scribble_jax.annotate import jobs
 from scribble_jax.annotate import layout
@@ -26,6 +27,7 @@ from scribble_jax.annotate import store as stores
 from scribble_jax.annotate import suggester as suggesters
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
+from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.sweep import process
 
 _PORTS = 20  # That are tried, from --port on.
@@ -150,10 +152,32 @@ def serve(photographs, store, listener, address):
     webbrowser.open(link)
   try:
     uvicorn.Server(uvicorn.Config(
-        app, log_level='warning', lifespan='off', timeout_graceful_shutdown=2,
-        server_header=False, ws='none')).run(sockets=[listener])
+        app, lifespan='off', timeout_graceful_shutdown=2, server_header=False,
+        ws='none', access_log=False,
+        log_config=None  # Its own would close this program's log.
+    )).run(sockets=[listener])
   finally:
     suggester.close()
+
+
+def check_network(backbone, checkpoint):
+  """Checks what is told at once; loading may still fail, and then says so.
+
+  Args:
+    backbone: As of `suggester.Suggester`.
+    checkpoint: Likewise.
+
+  Raises:
+    UserError: There is no such thing.
+  """
+  if checkpoint is not None and not pathlib.Path(
+      checkpoint, config_files.OF_RUN).exists():
+    raise UserError(f'--checkpoint={checkpoint} is no workdir of a training '
+                    f'run: it holds no {config_files.OF_RUN}.')
+  if backbone not in (*BACKBONES, suggesters.NO_NETWORK):
+    raise UserError(
+        f'--backbone={backbone}: there is no such network. Choose one of: '
+        f'{", ".join(BACKBONES)}, {suggesters.NO_NETWORK}.')
 
 
 def _has_screen():
@@ -167,6 +191,7 @@ def main(argv):
   if len(argv) != 2:
     raise UserError('Name one folder of photographs: python -m '
                     'scribble_jax.annotate PICTURES (try --help).')
+  check_network(_BACKBONE.value, _CHECKPOINT.value)
   pictures, workdir = find_folders(argv[1], _WORKDIR.value)
   lock_file = workdir / layout.CACHE / 'lock'
   lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +218,7 @@ if __name__ == '__main__':
       'no_browser', False, 'Only print the link.')
   _BACKBONE = flags.DEFINE_string(
       'backbone', 'efficientnet_lite0', 'Pretrained network whose features '
-      'masks are made from.')
+      'masks are made from; none: only draw.')
   _CHECKPOINT = flags.DEFINE_string(
       'checkpoint', None, 'Workdir of a training run, whose backbone is taken '
       'instead.')

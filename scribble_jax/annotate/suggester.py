@@ -26,6 +26,9 @@ _FEW_CLASSES = ('Draw a stroke of a second class, or of the background, and '
 _LOADING, _READY, _UNAVAILABLE = 'loading', 'ready', 'unavailable'
 
 
+NO_NETWORK = 'none'  # In place of a backbone.
+
+
 class NoMaskError(Exception):
   """There is no mask; the text says why, and what to do."""
 
@@ -55,7 +58,7 @@ class Suggester:
     Args:
       store: `store.Store`.
       photographs: `photographs.Photographs`.
-      backbone: As of `networks.load`.
+      backbone: As of `networks.load`, or NO_NETWORK: there are no masks.
       checkpoint: Likewise.
     """
     self._store, self._photographs = store, photographs
@@ -109,6 +112,9 @@ class Suggester:
   def _run(self):
     # It takes a second to load, and pages need not wait for it.
     from scribble_jax.annotate import networks
+    if self._network == (NO_NETWORK, None):
+      self._give_up(f'Masks are switched off by --backbone={NO_NETWORK}.')
+      return
     try:
       self._backbone, self._variables, digest = networks.load(*self._network)
     except UserError as error:
