@@ -241,7 +241,7 @@ def worker(tmp_path, monkeypatch):
       ('background', 'disc', 'ring'))
   (tmp_path / 'pictures/cut.png').write_bytes(b'\x89PNG')
   store._photographs.__init__(tmp_path / 'pictures', tmp_path / 'work/cache')
-  made = suggesters.Suggester(store, store._photographs, 'none')
+  made = suggesters.Suggester(store, store._photographs, 'fake')
   made.loads, made.store = loads, store
   yield made
   made.close()
@@ -299,7 +299,7 @@ def test_worker_without_a_network_says_so(tmp_path, monkeypatch):
   monkeypatch.setattr(networks, 'load', fail)
   store = annotated.open_store(
       annotated.write_pictures(tmp_path / 'pictures'), tmp_path / 'work')
-  worker = suggesters.Suggester(store, store._photographs, 'none')
+  worker = suggesters.Suggester(store, store._photographs, 'fake')
   with pytest.raises(suggesters.NoMaskError, match='weights are missing'):
     worker.ask('p0').result(60)
   assert worker.status()['state'] == 'unavailable'
