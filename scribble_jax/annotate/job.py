@@ -26,6 +26,7 @@ from scribble_jax.sweep import process
 
 FOLDER, STATE, LOG = 'job', 'state.json', 'log.txt'
 PREPARING, TRAINING, PREDICTING = 'preparing', 'training', 'predicting'
+STOPPING = 'stopping'
 DONE, FAILED, STOPPED = 'done', 'failed', 'stopped'
 _NICENESS = 10  # The page stays quick.
 _MOST_FILES = 2_000  # That a command names.
@@ -52,6 +53,7 @@ class Job:
   def stop(self, *_):
     """Asks the job to stop."""
     self._stopping.set()
+    self.tell(STOPPING)
 
   def tell(self, stage, text=''):
     """Writes what the job does now."""

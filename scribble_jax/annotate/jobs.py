@@ -102,8 +102,8 @@ class Jobs:
   def _state(self):
     """Returns the job's last words; of a killed one that it is 'lost'."""
     state = formats.read_json(self._folder / job.STATE) or {}
-    if state.get('stage') in (job.PREPARING, job.TRAINING, job.PREDICTING) and (
-        not self.is_running()):
+    unfinished = (job.PREPARING, job.TRAINING, job.PREDICTING, job.STOPPING)
+    if state.get('stage') in unfinished and not self.is_running():
       state |= {'stage': 'lost', 'text': 'The training was interrupted. It can '
                 'go on from the last checkpoint.'}
     return state

@@ -87,6 +87,7 @@ async function open(index) {
   for (const one of notices.splice(0)) one.remove();
   hint('');
   byId('broken').hidden = true;
+  byId('mask-state').textContent = '';
   importedLabels = null;
   masks.clear();
   strip.go(index);
@@ -108,7 +109,7 @@ async function open(index) {
   }
   if (!settings.size) {
     set({size: Math.max(3, Math.round(
-        Math.max(content.width, content.height) / 100))});
+        Math.max(content.width, content.height) / 80))});
   }
   scene.open(content.width, content.height);
   drawing = new Drawing(content.document);

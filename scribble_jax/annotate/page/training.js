@@ -7,6 +7,7 @@ const POLL = 2000;  // Milliseconds.
 const STAGES = {
   preparing: 'Preparing', training: 'Training',
   predicting: 'Predicting all pictures',
+  stopping: 'Stopping, after a checkpoint is saved',
   done: 'Done: all pictures are predicted', failed: 'Failed',
   stopped: 'Stopped', lost: 'Interrupted', none: ''};
 const MINUTES = {50: 'a minute or two, to try', 100: 'about 4 minutes',
