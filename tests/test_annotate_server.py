@@ -408,7 +408,7 @@ def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   again.stop()
   annotated.wait_until(lambda: not first.is_running())
   assert again.status()['stage'] == 'stopped'
-  again.start(50, resume=True)
+  again.start(0, resume=True)
   annotated.wait_until(lambda: again.status()['stage'] == 'training')
   assert again._state()['run'].endswith('runs/1')
   again._children[-1].kill()

@@ -36,13 +36,13 @@ class Jobs:
     """Starts a training, or goes on with the last one.
 
     Args:
-      steps: Of STEPS.
+      steps: Of STEPS; one that goes on keeps its own.
       resume: Whether to go on with the last one, which was stopped.
 
     Raises:
       UserError: One is running, or there is none to go on with.
     """
-    if steps not in STEPS:
+    if not resume and steps not in STEPS:
       raise UserError(f'Choose one of {STEPS} steps.')
     with self._asking:
       self._start(steps, resume)

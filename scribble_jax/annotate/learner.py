@@ -1,6 +1,6 @@
-"""What all pictures teach: samples of their strokes, and glances at the rest.
+"""What is learned from all pictures: samples of strokes, features of the rest.
 
-A thread of its own looks at pictures that no page has open, while nobody waits
+A thread computes features of pictures that no page has open, while nobody waits
 for a mask.
 """
 
@@ -27,7 +27,7 @@ class Learner:
   """
 
   def __init__(self, store, photographs):
-    """Knows nothing yet.
+    """Makes a learner without any samples; `start` starts its thread.
 
     Args:
       store: `store.Store`.

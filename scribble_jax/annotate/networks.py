@@ -15,7 +15,7 @@ from scribble_jax.weights import trained
 
 
 def load(backbone, checkpoint=None):
-  """Returns a backbone, its variables and a text that tells them apart.
+  """Returns a backbone, its variables, and a digest of where they come from.
 
   Args:
     backbone: Of `models.backbones.BACKBONES`, with its published weights.

@@ -197,7 +197,10 @@ def suggest(prepared, labels, others, classes, predicted=None):
 
 
 def _cells(labels, shape):
-  """Returns a picture's labels at the cells, [h, w]; the last ones beyond."""
+  """Returns a picture's labels at the cells, [h, w].
+
+  Cells beyond the picture get the label of its nearest row or column.
+  """
   rows, columns = (
       np.minimum(np.arange(cells) * picture_features.CELL, side - 1)
       for cells, side in zip(shape, labels.shape, strict=False))
