@@ -265,6 +265,30 @@ def test_a_reload_keeps_all(opened, tmp_path):
   assert strokes(tmp_path, 'p1') == before[:1]
 
 
+def test_back_before_a_stroke_is_saved(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+  held = []
+
+  def hold(route):
+    if held:
+      route.continue_()
+    held.append(route)
+
+  tab.page.route('**/api/strokes*', hold)
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  for key, name in (('n', 'p1'), ('p', 'p0')):
+    tab.press(key)
+    tab.wait_for(f'body[data-picture={name}]')
+  tab.drag((0.2, 0.6), (0.4, 0.7))
+  assert strokes(tmp_path) == []
+  held[0].continue_()
+  annotated.wait_until(lambda: (
+      tab.page.wait_for_timeout(50) or len(strokes(tmp_path)) == 2))
+  tab.saved()
+  assert tab.page.locator('.notice').count() == 0
+
+
 def test_a_killed_server_loses_nothing(opened, tmp_path):
   tab = opened()
   tab.add_class('cat')

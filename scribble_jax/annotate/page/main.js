@@ -112,7 +112,7 @@ async function open(index) {
         Math.max(content.width, content.height) / 80))});
   }
   scene.open(content.width, content.height);
-  drawing = new Drawing(content.document);
+  drawing = saver.pending(id) ?? new Drawing(content.document);
   restore(id);
   show();
   document.body.dataset.picture = id;

@@ -33,7 +33,13 @@ export class Saver {
   }
 
   has(id) {
-    return this.busy === id || this.waiting.has(id);
+    return Boolean(this.pending(id));
+  }
+
+  /** Returns the drawing of a picture that is not saved yet, if any. */
+  pending(id) {
+    return this.waiting.get(id) ??
+        (this.busy === id ? this.saving : undefined);
   }
 
   key(id) {
@@ -74,6 +80,7 @@ export class Saver {
     const [id, drawing] = this.waiting.entries().next().value ?? [];
     if (!id) return;
     this.busy = id;
+    this.saving = drawing;
     this.waiting.delete(id);
     this.tell('saving', 'Saving');
     const wasOffline = await this.attempt(id, drawing);
