@@ -1,9 +1,10 @@
 r"""The whole method on drawn scenes, in minutes on a laptop's CPU.
 
-python -m scribble_jax.main --config=configs/demo.py --workdir=runs/demo
+python -m scribble_jax.main --config=configs/demo.py --workdir=runs/drawn
 
-`--config=configs/demo.py:scribble_only` is the baseline: the same budget
-without pseudo-labels.
+Variants, with commas between: `small`, own_data.py's recipe with pretrained
+features instead of a network from random weights; `scribble_only`, the baseline
+with the same budget and without pseudo-labels.
 """
 
 from ml_collections import ConfigDict
@@ -13,15 +14,42 @@ from configs import scribblesup
 
 
 def get_config(variant=''):
-  """Returns the paper's method with a small network and a small data set.
+  """Returns a configuration for the drawn data set.
 
   Args:
-    variant: '', or what scribblesup.py knows, with commas between.
+    variant: As above.
   """
+  variants = [part for part in variant.split(',') if part]
+  config = (own_data.get_config('small') if 'small' in variants
+            else _from_random_weights())
+  config.data.pseudo_labels = 'generate'
+  config.data.root = 'runs/demo_data'
+  config.data.embedded = ConfigDict()
+  config.data.embedded.num_train = 1_000
+  config.data.embedded.num_val = 150
+  config.data.embedded.image_size = 96  # Pixels.
+  config.data.embedded.seed = 0
+  config.data.crop_size = 81  # Pixels.
+  config.data.augmentation.scale = (0.8, 1.3)
+  config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
+  config.stage1.refinement.strides = (4, 2, 1)
+  config.stage1.refinement.contrast = 0.15  # Textures are strong here.
+
+  # The scales that training shows. The paper's seven, from 0.5 to 2, cost 5
+  # points of mIoU on images of 96 pixels.
+  config.evaluation.scales = (0.8, 0.9, 1.0, 1.15, 1.3)
+  for part in variants:
+    if part != 'small':
+      scribblesup.apply_variant(config, part)
+  return config
+
+
+def _from_random_weights():
+  """Returns the paper's method with a small network; nothing is downloaded."""
   config = own_data.get_config()
   config.num_steps = 1_200
   config.batch_size = 16
-  config.backbone_weights = 'none'  # Nothing is downloaded.
+  config.backbone_weights = 'none'
   config.model.backbone = 'resnet18'
   # As good as 16 here, and three times as fast.
   config.model.width = 8
@@ -39,27 +67,9 @@ def get_config(variant=''):
 
   _shrink_stage1(config.stage1, config.model)
   config.method.pseudo_ignore = 'corrected'  # What stage 1 leaves open.
-
-  config.data.pseudo_labels = 'generate'
-  config.data.root = 'runs/demo_data'
-  config.data.embedded = ConfigDict()
-  config.data.embedded.num_train = 1_000
-  config.data.embedded.num_val = 150
-  config.data.embedded.image_size = 96  # Pixels.
-  config.data.embedded.seed = 0
-  config.data.crop_size = 81  # Pixels.
-  config.data.augmentation.scale = (0.8, 1.3)
-  config.data.augmentation.blur_probability = 0.1  # Textures are fine here.
-
-  # The scales that training shows. The paper's seven, from 0.5 to 2, cost 5
-  # points of mIoU on images of 96 pixels.
-  config.evaluation.scales = (0.8, 0.9, 1.0, 1.15, 1.3)
-
   config.log_every = 20
   config.eval_every = 400
   config.checkpoint_every = 200
-  for part in filter(None, variant.split(',')):
-    scribblesup.apply_variant(config, part)
   return config
 
 
@@ -79,7 +89,5 @@ def _shrink_stage1(stage1, model):
   # Few and short strokes leave much open: better ignored than background.
   stage1.labels.undecided = 0.2
   stage1.labels.unnamed = 'undecided'
-  stage1.refinement.strides = (4, 2, 1)
-  stage1.refinement.contrast = 0.15  # Textures are strong here.
   stage1.log_every = 20
   stage1.checkpoint_every = 250

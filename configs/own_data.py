@@ -41,20 +41,13 @@ def _make_small(config, backbone):
   """What all small recipes share; docs/photographs.md has the measurements."""
   for model in (config.model, config.stage1.model):
     model.backbone = backbone
-  # At full weight these three cost 6 to 12 points of mIoU on photographs.
-  config.loss_weights.lorm = 0.1
-  config.loss_weights.distance_entropy_scribble = 0.1
-  config.loss_weights.distance_entropy_pseudo_label = 0.1
-  for switch in config.method:
-    config.method[switch] = 'corrected'
+  scribblesup.apply_variant(config, 'best')
   config.model.output_stride = 16
   config.model.dropout = 0.1
-  config.data.pseudo_labels = 'generate'
   # Factors of the image's own size: crops show most of an image. Lower both
   # for larger images.
   config.data.augmentation.scale = (0.7, 1.4)
   config.data.augmentation.blur_probability = 0.1
-  config.stage1.labels.source = 'features'  # No training; the best labels too.
   config.stage1.labels.calibration_images = 100
   # The sizes that training shows.
   config.evaluation.scales = (0.75, 1.0, 1.25)
@@ -96,7 +89,6 @@ def _dinov2(config):
   _for_accelerator(config)
   config.model.head = 'linear'
   config.model.freeze_backbone = 'all'
-  config.loss_weights.lorm = 0.0  # It moves features, and these are frozen.
   config.data.crop_size = 322  # 23 patches.
   config.optim.name = 'adamw'
   config.optim.lr = 1e-3

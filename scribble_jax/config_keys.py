@@ -43,6 +43,7 @@ STAGE2 = _SHARED | {
     'method': {'pseudo_ignore', 'distance_fill', 'lorm_background',
                'lorm_foreground', 'normaliser'},
     'loss_weights': set(TERMS),
+    'evaluation': _SHARED['evaluation'] | {'refine'},
 }
 
 # Keys that runs of older versions do not have, and what those runs did: a run
@@ -55,8 +56,10 @@ ADDED = {
     'optim.layer_decay': 1.0,
     'optim.ema_decay': 0.0,
     'optim.accumulate': 1,
+    'evaluation.refine': 0.0,
 }
 _ALWAYS_IN_STAGE1 = {'model.output_stride'}
+_NEVER_IN_STAGE1 = {'evaluation.refine'}
 
 _MAY_BE_NONE = {'data.image_range', 'model.num_classes',
                 'evaluation.long_side', 'evaluation.batch_size'}
@@ -91,10 +94,12 @@ def with_added(values):
   Args:
     values: Of a config of either stage, flattened, its keys joined by dots.
   """
-  prefixes = ['', *(['stage1.'] if any(
-      key.startswith('stage1.') for key in values) else [])]
-  return {prefix + key: value for prefix in prefixes
-          for key, value in ADDED.items()} | values
+  of_stage1 = {f'stage1.{key}': value for key, value in ADDED.items()
+               if key not in _NEVER_IN_STAGE1}
+  has_stage1 = any(key.startswith('stage1.') for key in values)
+  own = {key: value for key, value in ADDED.items()
+         if 'supervision' not in values or key not in _NEVER_IN_STAGE1}
+  return own | (of_stage1 if has_stage1 else {}) | values
 
 
 def without_added(config):

@@ -42,6 +42,7 @@ from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.pseudo_labels import refinement
 from scribble_jax.weights import trained
 
 _OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
@@ -64,6 +65,7 @@ def evaluate(config, checkpoint, step, output):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
+  refinement.check(config)
   if config.data.val_list == ground_truth.NO_VAL_LIST:
     raise UserError(
         "--config.data.val_list is 'none': there is nothing to evaluate. Name "
@@ -78,7 +80,8 @@ def evaluate(config, checkpoint, step, output):
   protocol = config_check.evaluation_protocol(config)
   predict = inference.make_predict(
       model, sharding.local_mesh(), protocol,
-      batch_size=config.evaluation.batch_size)
+      batch_size=config.evaluation.batch_size,
+      finish=refinement.make_finish(config))
   predicted = tqdm(
       inference.with_predictions(
           predict, variables, load_examples(examples, load)),
@@ -90,7 +93,8 @@ def evaluate(config, checkpoint, step, output):
           _kept(predicted, written, folder), len(class_names)))
       figures = {'step': step, 'checkpoint': str(checkpoint),
                  'num_images': num_images,
-                 'protocol': dataclasses.asdict(protocol)}
+                 'protocol': dataclasses.asdict(protocol) | {
+                     'refine': config.evaluation.refine}}
       figures |= _summary(config.data, class_names, sum(confusions))
       for predictions in hosts.gather(written):
         _write(predictions, folder)

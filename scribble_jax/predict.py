@@ -32,6 +32,7 @@ from scribble_jax.files import images as pictures
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
+from scribble_jax.pseudo_labels import refinement
 from scribble_jax.weights import trained
 
 
@@ -55,6 +56,7 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
+  refinement.check(config)
   output, paths = storage.path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)
@@ -62,7 +64,9 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
   predict_images = inference.make_predict(
       model, sharding.local_mesh(), config_check.evaluation_protocol(config),
       batch_size=config.evaluation.batch_size,
-      finish=inference.both if keep_probabilities else None)
+      finish=refinement.make_finish(
+          config, inference.both if keep_probabilities
+          else inference.most_probable))
   with _write_errors_named(output):
     output.mkdir(parents=True, exist_ok=True)
 

@@ -15,6 +15,7 @@ from scribble_jax import sharding
 from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.pseudo_labels import refinement
 
 
 class _Image(NamedTuple):
@@ -42,7 +43,8 @@ class Validation:
     self._source = source
     self._predict = inference.make_predict(
         model, sharding.local_mesh(), config_check.validation_protocol(config),
-        batch_size=config.evaluation.batch_size)
+        batch_size=config.evaluation.batch_size,
+        finish=refinement.make_finish(config))
     self._on_strokes = ground_truth.is_strokes(config.data)
     self._splits = [
         split for split in ground_truth.SPLITS if split in source.shards]

@@ -6,12 +6,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 from PIL import Image
 import pytest
 
 from configs import scribblesup
+from scribble_jax import config_check
 from scribble_jax import evaluate
 from scribble_jax import inference
 from scribble_jax import metrics
@@ -19,6 +21,7 @@ from scribble_jax import predict
 from scribble_jax import published
 from scribble_jax import results
 from scribble_jax import train
+from scribble_jax import validation
 from scribble_jax import windows
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
@@ -27,11 +30,13 @@ from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
 from scribble_jax.files import masks
+from scribble_jax.pseudo_labels import propagation
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 from scribble_jax.weights import weight_files
 from tests.conftest import tiny_config
 from tests.predictions import predicted
+from tests.predictions import probabilities
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -129,6 +134,51 @@ def test_evaluate_at_one_scale_is_the_validation(finished, tmp_path):
   figures = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
   validated = json.loads((workdir / 'metrics.json').read_text())
   assert figures['iou'] == validated['iou']
+
+
+def test_predictions_are_refined_by_the_walk_of_stage_1(finished, tmp_path):
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.evaluation.refine = 0.2
+  figures = evaluate.evaluate(config, workdir, 'latest', tmp_path / 'out')
+  assert figures['protocol']['refine'] == 0.2
+  model, variables, step = trained.load(config.model, workdir)
+  walk = propagation.Walk(
+      **config.stage1.refinement.to_dict() | {'restart': 0.2})
+  counts = np.zeros(2, int)
+  for name in val_ids(config):
+    image = read(f'{config.data.root}/JPEGImages/{name}.jpg')
+    (given,) = probabilities(model, variables, [image], windows.Protocol(
+        window=33, scales=(1.0,), long_side=None, flip=False))
+    expected = np.argmax(propagation.refine(
+        given, image, np.int32(image.shape[:2]), walk), -1)
+    found = masks.read_mask(tmp_path / f'out/predictions/{name}.png')
+    counts += [np.sum(found != expected), np.sum(found != given.argmax(-1))]
+  assert counts[0] <= 10 < 100 < counts[1]  # Rounding decides few.
+  state = types.SimpleNamespace(step=step, variables=variables)
+  source = records.prepare(config.data)
+  validated, _ = validation.Validation(config_check.with_classes(
+      config, source.class_names), model, source)(state)
+  assert validated['confusion'] == figures['confusion']
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'evaluation.refine': 1.5}, r'evaluation\.refine is 1\.5'),
+    ({'evaluation.refine': 0.1, 'stage1.refinement.strides': (4, 3, 1)},
+     r'config\.stage1\.refinement\.strides is \(4, 3, 1\)')])
+def test_a_refinement_that_cannot_be(finished, tmp_path, changes, message):
+  config, workdir = finished
+  config = config.copy_and_resolve_references()
+  config.update_from_flattened_dict(changes)
+  for run in (lambda: train.train(config, str(tmp_path / 'run')),
+              lambda: evaluate.evaluate(
+                  config, workdir, 'latest', tmp_path / 'out'),
+              lambda: predict.predict(
+                  config, workdir, 'latest', ['a.png'], tmp_path / 'out',
+                  False)):
+    with pytest.raises(UserError, match=message):
+      run()
+  assert not list(tmp_path.iterdir())
 
 
 def test_interrupted_evaluation_leaves_the_earlier_one(
@@ -329,12 +379,12 @@ def test_predict_writes_masks_overlays_and_probabilities(finished, tmp_path):
   for name, pixels in images.items():
     mask = masks.read_mask(output / f'{name}.png')
     overlay = read(output / f'{name}_overlay.png')
-    probabilities = np.load(output / f'{name}_probabilities.npy')
+    stored = np.load(output / f'{name}_probabilities.npy')
     assert mask.shape == pixels.shape[:2] and overlay.shape == pixels.shape
-    assert probabilities.shape == (*mask.shape, 4)
-    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=5e-3)  # float16
-    chosen = np.take_along_axis(probabilities, mask[..., None].astype(int), -1)
-    assert (chosen >= probabilities.max(-1, keepdims=True) - 1e-3).all()
+    assert stored.shape == (*mask.shape, 4)
+    np.testing.assert_allclose(stored.sum(-1), 1, atol=5e-3)  # float16
+    chosen = np.take_along_axis(stored, mask[..., None].astype(int), -1)
+    assert (chosen >= stored.max(-1, keepdims=True) - 1e-3).all()
 
 
 def test_corrupt_picture_is_reported_and_skipped(finished, tmp_path, capsys):
@@ -416,7 +466,7 @@ def test_from_training_to_report_by_command(finished, tmp_path):
   validated = json.loads((workdir / 'metrics.json').read_text())
   assert figures['protocol'] == {
       'window': 33, 'scales': [1.0], 'long_side': None, 'flip': False,
-      'blend': 'uniform'}
+      'blend': 'uniform', 'refine': 0.0}
   assert figures['confusion'] == validated['confusion']
   assert [*figures['iou']] == json.loads(
       (workdir / 'classes.json').read_text()) == [*validated['iou']]

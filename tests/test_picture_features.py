@@ -16,16 +16,21 @@ from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
 
 
-def fitted(x, y, penalty):
+def fitted(x, y, penalty, start=0.0):
   """Returns the regression's minimum by SciPy, as [D + 1, K]."""
+  penalties = np.full([x.shape[1] + 1, 1], penalty)
+  if np.all(y.sum(0) > 0):
+    penalties[-1] = 0
+
   def value(flat):
     weights = flat.reshape(x.shape[1] + 1, -1)
     logits = x @ weights[:-1] + weights[-1]
     log_probs = logits - scipy.special.logsumexp(logits, 1, keepdims=True)
     error = np.exp(log_probs) * y.sum(1, keepdims=True) - y
-    gradient = np.concatenate(
-        [x.T @ error + penalty * weights[:-1], error.sum(0)[None]])
-    return (-np.sum(y * log_probs) + penalty / 2 * np.sum(weights[:-1]**2),
+    gradient = np.concatenate([x.T @ error, error.sum(0)[None]])
+    gradient += penalties * (weights - start)
+    return (-np.sum(y * log_probs)
+            + np.sum(penalties / 2 * (weights - start)**2),
             gradient.reshape(-1))
 
   result = scipy.optimize.minimize(
@@ -34,18 +39,21 @@ def fitted(x, y, penalty):
   return result.x.reshape(-1, y.shape[1])
 
 
+@pytest.mark.parametrize('has_start', [False, True])
 @pytest.mark.parametrize('penalty', [0.3, 1.0])
 @pytest.mark.parametrize('count, classes', [(40, 2), (200, 3), (30, 5)])
-def test_fit_is_the_minimum(count, classes, penalty):
+def test_fit_is_the_minimum(count, classes, penalty, has_start):
   rng = np.random.default_rng(count)
   x = rng.normal(size=(count, 12)) / 3
   labels = np.argmax(x[:, :classes] + rng.normal(size=(count, classes)) / 5, 1)
   y = np.eye(classes)[labels]
   y[:count // 10] = 0  # Without a label.
   y[-1] = 1  # Of every class.
+  start = has_start * 3 * rng.normal(size=(13, classes))
   weights, offsets = map(np.asarray, jax.jit(picture_features.fit)(
-      np.float32(x), np.float32(y), penalty))
-  expected = fitted(x, y, penalty)
+      np.float32(x), np.float32(y), penalty, picture_features.Regression(
+          *map(np.float32, (start[:-1], start[-1]))) if has_start else None))
+  expected = fitted(x, y, penalty, start)
   probabilities = scipy.special.softmax(x @ weights + offsets, axis=1)
   np.testing.assert_allclose(
       probabilities, scipy.special.softmax(
@@ -153,17 +161,23 @@ def two_halves():
   return features, scribble
 
 
-def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
+def shared_by_place():
+  """Returns a regression: class 0 is right, 7 left, 3 unknown, 5 anywhere."""
+  weights, offsets = np.zeros([3, 9], np.float32), np.full(9, -np.inf, 'f')
+  weights[1, 0] = weights[0, 7] = 0.5
+  offsets[[0, 5, 7]] = 0.0, 9.0, 0.1
+  return picture_features.Regression(jnp.asarray(weights), jnp.asarray(offsets))
+
+
+def test_the_shared_regression_stands_in_for_missing_strokes():
   features, scribble = two_halves()
-  elsewhere = np.zeros([6, 3], np.float32)
-  elsewhere[:4, 1] = 3, 2.9, 3.1, 3  # Like the right half; the rest are none.
   scribble[scribble == 0] = 255
   probabilities = picture_features.class_probabilities(
-      features, scribble, np.uint8([0, 7, 0]), elsewhere)
+      features, scribble, np.uint8([0, 7, 0]), shared_by_place())
   own = features[1, 1:4]  # The cells that the stroke meets.
   expected = fitted(
-      np.concatenate([elsewhere[:4], own]).astype(np.float64),
-      np.float64([[0.3 * 3 / 4, 0]] * 4 + [[0, 1]] * 3), 1.0)
+      np.float64(own), np.float64([[0, 1]] * 3), 0.3,
+      np.float64([[0, 0.5], [0.5, 0], [0, 0], [0, 0.1]]))
   at_corners = scipy.special.softmax(
       features[[0, 0, -1, -1], [0, -1, 0, -1]] @ expected[:-1] + expected[-1],
       axis=1)
@@ -172,6 +186,32 @@ def test_what_background_is_elsewhere_stands_in_for_missing_strokes():
       atol=1e-3)
   assert np.all(probabilities[1, :, :19] > 0.5)
   assert np.all(probabilities[0, :, 25:] > 0.5)
+  assert not probabilities[2].any()
+
+
+def test_pictures_without_strokes_leave_nothing_to_share():
+  features, scribble = two_halves()
+  shared = picture_features.fit_shared(*picture_features.shared_samples(
+      features, np.full_like(scribble, 255), 9))
+  assert np.all(shared.weights == 0) and np.all(shared.offsets == -np.inf)
+  for one, other in zip(*(picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 7, 0]), start)
+                          for start in (None, shared)), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_class_that_the_shared_regression_lacks_starts_from_nothing():
+  features, scribble = two_halves()
+  scribble[scribble == 7] = 3
+  probabilities = picture_features.class_probabilities(
+      features, scribble, np.uint8([0, 3, 0]), shared_by_place())
+  cells = np.float64([*features[1, 1:4], *features[5:8, 10]])
+  expected = fitted(
+      cells, np.eye(2)[[1, 1, 1, 0, 0, 0]], 0.3,
+      np.float64([[0, 0], [0.5, 0], [0, 0], [0, 0]]))
+  np.testing.assert_allclose(
+      probabilities[:2, 0, 0], scipy.special.softmax(
+          features[0, 0] @ expected[:-1] + expected[-1]), atol=1e-3)
 
 
 def test_a_spot_weighs_as_much_as_a_stroke():
@@ -182,29 +222,24 @@ def test_a_spot_weighs_as_much_as_a_stroke():
       features, scribble, np.uint8([0, 7, 0]))
   cells = [features[4, 10], *features[1, 1:4]]
   expected = fitted(
-      np.float64(cells), np.float64([[2, 0]] + [[0, 2 / 3]] * 3), 1.0)
+      np.float64(cells), np.float64([[2, 0]] + [[0, 2 / 3]] * 3), 0.3)
   np.testing.assert_allclose(
       probabilities[:2, 0, -1], scipy.special.softmax(
           features[0, -1] @ expected[:-1] + expected[-1]), atol=1e-3)
 
 
-def test_a_picture_with_background_strokes_borrows_nothing():
+def test_classes_of_a_picture_weigh_alike_in_the_shared_regression():
   features, scribble = two_halves()
-  alone, beside = (
-      picture_features.class_probabilities(
-          features, scribble, np.uint8([0, 7, 0]), elsewhere)
-      for elsewhere in (None, np.ones([5, 3], np.float32)))
-  np.testing.assert_allclose(alone, beside, atol=1e-6)
-
-
-def test_background_is_looked_at_where_its_strokes_are():
-  features, scribble = two_halves()
-  scribble[5, 20:24] = 0  # The cells of the other one: rows 5 to 7 of 10.
-  found = picture_features.background_samples(features, scribble)
-  cells = [features[1, 5], features[1, 6], *features[5:8, 10]]
-  rows = [np.flatnonzero((np.asarray(found) == cell).all(1)) for cell in cells]
-  assert sum(map(len, rows)) == np.sum(np.any(np.asarray(found) != 0, 1))
-  assert len(found) == picture_features.BACKGROUND_SAMPLES
+  scribble[20:28, 40] = 255
+  scribble[16, 40] = 0
+  x, y = map(np.asarray, picture_features.shared_samples(features, scribble, 9))
+  cells, total = [features[4, 10], *features[1, 1:4]], len(y)
+  assert total == picture_features.SHARED_SAMPLES
+  for cell, label, weight in zip(
+      cells, (0, 7, 7, 7), (total / 2, *[total / 6] * 3), strict=True):
+    (row,) = np.flatnonzero((x == cell).all(1))
+    np.testing.assert_allclose(y[row], weight * np.eye(9)[label])
+  assert np.count_nonzero(y) == 4
 
 
 @pytest.mark.parametrize('backbone', [

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import sys
+import zipfile
 
 import huggingface_hub
 import jax
@@ -17,6 +18,7 @@ from scribble_jax import models
 from scribble_jax.errors import UserError
 from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import pretrained
+from scribble_jax.weights import pth_files
 from scribble_jax.weights import weight_files
 from tests.oracles import torch_networks
 from tests.twins import SMALL
@@ -147,12 +149,117 @@ def test_file_without_a_state_dict(tmp_path):
     weight_files.read_state_dict(tmp_path / 'list.pth')
 
 
-def test_pth_without_torch_asks_for_it(tmp_path, monkeypatch):
-  (tmp_path / 'weights.pth').write_bytes(b'')
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_pth_files_are_read_as_torch_reads_them(tmp_path, is_zip):
+  kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16,
+           torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+           torch.bool, torch.complex64]
+  base = torch.arange(24).reshape(2, 3, 4)
+  shared = torch.randn(5, 6)
+  content = {
+      'epoch': 3, 'name': 'net', 'sizes': [torch.Size([2, 3]), (1, None)],
+      'kinds': {str(kind): base.to(kind) for kind in kinds},
+      'views': {'rows': shared[1:3], 'columns': shared[:, ::2],
+                'turned': base.permute(2, 0, 1), 'all': shared,
+                'scalar': torch.tensor(2.5), 'none': torch.zeros(0, 3),
+                'repeated': torch.ones(1).expand(10)},
+      'state_dict': torch.nn.BatchNorm2d(4).state_dict(),
+      'parameter': torch.nn.Parameter(torch.randn(3))}
+  torch.save(content, tmp_path / 'a.pth',
+             _use_new_zipfile_serialization=is_zip)
+  found = pth_files.read(tmp_path / 'a.pth')
+  assert (found['epoch'], found['name']) == (3, 'net')
+  assert found['sizes'] == [[2, 3], [1, None]]
+  for part in ('kinds', 'views', 'state_dict'):
+    assert [*found[part]] == [*content[part]]
+    for name, tensor in content[part].items():
+      value = found[part][name]
+      assert (value.shape, str(value.dtype)) == (
+          tensor.shape, str(tensor.dtype).removeprefix('torch.'))
+      np.testing.assert_array_equal(
+          value.astype(complex), tensor.to(torch.complex128))
+  np.testing.assert_array_equal(
+      found['parameter'], content['parameter'].detach())
+
+
+@pytest.mark.parametrize('order, read', [
+    (None, True), (b'little', True), (b'big', False)])
+def test_files_of_older_versions_do_not_name_their_byte_order(
+    tmp_path, order, read):
+  torch.save({'weight': torch.arange(3.0)}, tmp_path / 'new.pth')
+  with (zipfile.ZipFile(tmp_path / 'new.pth') as new,
+        zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old):
+    for name in new.namelist():
+      content = order if name.endswith('/byteorder') else new.read(name)
+      if content is not None:
+        old.writestr(name, content)
+  if read:
+    (weight,) = weight_files.read_state_dict(tmp_path / 'old.pth').values()
+    np.testing.assert_array_equal(weight, [0, 1, 2])
+  else:
+    with pytest.raises(UserError, match='no complete PyTorch file'):
+      weight_files.read_state_dict(tmp_path / 'old.pth')
+
+
+def _larger(size, stride):
+  """A pickled tensor of 4 numbers that claims other sizes and strides."""
+  tensor = torch.arange(4.0)
+
+  class Claims:
+    def __reduce__(self):
+      return torch._utils._rebuild_tensor_v2, (
+          tensor._typed_storage(), 0, size, stride, False, {})
+  return Claims()
+
+
+@pytest.mark.parametrize('size, stride', [
+    ((5,), (1,)), ((2, 2), (3, 1)), ((2,), (-1,)), ((10**12,), (0,)),
+    ((-2,), (1,))])
+def test_tensors_larger_than_their_storage_are_refused(tmp_path, size, stride):
+  torch.save({'weight': _larger(size, stride)}, tmp_path / 'a.pth')
+  with pytest.raises(UserError, match='no complete PyTorch file'):
+    weight_files.read_state_dict(tmp_path / 'a.pth')
+
+
+_STORAGE = (b'(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0'
+            b'0X\x03\0\0\0cpuK\x04tQ')
+_FUNCTION = b'ctorch._utils\n_rebuild_tensor_v2\n'
+_TENSOR = _FUNCTION + b'(' + _STORAGE + b'K\0K\x04\x85K\x01\x85\x89}tR'
+_ATTRIBUTE = b'}X\x05\0\0\0countK\x40sb.'
+# Opcodes of pickles: what a file may try with names that it is allowed.
+_CHANGES = {'tensor': _TENSOR + _ATTRIBUTE, 'storage': _STORAGE + _ATTRIBUTE,
+            'function': _FUNCTION + _ATTRIBUTE}
+
+
+@pytest.mark.parametrize('name', _CHANGES)
+def test_a_pickle_changes_nothing_that_it_names(tmp_path, name):
+  with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\x02' + _CHANGES[name])
+    archive.writestr('a/data/0', bytes(16))
+  with pytest.raises(UserError, match='holds more than tensors'):
+    weight_files.read_state_dict(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('pickled', [
+    b'ctorch\nFloatStorage\n' + _ATTRIBUTE,  # Of a type.
+    b'ctorch\nFloatStorage\n(tR.',  # A call of it.
+    _STORAGE.replace(b'ctorch\nFloatStorage\n', b'X\x01\0\0\0O') + b'.'])
+def test_a_pickle_gets_no_type(tmp_path, pickled):
+  with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\x02' + pickled)
+    archive.writestr('a/data/0', bytes(16))
+  with pytest.raises(UserError, match='no complete PyTorch file'):
+    weight_files.read_state_dict(tmp_path / 'a.pth')
+
+
+def test_only_writing_pth_files_takes_torch(tmp_path, monkeypatch):
   tensors = small_state_dict()
+  torch.save({name: torch.tensor(value) for name, value in tensors.items()},
+             tmp_path / 'weights.pth')
   monkeypatch.setitem(sys.modules, 'torch', None)
+  assert_same(weight_files.read_state_dict(tmp_path / 'weights.pth'), tensors)
   with pytest.raises(UserError, match='pip install torch'):
-    weight_files.read_state_dict(tmp_path / 'weights.pth')
+    weight_files.write_state_dict(tmp_path / 'written.pth', tensors)
   # Safetensors need none.
   path = tmp_path / 'weights.safetensors'
   weight_files.write_state_dict(path, tensors)

@@ -125,6 +125,36 @@ def test_all_or_no_pixels_with_strokes_agree_with_loops(channel):
   assert_agrees((image, prior, np.full_like(seeds, channel)), restart=0.1)
 
 
+@pytest.mark.parametrize('size', [(32, 48), (21, 30)])
+def test_probabilities_are_refined_as_scores_without_strokes(size):
+  image, prior, seeds = random_case(*size, 3)
+  prior[..., 0] += 0.5
+  prior /= prior.sum(-1, keepdims=True)
+  walk = propagation.Walk(**SETTINGS, restart=0.1)
+  pad = lambda x, value: np.pad(
+      x, ((0, 40 - size[0]), (0, 50 - size[1]), (0, 0)), constant_values=value)
+  refined = np.asarray(jax.jit(propagation.refine, static_argnums=3)(
+      pad(prior, 0.7), pad(image, 9), np.int32(size), walk))
+  assert refined.shape == (40, 50, 3)
+  refined = refined[:size[0], :size[1]]
+  expected = loops.refine(image, prior, np.full_like(seeds, -1), **SETTINGS,
+                          restart=0.1)
+  np.testing.assert_allclose(refined, expected, atol=1e-5)
+  np.testing.assert_allclose(refined.sum(-1), 1, atol=1e-5)
+  assert np.abs(refined - prior).max() > 0.1
+
+
+def test_classes_that_are_likely_nowhere_stay_as_they_are():
+  image, prior, _ = random_case(32, 32, 3)
+  prior = np.stack([prior[..., 0], 1 - prior[..., 0], prior[..., 1]], -1) * [
+      0.67, 0.67, 0.33]
+  walk = propagation.Walk(**SETTINGS, restart=0.1)
+  refined = np.asarray(propagation.refine(
+      np.float32(prior), image, np.int32([32, 32]), walk))
+  np.testing.assert_allclose(refined[..., 2], prior[..., 2], atol=1e-5)
+  assert np.abs(refined - prior)[..., :2].max(axis=(0, 1)).min() > 0.1
+
+
 def three_pixels():
   """Squared differences of 9, 16 and 25; a fourth pixel is invalid."""
   image = np.array([[[0, 0, 0], [3, 0, 0], [3, 4, 0], [255, 255, 255]]])

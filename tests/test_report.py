@@ -10,6 +10,7 @@ from tensorboard.summary import Writer
 
 from scribble_jax import published
 from scribble_jax.errors import UserError
+from scribble_jax.report import comparison
 from scribble_jax.report import events
 from scribble_jax.report import files
 from scribble_jax.report.writer import write_report
@@ -32,11 +33,21 @@ def test_report_compares_with_the_published_figures(tmp_path):
   assert ('CDSP (BMP pseudo-labels) DeepLabV2 ResNet-50 73.92 published '
           '+1.08') in lines
   assert 'scales 0.5, 1 of a long side of 512 pixels' in text
+  assert 'no flip.' in text
   assert path == tmp_path / 'run/report/report.html'
   rows = rows_of(path.parent, 'published.csv')
   mious = [float(row[2]) for row in rows[1:]]
   assert mious == sorted(mious, reverse=True)
   assert ['person', '75.00'] in rows_of(path.parent, 'iou.csv')
+
+
+@pytest.mark.parametrize(('backbone', 'name'), [
+    ('resnet50', 'Linear ResNet-50'),
+    ('efficientnet_lite0', 'Linear EfficientNet-Lite0'),
+    ('dinov2_small_reg', 'Linear DINOv2 small reg')])
+def test_networks_are_named_as_people_write_them(backbone, name):
+  assert comparison.network(
+      {'model': {'head': 'linear', 'backbone': backbone}}) == name
 
 
 def test_report_of_other_classes_shows_no_difference(tmp_path):
@@ -112,6 +123,17 @@ def test_report_of_a_run_that_was_evaluated_before_its_end(tmp_path):
   write_run(tmp_path, {'background': 0.9, 'cat': 0.5}, evaluated=True)
   (tmp_path / 'metrics.json').unlink()
   assert 'Measured after 33,100 updates' in write_report([tmp_path])[0]
+
+
+@pytest.mark.parametrize(('strengths', 'said'), [
+    ((0.0, 0.0), 'no flip.'),
+    ((0.1, 0.1), 'no flip, refined by the walk of stage 1.'),
+    ((0.0, 0.1), 'no flip, some refined by the walk of stage 1.')])
+def test_report_says_what_is_refined(tmp_path, strengths, said):
+  for name, refine in zip('xy', strengths, strict=True):
+    write_run(tmp_path / name, {'background': 0.9, 'cat': 0.5}, evaluated=True,
+              protocol={'refine': refine})
+  assert said in write_report([tmp_path / 'x', tmp_path / 'y'])[0]
 
 
 def test_page_says_that_different_evaluations_do_not_compare(tmp_path):

@@ -303,6 +303,7 @@ def test_empty_pseudo_labels_that_count_as_background_are_told(
 
 @pytest.mark.parametrize('changes, hidden', [
     ({}, False), ({'labels.source': 'fusion'}, False),
+    ({'labels.source': 'features'}, False),
     ({'labels.source': 'diffusion'}, True), ({'supervision': 'classes'}, True)])
 def test_strokes_are_hidden_from_a_network_that_does_not_learn_them(
     config, changes, hidden):
@@ -315,7 +316,7 @@ def test_strokes_are_hidden_from_a_network_that_does_not_learn_them(
       'hidden_from_network': not network.learns_strokes(config),
       'refined': stages})
   expected = ('hidden strokes' if hidden else
-              'strokes hidden from the walk, but not from the network')
+              'strokes hidden from the walk alone')
   assert lines.splitlines()[-1] == (
       f'refined: threshold 0.30, mIoU 50.00 on {expected}')
 

@@ -16,7 +16,10 @@ from configs import ablation
 from configs import demo
 from configs import lambdas
 from configs import loss_weights
+from configs import own_data
+from configs import recipe
 from configs import robustness
+from configs import scribblesup
 from scribble_jax.data import record_folders
 from scribble_jax.errors import UserError
 from scribble_jax.sweep import points
@@ -376,13 +379,13 @@ def test_from_sweep_to_report_by_command(drawn_root, tmp_path):
 @pytest.mark.parametrize('base', ['scribblesup', 'own_data', 'demo',
                                   'scribblesup:deeplabv2_resnet50'])
 @pytest.mark.parametrize(
-    'module', [robustness, ablation, lambdas, loss_weights])
+    'module', [robustness, ablation, lambdas, loss_weights, recipe])
 def test_points_change_what_their_base_has(module, base):
   config = module.get_config(base)
   data_set, _, variant = base.partition(':')
   assert config.base == f'configs/{data_set}.py' + (variant and f':{variant}')
   names = [point.name for point in points.choose(config.points, None)]
-  assert 'full' in names
+  assert names[0] == 'best' if module is recipe else 'full' in names
   known = demo.get_config()
   for point in config.points:
     for key, value in point.overrides.items():
@@ -390,6 +393,21 @@ def test_points_change_what_their_base_has(module, base):
       assert name in known[section]
       assert type(value) is type(known[section][name])
     assert set(point.axes) <= set(config.axis_labels)
+
+
+def test_the_recipe_is_compared_with_the_paper_at_equal_labels():
+  config = recipe.get_config()
+  assert config.base == 'configs/own_data.py:small'
+  runs = {}
+  for point in config.points:
+    runs[point.name] = own_data.get_config(f'small,{point.variant}')
+    runs[point.name].update_from_flattened_dict(point.overrides)
+  paper = scribblesup.get_config()
+  assert runs['paper'].method == paper.method
+  assert runs['paper'].loss_weights == paper.loss_weights
+  assert runs['paper'].evaluation.refine == 0
+  assert len({run.stage1.to_json_best_effort() for run in runs.values()}) == 1
+  assert len({(run.num_steps, run.batch_size) for run in runs.values()}) == 1
 
 
 def test_each_axis_has_every_value_once():

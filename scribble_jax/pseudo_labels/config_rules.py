@@ -1,7 +1,6 @@
 """Stage 1's config: made of stage 2's, and what it may say."""
 
 import copy
-import itertools
 
 from flax.traverse_util import flatten_dict
 
@@ -9,6 +8,7 @@ from scribble_jax import config_check
 from scribble_jax import config_keys
 from scribble_jax import models
 from scribble_jax.data import sources
+from scribble_jax.pseudo_labels import refinement
 from scribble_jax.pseudo_labels.scores import SOURCES
 
 _CHOICES = {
@@ -53,7 +53,7 @@ def check(config, num_devices, section='config.'):
   for key, choices in _CHOICES.items():
     rules.require(values[key] in choices, key, values[key],
                   f'one of: {", ".join(choices)}')
-  labels, refinement = config.labels, config.refinement
+  labels = config.labels
   with_segmentation = config.supervision == 'classes+scribbles'
   source = SOURCES.get(labels.source)
   rules.require(with_segmentation or labels.branch == 'cam'
@@ -68,21 +68,6 @@ def check(config, num_devices, section='config.'):
                 f"'background' if {section}supervision is 'classes'")
   rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
                 labels.calibration_images, 'at least 1')
-  strides = refinement.strides
-  rules.require(
-      strides and strides[-1] == 1 and all(
-          small >= 1 and large % small == 0 and large > small
-          for large, small in itertools.pairwise(strides)),
-      'refinement.strides', strides,
-      'pixels from coarse to fine, each dividing the one before, the last 1')
-  rules.require(refinement.dilations and min(refinement.dilations) >= 1,
-                'refinement.dilations', refinement.dilations,
-                'one or more distances of at least 1 pixel')
-  rules.require(refinement.iterations >= 1, 'refinement.iterations',
-                refinement.iterations, 'at least 1')
-  rules.require(refinement.contrast > 0, 'refinement.contrast',
-                refinement.contrast, 'above 0')
-  rules.require(0 <= refinement.restart <= 1, 'refinement.restart',
-                refinement.restart, 'from 0 to 1')
+  refinement.add_rules(rules, config.refinement, 'refinement')
   rules.enforce()
   models.build_classifier(config.model, with_segmentation)

@@ -78,7 +78,7 @@ class Judge:
   backbone: family.Backbone | None = None
 
   def __call__(self, maps, image, size, inputs, variables=None,
-               elsewhere=None):
+               shared=None):
     """Returns the Judgement.
 
     Args:
@@ -89,18 +89,17 @@ class Judge:
         beyond takes no part.
       inputs: Inputs.
       variables: The backbone's own.
-      elsewhere: As of `picture_features.class_probabilities`.
+      shared: As of `picture_features.class_probabilities`.
     """
     sides = inputs.scribbles.shape[1:]
-    rows, columns = (jnp.arange(side) < size[axis]
-                     for axis, side in enumerate(sides))
-    inside = rows[:, None] & columns[None]
-    image = _resized(image, sides).astype(jnp.float32)
+    inside = propagation.inside(size, sides)
+    image = propagation.resized(image, sides).astype(jnp.float32)
     grids = propagation.make_grids(
         jnp.moveaxis(image, -1, 0), inside, self.walk)
     network, unnamed = lambda label: jnp.zeros(sides), False
     if maps is not None:
-      maps = jnp.where(inside[..., None], _resized(maps, sides), 0.0)
+      maps = jnp.where(
+          inside[..., None], propagation.resized(maps, sides), 0.0)
       network = scores.make_network_scores(maps, inputs.classes, self.branch)
       if self.open_unnamed:
         unnamed = scores.unnamed(maps, inputs.classes)
@@ -109,7 +108,7 @@ class Judge:
       network_with = scores.make_feature_scores(
           picture_features.cell_features(
               self.backbone, variables, image, inside),
-          inputs.classes, elsewhere)
+          inputs.classes, shared)
 
     def of_scribble(scribble):
       """Returns `_judge`, or 255 everywhere without any stroke."""
@@ -180,10 +179,3 @@ class Judge:
     return jax.lax.fori_loop(
         0, inputs.count, add_class,
         (scores.nothing_yet(scribble.shape),) * len(self.stages))
-
-
-def _resized(x, sides):
-  """Cuts or pads [H, W, C] with 0 to [*sides, C]."""
-  x = x[:sides[0], :sides[1]]
-  return jnp.pad(x, [(0, side - length) for side, length in zip(
-      sides, x.shape, strict=False)] + [(0, 0)])

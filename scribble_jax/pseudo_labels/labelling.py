@@ -197,13 +197,13 @@ def hidden_strokes_name(hidden_from_network):
   """Returns what to call the strokes that thresholds are chosen by.
 
   Args:
-    hidden_from_network: Whether the network has not learned them. The
-      segmentation branch learns all strokes: with it, hidden ones are seen
-      by the network and show how well they are spread, not how well labels
-      do where there is no stroke.
+    hidden_from_network: Whether what scores the classes has not learned them.
+      A segmentation branch and the regression on all pictures learn all
+      strokes. Hidden ones then show how well strokes are spread, not how well
+      labels do where there is no stroke.
   """
-  return 'hidden strokes' if hidden_from_network else (
-      'strokes hidden from the walk, but not from the network')
+  return ('hidden strokes' if hidden_from_network
+          else 'strokes hidden from the walk alone')
 
 
 def report(summary):

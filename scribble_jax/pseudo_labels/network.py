@@ -18,7 +18,7 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import classification
 from scribble_jax.pseudo_labels import judging
 from scribble_jax.pseudo_labels import picture_features
-from scribble_jax.pseudo_labels import propagation
+from scribble_jax.pseudo_labels import refinement
 from scribble_jax.pseudo_labels import scores
 from scribble_jax.training import loop
 from scribble_jax.weights import pretrained
@@ -26,13 +26,14 @@ from scribble_jax.weights import pretrained
 # Images at once on a device without a network. They take turns there, so that
 # more of them save nothing but the host's calls.
 _SLOTS, _SLOTS_ON_CPU = 8, 1
-_LENDERS = 64  # Pictures that show others what background looks like.
+_SHARED_PICTURES = 1_000  # That the shared regression is fitted on, at most.
 
 
 def learns_strokes(config):
-  """Whether a segmentation branch is trained, on all strokes."""
-  return (scores.SOURCES[config.labels.source].needs_network
-          and config.supervision == 'classes+scribbles')
+  """Whether what scores the classes learns all strokes."""
+  source = scores.SOURCES[config.labels.source]
+  return source.needs_features or (
+      source.needs_network and config.supervision == 'classes+scribbles')
 
 
 def make_judge(config, workdir, source):
@@ -55,23 +56,23 @@ def make_judge(config, workdir, source):
   Raises:
     Stopped: By a signal, in the training.
   """
-  backbone, elsewhere, run = None, None, _without_network
+  backbone, lacks_background, run = None, False, _without_network
   kind = scores.SOURCES[config.labels.source]
-  walk = propagation.Walk(**{
-      key: tuple(value) if isinstance(value, (list, tuple)) else value
-      for key, value in config.refinement.to_dict().items()})
+  walk = refinement.make_walk(config.refinement)
   if kind.needs_network:
     run = _with_network(config, workdir, source)
   elif kind.needs_features:
     backbone = models.make_backbone(config.model)
     variables = _pretrained(config, backbone)
-    elsewhere = _background_elsewhere(source, backbone, variables, walk)
-    run = functools.partial(_without_network, shared=(variables, elsewhere))
+    shared = _shared_regression(
+        source, config.model.num_classes, backbone, variables, walk)
+    lacks_background = bool(shared.offsets[0] == -jnp.inf)
+    run = functools.partial(_without_network, shared=(variables, shared))
 
   def work(question, thresholds):
     """Returns what `run` takes."""
     example, scribbles = question
-    if backbone is not None and elsewhere is None:
+    if lacks_background:
       _warn_of_one_class(example)
     return (example, example['image'],
             _inputs(example, scribbles, thresholds, walk))
@@ -87,38 +88,42 @@ def make_judge(config, workdir, source):
   return judge
 
 
-def _background_elsewhere(source, backbone, variables, walk):
-  """Returns what `picture_features.class_probabilities` takes, or None.
+def _shared_regression(source, num_classes, backbone, variables, walk):
+  """Returns the regression on the strokes of up to _SHARED_PICTURES.
 
   Args:
     source: `records.Records`, of which evenly chosen pictures are looked at.
+    num_classes: Of the data set.
     backbone: `family.Backbone`.
     variables: Its own.
     walk: `propagation.Walk`.
+
+  Returns:
+    `picture_features.Regression` on the devices, by class index.
   """
   @jax.jit
   def samples(variables, image, inside, scribble):
-    return picture_features.background_samples(picture_features.cell_features(
-        backbone, variables, image, inside), scribble)
+    return picture_features.shared_samples(
+        picture_features.cell_features(backbone, variables, image, inside),
+        scribble, num_classes)
 
   total = source.num_examples('train')
-  count = min(_LENDERS, total)
+  count = min(_SHARED_PICTURES, total)
   chosen = np.isin(np.arange(total), np.arange(count) * total // count)
   found = []
   for example in tqdm(
       input_pipeline.whole_examples(source, 'train', chosen=chosen),
-      desc='Looking at backgrounds', total=count, unit='image',
+      desc='Learning from all strokes', total=count, unit='image',
       dynamic_ncols=True):
     image, scribble = example['image'], example['scribble']
-    if np.any(scribble == 0):
-      sides = [walk.padded(side) for side in scribble.shape]
-      found.append(samples(
-          variables, np.float32(device_batches.padded(image, sides)),
-          device_batches.padded(np.ones_like(scribble, bool), sides),
-          device_batches.padded(scribble, sides, IGNORE_LABEL)))
+    sides = [walk.padded(side) for side in scribble.shape]
+    found.append(jax.device_get(samples(
+        variables, np.float32(device_batches.padded(image, sides)),
+        device_batches.padded(np.ones_like(scribble, bool), sides),
+        device_batches.padded(scribble, sides, IGNORE_LABEL))))
   return jax.device_put(
-      jnp.concatenate(found), sharding.replicated(sharding.local_mesh())
-  ) if found else None
+      picture_features.fit_shared(*map(np.concatenate, zip(
+          *found, strict=True))), sharding.replicated(sharding.local_mesh()))
 
 
 def _warn_of_one_class(example):

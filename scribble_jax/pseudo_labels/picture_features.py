@@ -1,11 +1,15 @@
-"""Classes of a picture's pixels, from frozen features and its strokes alone.
+"""Classes of a picture's pixels, from frozen features and strokes.
 
 Several stages of a pretrained backbone, each scaled to unit length at every
-place, are resized to a grid of cells; a multinomial logistic regression fitted
-on the cells that this picture's strokes meet says which of its classes each
-cell is likely of. Of other pictures only what their background looks like is
-used, where this one has no background stroke. Pure functions.
+place, are resized to a grid of cells. A multinomial logistic regression is
+fitted on cells that the strokes of many pictures meet, the shared one. From
+there each picture gets its own, fitted on the cells of its own strokes. It says
+which of the picture's classes each cell is likely of. Pure functions.
+
+Shape letters: H W picture, h w grid of cells, D features, K classes, M samples.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +19,23 @@ from scribble_jax.normalization import IMAGENET_MEAN
 
 CELL = 4  # Pixels.
 _MAGNIFICATION = 2  # Of the picture that the backbone sees.
-_MOST_SAMPLES = 1024  # Cells that the regression is fitted on.
-BACKGROUND_SAMPLES = 12  # Cells of a picture that others may borrow.
-_BORROWED_WEIGHT = 0.3  # Of all of them, as a share of a picture's own cells.
-_PENALTY = 1.0  # Of half the squared weights, beside the samples' losses.
-_STEPS = 100
+_MOST_SAMPLES = 1024  # Cells that a picture's own regression is fitted on.
+SHARED_SAMPLES = 48  # Cells of each picture in the shared regression.
+# Of half the squared difference to the shared regression, or to 0, beside the
+# sum of the samples' losses.
+_PENALTY = 0.3
+_STEPS, _SHARED_STEPS = 100, 300
+
+
+class Regression(NamedTuple):
+  """A multinomial logistic regression.
+
+  Attributes:
+    weights: [D, K] float32.
+    offsets: [K] float32; -inf of a class that is never predicted.
+  """
+  weights: jax.Array
+  offsets: jax.Array
 
 
 def cell_features(backbone, variables, image, inside):
@@ -45,22 +61,33 @@ def cell_features(backbone, variables, image, inside):
   return jnp.concatenate(features, -1)
 
 
-def background_samples(features, scribble):
-  """Returns [BACKGROUND_SAMPLES, D] features of cells with background strokes.
+def shared_samples(features, scribble, num_classes):
+  """Returns what a picture has to say in the shared regression.
+
+  All pictures with a stroke weigh alike, and all classes of a picture.
 
   Args:
     features: [h, w, D], from `cell_features`.
     scribble: [H, W] uint8.
+    num_classes: K, of the data set.
 
   Returns:
-    Evenly chosen ones; rows beyond the number of such cells are 0.
+    [SHARED_SAMPLES, D] features of evenly chosen cells that a stroke meets,
+    and their [SHARED_SAMPLES, K] weights by class; surplus rows are 0.
   """
-  x, _ = _samples(features, _targets(
-      scribble, jnp.zeros(1, jnp.uint8), features.shape), BACKGROUND_SAMPLES)
-  return x
+  x, y = _samples(features, _targets(
+      scribble, jnp.arange(num_classes, dtype=jnp.uint8), features.shape),
+                  SHARED_SAMPLES)
+  return x, _balanced(y, SHARED_SAMPLES)
 
 
-def class_probabilities(features, scribble, classes, elsewhere=None):
+@jax.jit
+def fit_shared(x, y):
+  """Returns the Regression of all pictures' `shared_samples`, [M, ...]."""
+  return fit(x, y, _PENALTY, steps=_SHARED_STEPS)
+
+
+def class_probabilities(features, scribble, classes, shared=None):
   """Returns [K, H, W] float32, probabilities of the classes at each pixel.
 
   All classes weigh alike, so that a spot counts as much as a long stroke.
@@ -69,27 +96,41 @@ def class_probabilities(features, scribble, classes, elsewhere=None):
     features: [h, w, D], from `cell_features`.
     scribble: [H, W] uint8.
     classes: [K] uint8 of the picture; those behind its last one are 0 again.
-    elsewhere: [N, D], `background_samples` of other pictures, which stand in
-      for background strokes where there are none. None: a picture of one
-      class is all of it.
+    shared: Regression from `fit_shared`, by class index. It also tells where
+      the background is if the picture has no stroke there. None: the picture's
+      own strokes alone tell.
   """
   x, y = _samples(
       features, _targets(scribble, classes, features.shape), _MOST_SAMPLES)
-  counts = jnp.sum(y, axis=0)
-  y *= jnp.sum(counts) / jnp.sum(counts > 0) / jnp.maximum(counts, 1)[None]
-  if elsewhere is not None:
-    there = jnp.any(elsewhere != 0, axis=1)
-    weight = jnp.where(
-        jnp.any(y[:, 0] > 0), 0.0,
-        _BORROWED_WEIGHT * jnp.sum(y) / jnp.maximum(jnp.sum(there), 1))
-    borrowed = jnp.outer(weight * there, jnp.arange(len(classes)) == 0)
-    x, y = jnp.concatenate([x, elsewhere]), jnp.concatenate([y, borrowed])
-  weights, offsets = fit(x, y, _PENALTY)
+  y = _balanced(y, jnp.sum(y))
+  if shared is not None:
+    is_class = _is_class(classes)
+    shared = Regression(
+        jnp.where(is_class, shared.weights[:, classes], 0.0),
+        jnp.where(is_class, shared.offsets[classes], -jnp.inf))
+  weights, offsets = fit(x, y, _PENALTY, shared)
   logits = jnp.einsum('hwd,dk->hwk', features, weights,
                       precision='highest') + offsets[None, None]
   probabilities = jax.nn.softmax(logits)
   return jnp.moveaxis(resize.resize_corners_aligned(
       probabilities[None], scribble.shape)[0], -1, 0)
+
+
+def _is_class(classes):
+  """Returns [K] bool, which of a picture's `classes` are not padding."""
+  return (classes > 0) | (jnp.arange(len(classes)) == 0)
+
+
+def _balanced(y, total):
+  """Returns [M, K] weights that sum to `total`, split equally among classes.
+
+  Args:
+    y: [M, K], 1 where a sample is of a class and 0 elsewhere.
+    total: Of all weights, unless there is no sample.
+  """
+  counts = jnp.sum(y, axis=0)
+  return y * (total / jnp.maximum(jnp.sum(counts > 0), 1)
+              / jnp.maximum(counts, 1))[None]
 
 
 def _targets(scribble, classes, shape):
@@ -103,10 +144,10 @@ def _targets(scribble, classes, shape):
   rows, columns = (
       jnp.rint(resize.corner_positions(cells, side)).astype(int)
       for cells, side in zip(shape[:2], scribble.shape, strict=True))
-  is_class = (classes > 0) | (jnp.arange(len(classes)) == 0)
   return jnp.zeros([*shape[:2], len(classes)], bool).at[
       rows[:, None], columns[None]].max(
-          (scribble[..., None] == classes[None, None]) & is_class[None, None])
+          (scribble[..., None] == classes[None, None])
+          & _is_class(classes)[None, None])
 
 
 def _samples(features, targets, most):
@@ -131,38 +172,49 @@ def _samples(features, targets, most):
   return x[index] * there, jnp.float32(y[index] & there)
 
 
-def fit(x, y, penalty):
+def fit(x, y, penalty, start=None, steps=_STEPS):
   """Fits a multinomial logistic regression.
 
-  Minimises sum_mk y_mk (-log p_mk) + penalty / 2 |weights|^2 from 0, by steps
-  that a bound of the curvature scales (Boehning, 1992), with momentum.
+  Minimises sum_mk y_mk (-log p_mk) + penalty / 2 |difference to `start`|^2 by
+  steps that a bound of the curvature scales (Boehning, 1992), with momentum.
 
   Args:
     x: [M, D] float32.
-    y: [M, K] float32, how often a sample is of a class; 0 for none.
-    penalty: Of the weights, not of the offsets.
+    y: [M, K] float32, how much a sample weighs as one of a class; 0 for none.
+    penalty: Of the weights. It also applies to the offsets if `start` predicts
+      a class without samples, because nothing else determines its offset.
+    start: Regression to stay close to; None: weights of 0.
+    steps: Their number.
 
   Returns:
-    weights [D, K], offsets [K]; a class without samples is never predicted.
+    A Regression. A class without samples is predicted only if `start` does.
   """
+  sampled = known = jnp.any(y > 0, axis=0)
+  origin = jnp.zeros([x.shape[1] + 1, y.shape[1]])
+  if start is not None:
+    predicted = start.offsets > -jnp.inf
+    known |= predicted
+    origin = jnp.concatenate(
+        [start.weights, jnp.where(predicted, start.offsets, 0.0)[None]])
+  penalties = jnp.full(x.shape[1] + 1, penalty).at[-1].set(
+      jnp.where(jnp.all(sampled == known), 0.0, penalty))
   counts = jnp.sum(y, axis=1, keepdims=True)
-  known = jnp.any(y > 0, axis=0)
   x = jnp.concatenate([x, jnp.ones([len(x), 1])], axis=1)
-  penalties = jnp.full(x.shape[1], penalty).at[-1].set(0.0)
   product = lambda *factors: jnp.matmul(*factors, precision='highest')
   bound = product(x.T, counts * x) / 2 + jnp.diag(penalties + 1e-4)
   factor = jax.scipy.linalg.cho_factor(bound)
 
   def log_odds(weights):
-    return jnp.where(known[None], product(x, weights), -jnp.inf)
+    # Without any class there is nothing to fit, and no NaN either.
+    return jnp.where(
+        known[None] | ~jnp.any(known), product(x, weights), -jnp.inf)
 
   def step(i, state):
     weights, ahead = state
     gradient = product(x.T, counts * jax.nn.softmax(log_odds(ahead)) - y)
-    gradient += penalties[:, None] * ahead
+    gradient += penalties[:, None] * (ahead - origin)
     new = ahead - jax.scipy.linalg.cho_solve(factor, gradient)
     return new, new + i / (i + 3) * (new - weights)
 
-  start = jnp.zeros([x.shape[1], y.shape[1]])
-  weights, _ = jax.lax.fori_loop(0, _STEPS, step, (start, start))
-  return weights[:-1], jnp.where(known, weights[-1], -jnp.inf)
+  weights, _ = jax.lax.fori_loop(0, steps, step, (origin, origin))
+  return Regression(weights[:-1], jnp.where(known, weights[-1], -jnp.inf))

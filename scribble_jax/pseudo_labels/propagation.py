@@ -95,6 +95,59 @@ def make_grids(image, valid, walk):
   return grids
 
 
+def inside(size, sides):
+  """Returns [*sides] bool, which pixels of a padded image are in the image.
+
+  Args:
+    size: [2] int32, (height, width) of the image in pixels.
+    sides: (height, width) it is padded to.
+  """
+  rows, columns = (jnp.arange(side) < length
+                   for side, length in zip(sides, size, strict=True))
+  return rows[:, None] & columns[None]
+
+
+def resized(x, sides):
+  """Cuts or pads [H, W, C] with 0 to [*sides, C]."""
+  x = x[:sides[0], :sides[1]]
+  return jnp.pad(x, [(0, side - length) for side, length in zip(
+      sides, x.shape, strict=False)] + [(0, 0)])
+
+
+def refine(probabilities, image, size, walk):
+  """Refines the probabilities of an image without strokes.
+
+  Args:
+    probabilities: [H, W, C] float32, of all classes.
+    image: [H, W, 3] RGB in [0, 255].
+    size: [2] int32, (height, width) of the image in pixels; what lies beyond
+      takes no part.
+    walk: Walk. Its restart says how strongly the result is held to what was
+      given.
+
+  Returns:
+    [H, W, C] float32, summing to 1 where the probabilities do. A class whose
+    probability is below 1 / C everywhere is not spread: it would be no pixel's
+    most probable one.
+  """
+  *shape, num_classes = probabilities.shape
+  sides = [side + -side % walk.strides[0] for side in shape]
+  valid = inside(size, sides)
+  prior = jnp.where(valid[..., None], resized(probabilities, sides), 0.0)
+  image = jnp.moveaxis(resized(image, sides), -1, 0).astype(jnp.float32)
+  grids, nothing = make_grids(image, valid, walk), jnp.zeros(sides, bool)
+
+  def of_class(prior):
+    return jax.lax.cond(
+        jnp.max(prior) < 1 / num_classes, lambda: prior,
+        lambda: spread(grids, prior, nothing, nothing, walk, walk.restart))
+
+  refined = jax.lax.map(of_class, jnp.moveaxis(prior, -1, 0))
+  given, total = jnp.sum(prior, -1), jnp.sum(refined, 0)
+  refined *= (given / jnp.maximum(total, 1e-6))[None]
+  return jnp.moveaxis(refined, 0, -1)[:shape[0], :shape[1]]
+
+
 def spread(grids, prior, stroke, held, walk, restart):
   """Spreads a class's scores over an image.
 

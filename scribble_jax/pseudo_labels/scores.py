@@ -58,17 +58,17 @@ def make_network_scores(maps, classes, branch):
   }[branch]
 
 
-def make_feature_scores(features, classes, elsewhere):
+def make_feature_scores(features, classes, shared):
   """Returns `scribble -> label -> [H, W]`, what `picture_features` say.
 
   Args:
     features: From `picture_features.cell_features`.
     classes: [C] uint8.
-    elsewhere: As of `picture_features.class_probabilities`.
+    shared: As of `picture_features.class_probabilities`.
   """
   def of_scribble(scribble):
     probabilities = picture_features.class_probabilities(
-        features, scribble, classes, elsewhere)
+        features, scribble, classes, shared)
     # The first place with the label is the class's own.
     return lambda label: probabilities[jnp.argmax(classes == label)]
 
@@ -115,12 +115,15 @@ class Source(NamedTuple):
     needs_features: Whether `network` are probabilities of `picture_features`.
     trust: How many times more often than a walk from strokes alone one from
       these scores restarts.
+    version: To be increased when the same settings give other pseudo-labels;
+      existing ones are then made again.
   """
   scores: Callable
   spreads_strokes: bool
   needs_network: bool
   needs_features: bool = False
   trust: float = 1.0
+  version: int = 3
 
 
 SOURCES = {
@@ -128,7 +131,7 @@ SOURCES = {
                       spreads_strokes=False, needs_network=True),
     'features': Source(lambda spread, probability, *strokes: probability,
                        spreads_strokes=False, needs_network=False,
-                       needs_features=True, trust=10.0),
+                       needs_features=True, trust=10.0, version=4),
     'diffusion': Source(lambda spread, *others: spread,
                         spreads_strokes=True, needs_network=False),
     'fusion': Source(lambda spread, network, *strokes: (spread + network) / 2,

@@ -17,14 +17,12 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import storage
+from scribble_jax.pseudo_labels.scores import SOURCES
 from scribble_jax.training import provenance
 
 FOLDER = 'pseudo_labels'  # Below the workdir.
 CALIBRATION, SUMMARY = 'calibration.json', 'summary.json'
 _SETTINGS = sources.STAGE1_SETTINGS
-# Counts the changes of what is made of the same settings; another one makes
-# pseudo-labels anew.
-_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Stage1:
                   if key not in (*labels, *without_effect)}
     return {
         'labels': {key: everything[key] for key in labels} | {
-            'version': _VERSION},
+            'version': SOURCES[self.config.labels.source].version},
         'classifier': classifier | {
             'crop_size': data['crop_size'],
             'augmentation': data['augmentation'],

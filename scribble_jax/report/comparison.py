@@ -6,6 +6,9 @@ from scribble_jax.tables import signed
 
 _HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+',
           'linear': 'Linear'}
+# Families as they are written: 'dinov2_small' is 'DINOv2 small'.
+_FAMILIES = {'resnet': 'ResNet-', 'efficientnet_lite': 'EfficientNet-Lite',
+             'dinov2_': 'DINOv2 '}
 _NO_NETWORK = 'none'
 
 
@@ -13,8 +16,9 @@ def network(config):
   """Returns a run's head and backbone in words, '' where they are unknown."""
   model = config.get('model', {})
   head, backbone = model.get('head', ''), model.get('backbone', '')
-  if backbone.startswith('resnet'):
-    backbone = f'ResNet-{backbone.removeprefix("resnet")}'
+  for prefix, family in _FAMILIES.items():
+    backbone = backbone.replace(prefix, family)
+  backbone = backbone.replace('_', ' ')
   return f'{_HEADS.get(head, head)} {backbone}'.strip()
 
 

@@ -286,4 +286,12 @@ def _describe_measured(runs):
            else 'whole images')
   return (f'{after} scribble_jax.evaluate on {figures["num_images"]} images: '
           f'scales {scales} of {side}, {parts}, '
-          f'{"with" if protocol["flip"] else "no"} flip.')
+          f'{"with" if protocol["flip"] else "no"} flip{_refined(several)}.')
+
+
+def _refined(several):
+  """Says which of the evaluations' predictions are refined, if any."""
+  refined = [each['protocol'].get('refine') for each in several]
+  if not any(refined):
+    return ''
+  return f', {"" if all(refined) else "some "}refined by the walk of stage 1'

@@ -1,7 +1,4 @@
-"""Files of PyTorch's tensors: safetensors, and .pth if torch is installed."""
-
-import pickle
-import warnings
+"""Files of PyTorch's tensors: safetensors and .pth."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,13 +10,14 @@ from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import storage
+from scribble_jax.weights import pth_files
 
 SUFFIXES = ('.safetensors', '.pth', '.pt')
 _NESTED = ('state_dict', 'model_state_dict', 'model', 'net')  # Of a state dict.
 
 
 def read_state_dict(path):
-  """Reads a safetensors file, or PyTorch's own format if torch is installed.
+  """Reads a safetensors file, or PyTorch's own format.
 
   Args:
     path: With one of SUFFIXES. Of a file that holds more than a state dict, the
@@ -97,29 +95,24 @@ def _read_safetensors(path, copy):
 
 
 def _read_pth(path, copy):
-  torch = _import_torch(path)
   try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # Of old forms, and of torch's own code.
-      content = torch.load(copy, map_location='cpu', weights_only=True)
+    content = pth_files.read(copy)
+  except pth_files.MoreThanTensorsError as error:
+    raise UserError(
+        f'{path} holds more than tensors ({error}), which is not loaded: it '
+        'could run any program. Save its state_dict alone, or as safetensors.'
+    ) from error
   except Exception as error:  # A damaged file may raise anything.
-    if isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
-      raise UserError(
-          f'{path} holds more than tensors, which is not loaded: it could run '
-          'any program. Save its state_dict alone, or as safetensors.'
-      ) from error
     raise UserError(f'{path} is no complete PyTorch file. Copy it '
                     'again.') from error
   for key in _NESTED:
     if isinstance(content, dict) and isinstance(content.get(key), dict):
       content = content[key]
   if not isinstance(content, dict) or not all(
-      isinstance(value, torch.Tensor) for value in content.values()):
+      isinstance(value, np.ndarray) for value in content.values()):
     raise UserError(f'{path} holds no state_dict. Save one: '
                     'torch.save(model.state_dict(), FILE).')
-  return {name: _as_float32(
-      (value.float() if value.is_floating_point() else value).detach().numpy())
-          for name, value in content.items()}
+  return {name: _as_float32(value) for name, value in content.items()}
 
 
 def _import_torch(path):
@@ -127,8 +120,8 @@ def _import_torch(path):
     import torch
   except ImportError as error:
     raise UserError(
-        f'{path} is a PyTorch file, which takes torch to read or write: pip '
-        'install torch. Files in safetensors format need no torch.'
+        f'Writing {path} takes PyTorch: pip install torch. Files in '
+        'safetensors format do without.'
     ) from error
   return torch
 
