@@ -5,7 +5,6 @@ is fitted anew for each mask, in a tenth of a second: a mask depends on nothing
 but the strokes and the pictures.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scribble_jax.labels import IGNORE_LABEL
+from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels.picture_features import CELL
 
 OWN_SAMPLES, OTHER_SAMPLES = 256, 384  # Cells that are learned from at most.
@@ -118,8 +118,7 @@ def fit_classes(own, others, classes):
     classes: [K] identifiers of all classes.
 
   Returns:
-    weights [D, L], offsets [L] float32, with L >= K; a class without a sample
-    has -inf as its offset.
+    `picture_features.Regression` of L >= K classes.
   """
   padded = np.pad(np.asarray(classes, int), (0, -len(classes) % _CLASSES_STEP),
                   constant_values=-1)
@@ -142,37 +141,7 @@ def fit_classes(own, others, classes):
 
 @jax.jit
 def _fit(x, y):
-  """Fits a multinomial logistic regression, as `picture_features.fit` does.
-
-  The inverse of the bound is computed once, which takes a tenth of the time on
-  a CPU.
-
-  Args:
-    x: [M, D] float32.
-    y: [M, K] float32, how often a sample is of a class; 0 for none.
-
-  Returns:
-    weights [D, K], offsets [K].
-  """
-  counts = jnp.sum(y, axis=1, keepdims=True)
-  known = jnp.any(y > 0, axis=0)
-  x = jnp.concatenate([x, jnp.ones([len(x), 1])], axis=1)
-  penalties = jnp.full(x.shape[1], _PENALTY).at[-1].set(0.0)
-  product = functools.partial(jnp.matmul, precision='highest')
-  bound = product(x.T, counts * x) / 2 + jnp.diag(penalties + 1e-4)
-  inverse = jax.scipy.linalg.cho_solve(
-      jax.scipy.linalg.cho_factor(bound), jnp.eye(len(bound)))
-
-  def step(i, state):
-    weights, ahead = state
-    log_odds = jnp.where(known[None], product(x, ahead), -jnp.inf)
-    gradient = product(x.T, counts * jax.nn.softmax(log_odds) - y)
-    new = ahead - product(inverse, gradient + penalties[:, None] * ahead)
-    return new, new + i / (i + 3) * (new - weights)
-
-  start = jnp.zeros([x.shape[1], y.shape[1]])
-  weights, _ = jax.lax.fori_loop(0, _STEPS, step, (start, start))
-  return weights[:-1], jnp.where(known, weights[-1], -jnp.inf)
+  return picture_features.fit(x, y, _PENALTY, steps=_STEPS)
 
 
 @jax.jit
