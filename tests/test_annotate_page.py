@@ -546,6 +546,18 @@ def test_eraser_takes_parts_or_whole_strokes(opened, tmp_path):
   assert [one['class'] for one in strokes(tmp_path)] == [1, 255]
 
 
+def test_a_stroke_outside_of_the_picture_is_told_and_not_kept(
+    opened, tmp_path):
+  tab = opened()
+  tab.add_class('disc')
+  tab.drag((0.005, 0.3), (0.005, 0.7))  # Between the stage's edge and it.
+  tab.wait_for('#toasts', has_text='outside the picture')
+  tab.drag((0.005, 0.5), (0.4, 0.5))  # Begins outside.
+  tab.saved()
+  assert len(strokes(tmp_path)) == 1
+  assert np.any(scribble(tmp_path) == 1)
+
+
 def test_zoom_and_pan_move_no_stroke(opened, tmp_path):
   tab = opened()
   tab.add_class('cat')

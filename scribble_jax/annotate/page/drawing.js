@@ -106,6 +106,13 @@ export function simplify(points, tolerance) {
   return points.filter((_, i) => kept[i]);
 }
 
+/** Whether a stroke is on one side of the picture and draws nothing. */
+export function isOutside({points, width}, picture) {
+  return [[0, picture.width], [1, picture.height]].some(([axis, length]) =>
+    points.every((point) => point[axis] + width / 2 < 0) ||
+    points.every((point) => point[axis] - width / 2 > length));
+}
+
 /** Returns the index of the topmost stroke at a point, -1 for none. */
 export function strokeAt(strokes, point, reach) {
   for (let i = strokes.length - 1; i >= 0; i--) {

@@ -5,7 +5,7 @@ import * as bitmaps from './bitmaps.js';
 import {Classes} from './classes.js';
 import * as controls from './controls.js';
 import * as dialogs from './dialogs.js';
-import {Drawing, strokeAt} from './drawing.js';
+import {Drawing, isOutside, strokeAt} from './drawing.js';
 import {listen as listenToKeys} from './keys.js';
 import {Masks, paint} from './masks.js';
 import {Pen} from './pen.js';
@@ -44,7 +44,9 @@ const pen = new Pen(scene, {
     }
     return drawing !== null;
   },
-  finish: (stroke) => change(() => drawing.add(stroke)),
+  finish: (stroke) => isOutside(stroke, scene.camera.picture) ?
+    dialogs.toast('That stroke is outside the picture.') :
+    change(() => drawing.add(stroke)),
   pick: (point) => {
     const index = strokeAt(drawing.strokes, point, 4 / scene.camera.scale);
     if (index >= 0) change(() => drawing.remove(index));
