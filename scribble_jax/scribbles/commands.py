@@ -27,7 +27,6 @@ from scribble_jax.strokes import seeding
 from scribble_jax.strokes import simulation
 
 VOC = 'voc'
-_MEND = 'Mend these files and start again.'
 
 
 def class_names(classes):
@@ -99,7 +98,7 @@ def _collect(results_and_problems):
   for result, problem in results_and_problems:
     problems += [problem] if problem else []
     found.append(result)
-  raise_problems(problems, _MEND)
+  raise_problems(problems, 'Mend these files and start again.')
   return found
 
 
