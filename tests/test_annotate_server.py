@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 import pytest
 from starlette import testclient
 
+from scribble_jax import config_files
 from scribble_jax.annotate import gate
 from scribble_jax.annotate import job
 from scribble_jax.annotate import jobs
@@ -48,7 +50,10 @@ class FakeSuggester:
   def open(self, name):
     pass
 
-  def forget_strokes(self):
+  def forget(self, name):
+    pass
+
+  def forget_all(self):
     pass
 
   def least_sure(self):
@@ -70,7 +75,7 @@ def store(tmp_path):
 def app(store):
   return server.Server(
       store, store._photographs, FakeSuggester(),
-      jobs.Jobs(store.files.folder)).make_app('127.0.0.1', PORT, TOKEN)
+      jobs.Jobs(store.files.folder, 50)).make_app('127.0.0.1', PORT, TOKEN)
 
 
 @pytest.fixture
@@ -377,7 +382,7 @@ FAKE = '''
 import signal, sys, time
 from scribble_jax.annotate import job
 flags = dict(one[2:].split('=') for one in sys.argv[1:])
-made = job.Job(flags['workdir'], flags['run'], int(flags['steps']), 0)
+made = job.Job(flags['workdir'], flags['run'], int(flags['steps']), 50, 0)
 signal.signal(signal.SIGTERM, made.stop)
 made.tell(job.TRAINING)
 print('Training:  40%|####      | 20/50 [00:10<00:15]', flush=True)
@@ -392,7 +397,7 @@ def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   monkeypatch.setattr(jobs.subprocess, 'Popen', lambda command, **options: real(
       [sys.executable, str(tmp_path / 'fake.py'), *command[3:]], **options))
   monkeypatch.setenv('PYTHONPATH', str(annotated.ROOT))
-  first = jobs.Jobs(tmp_path)
+  first = jobs.Jobs(tmp_path, 50)
   assert first.status()['stage'] == 'none'
   with pytest.raises(jobs.UserError, match='no training to go on with'):
     first.start(50, resume=True)
@@ -402,7 +407,7 @@ def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   annotated.wait_until(lambda: first.status()['percent'] == 40)
   with pytest.raises(jobs.UserError, match='A training is running'):
     first.start(50, resume=False)
-  again = jobs.Jobs(tmp_path)  # As a server that is started again.
+  again = jobs.Jobs(tmp_path, 50)  # As a server that is started again.
   status = again.status()
   assert status['running'] and status['what'] == 'Training'
   again.stop()
@@ -415,17 +420,33 @@ def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   annotated.wait_until(lambda: again.status()['stage'] == 'lost')
 
 
+def fake_commands(monkeypatch, run):
+  """Returns the list that the commands of jobs go to; a training writes."""
+  commands = []
+
+  def start(module, arguments, *_):
+    commands.append([module, *arguments])
+    (root,) = (pathlib.Path(one.split('=')[1]) for one in arguments
+               if one.startswith('--config.data.root=')) if (
+                   module == 'scribble_jax.main') else (None,)
+    if root:
+      run.mkdir(exist_ok=True)
+      formats.write_json(run / config_files.CLASSES,
+                         (root / 'classes.txt').read_text().split())
+
+  monkeypatch.setattr(process, 'run', start)
+  return commands
+
+
 def test_commands_of_a_job(tmp_path, monkeypatch):
   pictures = annotated.write_pictures(tmp_path / 'pictures')
   annotated.write_picture(pictures / 'sub/large.png', width=1200, height=90)
   store = annotated.open_store(pictures, tmp_path / 'work')
   store.write('p0', document((1, 3, [(30, 20)]), (0, 3, [(3, 3)])))
   (tmp_path / 'work/job').mkdir()
-  commands = []
-  monkeypatch.setattr(process, 'run', lambda module, arguments, *_: (
-      commands.append([module, *arguments])))
+  commands = fake_commands(monkeypatch, tmp_path / 'run')
   work = lambda: job.Job(
-      str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 0).work()
+      str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
   work()
   (train, small, large) = commands
   assert train[0] == 'scribble_jax.main' and '--config.num_steps=50' in train
@@ -449,3 +470,51 @@ def test_commands_of_a_job(tmp_path, monkeypatch):
   assert copy.shape == (48, 640) and (copy == 1).sum() > 500
   assert (root / 'ImageSets/SegmentationAug/train.txt').read_text() == (
       'p0\nsub/large\n')
+
+
+def test_a_job_of_other_classes_predicts_nothing(tmp_path, monkeypatch):
+  store = annotated.open_store(annotated.write_pictures(
+      tmp_path / 'pictures'), tmp_path / 'work', ('background', 'a', 'b'))
+  store.write('p0', document((1, 3, [(30, 20)]), (2, 3, [(3, 3)])))
+  (tmp_path / 'work/job').mkdir()
+  commands = fake_commands(monkeypatch, tmp_path / 'run')
+  state = lambda: formats.read_json(tmp_path / 'work/job/state.json')
+  work = lambda: job.Job(
+      str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
+  work()
+  assert state()['stage'] == 'done' and len(commands) == 2
+  store.change_palette(lambda palette: palette.without(1))
+  store.change_palette(lambda palette: palette.added('c'))  # As many again.
+  commands.clear()
+  work()
+  assert state()['stage'] == 'failed' and 'Start a new one' in state()['text']
+  assert not commands
+
+
+def test_a_photograph_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
+  pictures = annotated.write_pictures(tmp_path / 'pictures')
+  store = annotated.open_store(pictures, tmp_path / 'work')
+  for name in ('p0', 'p1'):
+    store.write(name, document((1, 3, [(30, 20)]), (0, 3, [(3, 3)])))
+  (pictures / 'p1.png').write_bytes(b'nothing')
+  (tmp_path / 'work/job').mkdir()
+  commands = fake_commands(monkeypatch, tmp_path / 'run')
+  job.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
+  root = tmp_path / 'work/cache/training'
+  assert f'--config.data.root={root}' in commands[0]
+  assert (root / 'ImageSets/SegmentationAug/train.txt').read_text() == 'p0\n'
+  with Image.open(root / 'JPEGImages/p0.jpg') as image:
+    assert image.size == (60, 40)  # Not smaller than it is.
+  (pictures / 'p0.png').write_bytes(b'nothing')
+  job.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
+  assert 'can be read' in formats.read_json(
+      tmp_path / 'work/job/state.json')['text']
+
+
+def test_a_full_disk_is_told(page, store, monkeypatch):
+  def full(*_):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(store, 'write', full)
+  answer = page.put('/api/strokes?id=p0', json=DISC)
+  assert answer.status_code == 507 and 'No space left' in answer.json()['error']

@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from configs import own_data
+from scribble_jax.annotate import __main__ as command
 from scribble_jax.annotate import drawing
 from scribble_jax.annotate import importing
 from scribble_jax.annotate import layout
@@ -20,6 +21,7 @@ from scribble_jax.data import ground_truth
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import listings
 from scribble_jax.files import masks
 from tests import annotated
 from tests.annotated import document
@@ -231,12 +233,14 @@ def test_a_write_that_fails_leaves_the_earlier_file(store, monkeypatch):
 
 
 def test_a_deleted_class_takes_its_strokes(store):
-  store.change_palette(store.palette.added('ring'))
+  store.change_palette(
+      lambda palette: palette.added('ring'))
   store.write('p0', document((1, 3, [(10, 10)]), (2, 3, [(40, 30)]),
                              (0, 3, [(5, 35)])))
   store.write('p1', document((1, 3, [(10, 10)])))
   assert store.count_strokes(1) == (2, 2)
-  store.change_palette(store.palette.without(1))
+  store.change_palette(
+      lambda palette: palette.without(1))
   assert store.palette.names == ['background', 'ring']
   assert {*np.unique(scribble(store))} == {0, 1, 255}  # The ring moved up.
   assert scribble(store)[30, 40] == 1 and scribble(store)[10, 10] == 255
@@ -249,19 +253,69 @@ def test_renaming_changes_no_mask(store):
   store.write('p0', document((1, 3, [(10, 10)])))
   path = store.files.path('scribbles', 'p0')
   before = path.stat().st_mtime_ns
-  store.change_palette(store.palette.changed(1, 'ball', '#102030'))
+  store.change_palette(
+      lambda palette: palette.changed(1, 'ball', '#102030'))
   assert path.stat().st_mtime_ns == before
   assert (store.files.folder / 'classes.txt').read_text() == (
       'background\nball\n')
 
 
 def test_a_killed_deletion_is_finished(store, pictures, tmp_path, monkeypatch):
-  store.change_palette(store.palette.added('ring'))
+  store.change_palette(
+      lambda palette: palette.added('ring'))
   store.write('p0', document((1, 3, [(10, 10)]), (2, 3, [(40, 30)])))
-  monkeypatch.setattr(store, '_draw_all', lambda _: None)
-  store.change_palette(store.palette.without(1))
+  monkeypatch.setattr(store, '_redraw', killed)
+  with pytest.raises(KeyboardInterrupt):
+    store.change_palette(lambda palette: palette.without(1))
   again = open_store(pictures, tmp_path / 'work')
   assert {*np.unique(scribble(again))} == {1, 255}
+  (stroke,) = again.read('p0').strokes
+  assert stroke.label == 2
+  again.write('p0', document((2, 3, [(40, 30)]), version=2))
+
+
+def killed(*_, **__):
+  raise KeyboardInterrupt
+
+
+def test_a_class_that_was_killed_while_it_was_added(
+    store, pictures, tmp_path, monkeypatch):
+  with monkeypatch.context() as patched:
+    patched.setattr(layout.pathlib.Path, 'write_text', killed)  # classes.txt
+    with pytest.raises(KeyboardInterrupt):
+      store.change_palette(lambda palette: palette.added('ring'))
+  assert open_store(pictures, tmp_path / 'work').palette.names == [
+      'background', 'disc', 'ring']
+
+
+def test_a_deletion_goes_past_a_damaged_file(store, pictures, tmp_path):
+  store.change_palette(lambda palette: palette.added('ring'))
+  for name in ('p0', 'p1', 'p2'):
+    store.write(name, document((1, 3, [(10, 10)]), (2, 3, [(40, 30)])))
+  path = store.files.path('strokes', 'p1', '.json')
+  whole = path.read_text()
+  path.write_text('{')
+  with pytest.raises(UserError, match='p1.json'):
+    store.change_palette(lambda palette: palette.without(1))
+  for name in ('p0', 'p2'):
+    assert {*np.unique(scribble(store, name))} == {1, 255}
+  assert store.listed == {'p0', 'p2'}
+  with pytest.raises(UserError, match='p1.json'):
+    open_store(pictures, tmp_path / 'work')
+  path.write_text(whole)
+  again = open_store(pictures, tmp_path / 'work')
+  assert {*np.unique(scribble(again, 'p1'))} == {1, 255}
+
+
+def test_a_deletion_while_a_photograph_is_away(store, pictures, tmp_path):
+  store.change_palette(lambda palette: palette.added('ring'))
+  store.write('p0', document((1, 3, [(10, 10)]), (2, 3, [(40, 30)])))
+  (pictures / 'p0.png').rename(tmp_path / 'away.png')
+  other = open_store(pictures, tmp_path / 'work')
+  other.change_palette(lambda palette: palette.without(1))
+  (tmp_path / 'away.png').rename(pictures / 'p0.png')
+  again = open_store(pictures, tmp_path / 'work')
+  assert {*np.unique(scribble(again))} == {1, 255} and 'p0' in again.listed
 
 
 @pytest.mark.parametrize('name', [
@@ -269,7 +323,8 @@ def test_a_killed_deletion_is_finished(store, pictures, tmp_path, monkeypatch):
     5, None, 'void', 'cat 1 2 3', '\u202ecat'])
 def test_names_that_are_refused(store, name):
   with pytest.raises(UserError):
-    store.change_palette(store.palette.added(name))
+    store.change_palette(
+      lambda palette: palette.added(name))
   assert (store.files.folder / 'classes.txt').read_text() == (
       'background\ndisc\n')
 
@@ -299,12 +354,14 @@ def test_names_changed_in_the_file_count(store, pictures, tmp_path):
 
 
 def test_predictions_keep_their_meaning(store):
-  store.change_palette(store.palette.added('ring'))
+  store.change_palette(
+      lambda palette: palette.added('ring'))
   store.files.start_predictions([0, 1, 2])
   predicted = np.uint8(np.arange(40 * 60).reshape(40, 60) % 3)
   masks.write_mask(store.files.path('predictions', 'p0'), predicted)
   np.testing.assert_array_equal(store.prediction('p0'), predicted)
-  store.change_palette(store.palette.without(1))  # The ring's index becomes 1.
+  store.change_palette(
+      lambda palette: palette.without(1))  # The ring's index becomes 1.
   np.testing.assert_array_equal(
       store.prediction('p0'), np.where(predicted == 2, 2, 0))
   assert store.predicted() == {'p0'} and not store.listed
@@ -326,11 +383,31 @@ def test_a_store_of_other_photographs_is_refused(store, tmp_path):
 def test_a_store_never_mixes_with_other_files(pictures, tmp_path):
   with pytest.raises(UserError, match='folder of its own'):
     open_store(pictures, pictures)
-  (tmp_path / 'work').mkdir()
+  with pytest.raises(UserError, match='outside of the photographs'):
+    open_store(pictures, pictures / 'work')
+  data = annotated.write_pictures(tmp_path / 'data/JPEGImages')
+  with pytest.raises(UserError, match='holds other files'):
+    open_store(data, tmp_path / 'data')
+  assert [path.name for path in (tmp_path / 'data').iterdir()] == ['JPEGImages']
+  open_store(pictures, tmp_path / 'work')
   (tmp_path / 'elsewhere').mkdir()
   (tmp_path / 'work/strokes').symlink_to(tmp_path / 'elsewhere')
   with pytest.raises(UserError, match='link that leads out'):
     open_store(pictures, tmp_path / 'work')
+
+
+def test_any_name_is_listed_so_that_training_finds_it(tmp_path):
+  names = ['summer trip/IMG 1', '2019/my pics/a b', 'scan.tif', "it's", 'a,b;c',
+           'say "cheese"', 'v1.2', 'plain-1']
+  for name in names:
+    annotated.write_picture(tmp_path / 'pictures' / f'{name}.png')
+  store = open_store(tmp_path / 'pictures', tmp_path / 'work')
+  for name in names:
+    store.write(name, document((1, 3, [(10, 10)])))
+  folder = store.files.folder
+  files = listings.files_by_id(folder / 'JPEGImages', ('.png',))
+  assert sorted(listings.listed_ids(
+      folder / layout.LIST, folder / 'JPEGImages', files)) == sorted(names)
 
 
 def test_photographs_that_cannot_be_shown(pictures, tmp_path):
@@ -388,3 +465,31 @@ def test_imported_strokes_lie_below(store, pictures, tmp_path):
   store.write('p0', document((1, 3, [(50, 35)]), version=2))
   assert (scribble(store) != 255).sum() == (found[33:] == 1).sum()
   assert importing.import_masks(store, photographs, folder)[0] == 0
+
+
+def test_an_interrupted_import_goes_on(pictures, tmp_path, monkeypatch):
+  data, work = tmp_path / 'data', tmp_path / 'work'
+  annotated.write_pictures(data / 'JPEGImages')
+  (data / 'scribbles').mkdir()
+  (data / 'classes.txt').write_text('background\ndisc\n')
+  mask = np.full([40, 60], 255, np.uint8)
+  mask[10:12, 5:40] = 1
+  for name in ('p0', 'p1', 'p2'):
+    masks.write_mask(data / f'scribbles/{name}.png', mask)
+  with monkeypatch.context() as patched:
+    patched.setattr(stores.Store, 'import_labels', killed)
+    with pytest.raises(KeyboardInterrupt):
+      command.open_store(data, work, 50)
+  for _ in range(2):
+    _, store = command.open_store(data, work, 50)
+    assert store.listed == {'p0', 'p1', 'p2'} and store.importing is None
+    np.testing.assert_array_equal(scribble(store, 'p2'), mask)
+
+
+def test_an_import_of_nothing_but_damage_is_an_error_each_time(
+    pictures, tmp_path):
+  (tmp_path / 'strokes').mkdir()
+  (tmp_path / 'strokes/p0.png').write_bytes(b'nothing')
+  for imported in (tmp_path / 'strokes', None):
+    with pytest.raises(UserError, match='strokes: no strokes could be'):
+      command.open_store(pictures, tmp_path / 'work', 50, imported)

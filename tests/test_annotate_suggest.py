@@ -292,6 +292,15 @@ def test_worker_shows_predictions_until_strokes_are_drawn(worker):
   assert not answer.is_prediction and answer.mask.labels[80, 120] == 1
 
 
+def test_worker_forgets_strokes_that_are_gone(worker):
+  worker.store.write('p0', document(*DISC))
+  worker.ask('p0').result(60)
+  assert worker.learner.others() is not None
+  worker.store.write('p0', document(version=1))
+  worker.learner.forget('p0')
+  assert worker.learner.others() is None
+
+
 def test_worker_without_a_network_says_so(tmp_path, monkeypatch):
   def fail(*_):
     raise UserError('The weights are missing.')

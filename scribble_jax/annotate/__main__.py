@@ -53,7 +53,7 @@ def find_folders(pictures, workdir):
   if not pictures.is_dir():
     raise UserError(f'{pictures} does not exist. Name a folder of photographs.')
   if (pictures / layout.SETTINGS).exists() and workdir in (None, str(pictures)):
-    return layout.Layout(pictures).read_settings()[0], pictures
+    return layout.Layout(pictures).read_settings().pictures, pictures
   return pictures, pathlib.Path(
       workdir or pictures.with_name(f'{pictures.name}_annotated')).absolute()
 
@@ -75,13 +75,14 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
   photographs = photographs_of.Photographs(
       pictures / layout.IMAGES if is_data_set else pictures,
       workdir / layout.CACHE, max_megapixels)
-  store = stores.Store(workdir, photographs, importing.palette_of(pictures)
-                       if is_new else None)
-  if imported is None and is_data_set and is_new:
-    scribbles = pictures / layout.SCRIBBLES
-    imported = scribbles if scribbles.is_dir() else None
-  if imported is not None:
-    importing.import_all(store, photographs, imported)
+  scribbles = pictures / layout.SCRIBBLES
+  if imported is None and is_data_set and is_new and scribbles.is_dir():
+    imported = scribbles
+  store = stores.Store(
+      workdir, photographs, importing.palette_of(pictures) if is_new else None,
+      imported and str(pathlib.Path(imported).absolute()))
+  if store.importing:
+    importing.finish(store, photographs)
   return photographs, store
 
 
@@ -135,7 +136,8 @@ def serve(photographs, store, listener, address):
   suggester = suggesters.Suggester(
       store, photographs, _BACKBONE.value, _CHECKPOINT.value)
   app = server.Server(
-      store, photographs, suggester, jobs.Jobs(store.files.folder)
+      store, photographs, suggester,
+      jobs.Jobs(store.files.folder, _MEGAPIXELS.value)
   ).make_app(address, port, token)
   host = f'[{address}]' if ':' in address else address
   if address in ('0.0.0.0', '::'):

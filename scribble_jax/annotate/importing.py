@@ -59,20 +59,24 @@ def import_masks(store, photographs, folder):
   return count, problems
 
 
-def import_all(store, photographs, folder):
-  """`import_masks`, which says what came of it.
+def finish(store, photographs):
+  """Does the import that `store.importing` names, and says what came of it.
+
+  Interrupted, it goes on at the next start.
 
   Raises:
-    UserError: The folder is missing.
+    UserError: The folder is missing, or nothing in it can be imported.
   """
+  folder = store.importing
   count, problems = import_masks(store, photographs, folder)
-  if count:
-    logging.info('Imported the strokes of %d photographs from %s.', count,
-                 folder)
   for problem in problems[:5]:
     logging.warning('Not imported: %s.', problem)
   if len(problems) > 5:
     logging.warning('Not imported: %d more.', len(problems) - 5)
   if problems and not count:
-    raise UserError(f'{folder}: no strokes could be imported. Take away '
-                    '--import, or mend the files.')
+    raise UserError(f'{folder}: no strokes could be imported. Mend or remove '
+                    'these files.')
+  store.end_import()
+  if count:
+    logging.info('Imported the strokes of %d photographs from %s.', count,
+                 folder)

@@ -1,7 +1,7 @@
 r"""The process of a training: it goes on when the page and its server are gone.
 
 python -m scribble_jax.annotate.job --workdir=DIR --run=DIR/runs/1 --steps=300 \
-    --lock=FD
+    --max_megapixels=50 --lock=FD
 
 The page's server starts it and reads state.json and log.txt. SIGTERM stops it:
 training saves a checkpoint first.
@@ -17,6 +17,7 @@ import time
 from absl import flags
 
 from scribble_jax import command_line
+from scribble_jax import config_files
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import photographs as photographs_of
 from scribble_jax.annotate import training_set
@@ -30,22 +31,26 @@ STOPPING = 'stopping'
 DONE, FAILED, STOPPED = 'done', 'failed', 'stopped'
 _NICENESS = 10  # The page stays quick.
 _MOST_FILES = 2_000  # That a command names.
+_OTHER_CLASSES = ('Classes were added or deleted since this training began. '
+                  'Start a new one.')
 
 
 class Job:
   """Trains on what is drawn, then predicts all photographs."""
 
-  def __init__(self, folder, run, steps, lock):
+  def __init__(self, folder, run, steps, max_megapixels, lock):
     """Opens the folder.
 
     Args:
       folder: `Layout.folder`.
       run: Workdir of the training.
       steps: Updates.
+      max_megapixels: As of `photographs.Photographs`.
       lock: Descriptor of the lock of the job, from `process.alone`.
     """
     self._files = layout.Layout(pathlib.Path(folder))
     self._run, self._steps, self._lock = run, steps, lock
+    self._max_megapixels = max_megapixels
     self._log = self._files.folder / FOLDER / LOG
     self._stopping = threading.Event()
     self._started = time.time()
@@ -69,6 +74,9 @@ class Job:
       problem = self._train_and_predict()
     except UserError as error:
       problem = str(error)
+    except Exception as error:
+      self.tell(FAILED, f'{type(error).__name__}: {error}')
+      raise  # Its traceback is in the log.
     if self._stopping.is_set():
       self.tell(STOPPED, 'Stopped. It can go on from the last checkpoint.')
     elif problem:
@@ -76,13 +84,16 @@ class Job:
 
   def _train_and_predict(self):
     """Returns a line about what went wrong, or None."""
-    pictures, palette = self._files.read_settings()
+    settings = self._files.read_settings()
     photographs = photographs_of.Photographs(
-        pictures, self._files.folder / layout.CACHE)
+        settings.pictures, self._files.folder / layout.CACHE,
+        self._max_megapixels)
     names = self._files.ids(layout.SCRIBBLES) & photographs.paths.keys()
     if not names:
       return 'Nothing is drawn yet.'
-    root, side = training_set.root(self._files, photographs, palette, names)
+    labels = note_classes(self._run, settings.palette)
+    root, side = training_set.root(
+        self._files, photographs, settings.palette, names)
     self.tell(TRAINING)
     problem = self._start('scribble_jax.main', [
         f'--config={training_set.CONFIG}', f'--workdir={self._run}',
@@ -90,8 +101,11 @@ class Job:
         f'--config.num_steps={self._steps}', '--resume_with_other_data'])
     if problem or self._stopping.is_set():
       return problem
+    if len(formats.read_json(
+        pathlib.Path(self._run, config_files.CLASSES))) != len(labels):
+      return _OTHER_CLASSES
     self.tell(PREDICTING)
-    self._files.start_predictions([one.label for one in palette.classes])
+    self._files.start_predictions(labels)
     return self._predict(photographs, side)
 
   def _predict(self, photographs, side):
@@ -133,11 +147,34 @@ class Job:
         module, arguments, self._log, self._lock, None, self._stopping)
 
 
+def note_classes(run, palette):
+  """Returns the identifiers of a training's classes, by index.
+
+  They are noted beside the run at its start, as classes may change later.
+
+  Args:
+    run: Workdir of the training.
+    palette: `palette.Palette` of today.
+
+  Raises:
+    UserError: The run has other classes.
+  """
+  path = pathlib.Path(f'{run}.classes.json')
+  labels = [one.label for one in palette.classes]
+  if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    formats.write_json(path, labels)
+  if formats.read_json(path) != labels:
+    raise UserError(_OTHER_CLASSES)
+  return labels
+
+
 def main(argv):
   """Runs the job."""
   del argv
   os.nice(_NICENESS)
-  job = Job(_WORKDIR.value, _RUN.value, _STEPS.value, _LOCK.value)
+  job = Job(_WORKDIR.value, _RUN.value, _STEPS.value,
+            _MEGAPIXELS.value, _LOCK.value)
   signal.signal(signal.SIGTERM, job.stop)
   job.work()
 
@@ -148,6 +185,9 @@ if __name__ == '__main__':
   _RUN = flags.DEFINE_string(
       'run', None, 'Workdir of the training.', required=True)
   _STEPS = flags.DEFINE_integer('steps', None, 'Updates.', required=True)
+  _MEGAPIXELS = flags.DEFINE_float(
+      'max_megapixels', None, 'Larger photographs are not decoded.',
+      required=True)
   _LOCK = flags.DEFINE_integer(
       'lock', None, 'Descriptor of the lock, inherited.', required=True)
   command_line.run(main, interrupted='Start it on the page.')

@@ -24,8 +24,14 @@ _LOSSES = 'loss/total'
 class Jobs:
   """The one job that a folder of strokes may have at a time."""
 
-  def __init__(self, folder):
-    """Takes the folder of a `layout.Layout`."""
+  def __init__(self, folder, max_megapixels):
+    """Opens the folder.
+
+    Args:
+      folder: Of a `layout.Layout`.
+      max_megapixels: As of `photographs.Photographs`.
+    """
+    self._max_megapixels = max_megapixels
     self._workdir = pathlib.Path(folder)
     self._folder = self._workdir / job.FOLDER
     self._folder.mkdir(exist_ok=True)
@@ -66,8 +72,9 @@ class Jobs:
         self._children.append(subprocess.Popen(
             [sys.executable, '-m', 'scribble_jax.annotate.job',
              f'--workdir={self._workdir}', f'--run={run}', f'--steps={steps}',
-             f'--lock={lock}'], stdin=subprocess.DEVNULL, stdout=log,
-            stderr=log, pass_fds=[lock], start_new_session=True))
+             f'--max_megapixels={self._max_megapixels}', f'--lock={lock}'],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[lock],
+            start_new_session=True))
 
   def stop(self):
     """Asks the job to stop; it saves a checkpoint first."""

@@ -1,6 +1,7 @@
 """Files of the folder that holds all that is drawn, as training reads it.
 
-- annotate.json: where the photographs are, and the classes;
+- annotate.json: where the photographs are, the classes, and what is not
+  finished yet;
 - classes.txt: their names, background first;
 - strokes/ID.json: strokes as vectors, which are what counts;
 - imported/ID.png: strokes that came as a bitmap;
@@ -16,7 +17,9 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +38,22 @@ PREDICTED_CLASSES = 'predictions/classes.json'  # Identifiers, by index.
 LIST = 'ImageSets/SegmentationAug/train.txt'
 _FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
 _ANY_SIZE = float('inf'), float('inf')
+_PLAIN = re.compile(r'[\w/-]+')  # An id that a list may name as it is.
+
+
+class Settings(NamedTuple):
+  """What annotate.json holds.
+
+  Attributes:
+    pictures: Absolute path of the folder of photographs.
+    palette: `palette.Palette`.
+    is_stale: Whether classes.txt and the masks may still be of other classes.
+    importing: Folder of masks whose import is not finished, or None.
+  """
+  pictures: pathlib.Path
+  palette: palettes.Palette
+  is_stale: bool = False
+  importing: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +90,17 @@ class Layout:
     Raises:
       UserError: It might.
     """
-    if self.folder.resolve() == pictures or (
+    place = self.folder.resolve()
+    if place.is_relative_to(pictures) or (
         self.folder.exists() and not self.folder.is_dir()):
       raise UserError(f'{self.folder} is not a folder of its own. Name another '
-                      '--workdir.')
+                      '--workdir, outside of the photographs.')
+    if not (self.folder / SETTINGS).exists() and self.folder.exists():
+      others = sorted(path.name for path in self.folder.iterdir()
+                      if path.name != CACHE and not path.name.startswith('.'))
+      if others:
+        raise UserError(f'{self.folder} holds other files, such as {others[0]}.'
+                        ' Name another --workdir.')
     for name in _FOLDERS:
       place = self.folder / name
       if not place.resolve().is_relative_to(self.folder.resolve()):
@@ -126,7 +152,7 @@ class Layout:
     """Writes the list of the training images."""
     path = _with_folder(self.folder / LIST)
     with atomic.whole_file(path) as partial, open(partial, 'w') as file:
-      file.writelines(f'{name}\n' for name in sorted(names))
+      file.writelines(f'{_listed(name)}\n' for name in sorted(names))
 
   def start_predictions(self, labels):
     """Notes what the indices of predictions mean; drops those of others.
@@ -153,26 +179,21 @@ class Layout:
     except masks.DAMAGED:
       return None
 
-  def write_settings(self, pictures, palette):
-    """Writes the classes and where the photographs are.
-
-    Args:
-      pictures: Absolute path of a folder.
-      palette: `palette.Palette`.
-    """
-    with atomic.whole_file(_with_folder(self.folder / CLASSES)) as partial:
+  def write_settings(self, settings):
+    """Writes Settings, and classes.txt, which only counts with whole ones."""
+    formats.write_json(_with_folder(self.folder / SETTINGS), {
+        'pictures': str(settings.pictures),
+        'palette': settings.palette.to_json(), 'is_stale': settings.is_stale,
+        'importing': settings.importing})
+    with atomic.whole_file(self.folder / CLASSES) as partial:
       pathlib.Path(partial).write_text(
-          ''.join(f'{name}\n' for name in palette.names), encoding='utf-8')
-    formats.write_json(self.folder / SETTINGS, {
-        'pictures': str(pictures), 'palette': palette.to_json()})
+          ''.join(f'{name}\n' for name in settings.palette.names),
+          encoding='utf-8')
 
   def read_settings(self):
-    """Returns the folder of the photographs and the `palette.Palette`.
+    """Returns the Settings, or None in a new folder.
 
     Names that somebody has changed in classes.txt count.
-
-    Returns:
-      Both of them, or None in a new folder.
 
     Raises:
       UserError: The files are damaged, or do not belong together.
@@ -185,9 +206,14 @@ class Layout:
         settings.get('pictures'), str):
       raise UserError(f'{path} is damaged. Restore it, or name another '
                       '--workdir.')
-    palette = palettes.of_json(settings.get('palette'))
+    found = Settings(
+        pathlib.Path(settings['pictures']),
+        palettes.of_json(settings.get('palette')),
+        bool(settings.get('is_stale')), settings.get('importing'))
     path = self.folder / CLASSES
-    names = listings.read_lines(path, '') if path.exists() else palette.names
+    if found.is_stale or not path.exists():
+      return found
+    names, palette = listings.read_lines(path, ''), found.palette
     if len(names) != len(palette.classes):
       raise UserError(
           f'{path} has {len(names)} names, but {SETTINGS} beside it has '
@@ -195,7 +221,15 @@ class Layout:
           'and delete classes on the page.')
     for one, name in zip(palette.classes, names, strict=True):
       palette = palette.changed(one.label, name)
-    return pathlib.Path(settings['pictures']), palette
+    return found._replace(palette=palette)
+
+
+def _listed(name):
+  """Returns a line of a list that stands for an id, whatever is in it."""
+  if _PLAIN.fullmatch(name):
+    return name
+  quote = "'" if '"' in name else '"'
+  return f'{quote}{name}.jpg{quote}'
 
 
 def _with_folder(path):

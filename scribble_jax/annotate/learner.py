@@ -97,7 +97,11 @@ class Learner:
       self._fitted = classifier.fit_classes(nothing, pooled, classes)
     self._last_mask = time.monotonic()
 
-  def forget_strokes(self):
+  def forget(self, name):
+    """Forgets the strokes of a picture, which have changed."""
+    self._samples.pop(name, None)
+
+  def forget_all(self):
     """Learns from all strokes anew, as after a class was deleted."""
     self._samples, self._fitted = {}, None
 

@@ -93,8 +93,8 @@ class Server:
   async def project(self, request):
     """All pictures and classes."""
     del request
-    listed, predicted = self._store.listed, await _in_thread(
-        self._store.predicted)
+    listed, predicted = await _in_thread(
+        lambda: (self._store.listed, self._store.predicted()))
     return _json({
         'title': self._photographs.folder.name,
         'folder': str(self._store.files.folder),
@@ -127,6 +127,7 @@ class Server:
       document = await _in_thread(
           drawing.parse, await _body(request), size)
       version = await _in_thread(self._store.write, name, document)
+      self._suggester.learner.forget(name)
     except stores.ConflictError as conflict:
       return _json({'conflict': conflict.document.to_json()})
     except ValueError as error:
@@ -161,22 +162,21 @@ class Server:
     if not isinstance(change, dict):
       raise Refusal('The change is no JSON object.')
     kind, label = change.get('change'), change.get('id')
-    palette = self._store.palette
     if kind == 'count':
       strokes, pictures = await _in_thread(self._store.count_strokes, label)
       return _json({'strokes': strokes, 'pictures': pictures})
     if kind == 'add':
-      palette = palette.added(change.get('name'))
+      edit = lambda palette: palette.added(change.get('name'))
     elif kind == 'edit':
-      palette = palette.changed(
+      edit = lambda palette: palette.changed(
           label, change.get('name'), change.get('colour'))
     elif kind == 'delete':
-      palette = palette.without(label)
+      edit = lambda palette: palette.without(label)
     else:
       raise Refusal('The change is none of count, add, edit and delete.')
-    await _in_thread(self._store.change_palette, palette)
+    await _in_thread(self._store.change_palette, edit)
     if kind == 'delete':
-      self._suggester.learner.forget_strokes()
+      self._suggester.learner.forget_all()
     return _json({'palette': self._store.palette.to_json()['classes']})
 
   async def job(self, request):
@@ -266,6 +266,8 @@ def _answer(function):
       return _json({'error': str(error)}, 400)
     except UserError as error:  # A person's mistake, which the page shows.
       return _json({'error': str(error)})
+    except OSError as error:  # A full disk, a folder that can't be written.
+      return _json({'error': str(error)}, 507)
   return handle
 
 

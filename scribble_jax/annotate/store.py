@@ -15,12 +15,10 @@ from scribble_jax.annotate import drawing
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
+from scribble_jax.annotate import rendering
 from scribble_jax.errors import UserError
-from scribble_jax.files import masks
+from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
-
-_STALE = 'masks_are_stale'  # In the cache: all masks must be drawn anew.
-_THINNEST = 1.5  # Pixels, of a stroke on a picture that is scaled down.
 
 
 class ConflictError(Exception):
@@ -40,16 +38,16 @@ class Store:
 
   Attributes:
     files: `layout.Layout`.
-    palette: `palette.Palette`.
   """
 
-  def __init__(self, folder, photographs, palette=None):
+  def __init__(self, folder, photographs, palette=None, importing=None):
     """Opens a folder, or makes it.
 
     Args:
       folder: Absolute path.
       photographs: `photographs.Photographs`.
       palette: Of a new folder; the background alone unless given.
+      importing: Folder of masks that will be imported, or None.
 
     Raises:
       UserError: The folder belongs to other photographs or is damaged.
@@ -60,16 +58,28 @@ class Store:
     self._drawn = None  # (id, Document, canvas) of the last mask.
     self.files.check(photographs.folder)
     there = self.files.read_settings()
-    if there and there[0] != photographs.folder:
+    if there and there.pictures != photographs.folder:
       raise UserError(f'{folder} holds strokes on the photographs of '
-                      f'{there[0]}. Name another --workdir.')
-    self.palette = there[1] if there else (
-        palette or palettes.of_names(['background']))
-    self.files.write_settings(photographs.folder, self.palette)
-    self._stale = self.files.folder / layout.CACHE / _STALE
-    self._stale.parent.mkdir(exist_ok=True)
+                      f'{there.pictures}. Name another --workdir.')
+    self._settings = there or layout.Settings(
+        photographs.folder, palette or palettes.of_names(['background']))
+    self._set(importing=importing or self._settings.importing)
     self._listed = self._mend()
     self.files.write_list(self._listed)
+
+  @property
+  def palette(self):
+    """The `palette.Palette`."""
+    return self._settings.palette
+
+  @property
+  def importing(self):
+    """Folder of masks whose import is not finished, or None."""
+    return self._settings.importing
+
+  def end_import(self):
+    """Notes that an import is finished."""
+    self._set(importing=None)
 
   @property
   def listed(self):
@@ -128,7 +138,8 @@ class Store:
     Returns:
       [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
     """
-    return labels_of(self.files, self._photographs, self.palette, name, size)
+    return rendering.labels_of(
+        self.files, self._photographs, self.palette, name, size)
 
   def import_labels(self, name, indices):
     """Puts a bitmap of class indices below the strokes of a photograph.
@@ -154,28 +165,24 @@ class Store:
     self.files.write_bitmap(layout.IMPORTED, name, table[indices])
     self.write(name, drawing.Document(imported=True))
 
-  def change_palette(self, palette):
-    """Replaces the classes; strokes of those that are gone go with them.
+  def change_palette(self, change):
+    """Changes the classes; strokes of those that are gone go with them.
 
     Masks are drawn anew where an index may have changed.
+
+    Args:
+      change: Function of a `palette.Palette` that returns the new one.
+
+    Raises:
+      UserError: The change is refused, or a file of strokes is damaged, which
+        stays as it is.
     """
     with self._lock:
-      before = self.palette.indices
-      gone = before.keys() - palette.indices.keys()
-      if gone:
-        self._stale.touch()
-      self.palette = palette
-      self.files.write_settings(self._photographs.folder, palette)
-      if not gone:
-        return
-      for name in sorted(self._listed):
-        document = self.read(name)
-        kept = tuple(stroke for stroke in document.strokes
-                     if stroke.label not in gone)
-        if kept != document.strokes:
-          self.files.write_document(name, dataclasses.replace(
-              document, strokes=kept, version=document.version + 1))
-      self._draw_all(self._listed)
+      before, palette = self.palette, change(self.palette)
+      self._set(palette=palette, is_stale=True)
+      if before.indices.keys() - palette.indices.keys():
+        self._redraw()
+      self._set(is_stale=False)
 
   def count_strokes(self, label):
     """Returns how many strokes a class has, and on how many photographs."""
@@ -217,18 +224,28 @@ class Store:
     if before and before[0] == name and _continues(document, before[1]):
       canvas, first = before[2], len(before[1].strokes)
     else:
-      canvas, first = _below(self.files, name, document, size), 0
+      canvas, first = rendering.below(self.files, name, document, size), 0
     drawing.draw(document.strokes[first:], canvas)
     self._drawn = name, document, canvas
     return canvas
+
+  def _set(self, **changes):
+    self._settings = self._settings._replace(**changes)
+    self.files.write_settings(self._settings)
 
   def _mend(self):
     """Finishes what a killed process has begun; returns the listed ids."""
     there = self.files.ids(layout.STROKES, '.json') & (
         self._photographs.paths.keys())
-    fresh = {name for name in there if self._is_drawn(name)}
-    self._listed = fresh
-    self._draw_all(there if self._stale.exists() else there - fresh)
+    self._listed = {name for name in there if self._is_drawn(name)}
+    if self._settings.is_stale:
+      self._redraw()
+      self._set(is_stale=False)
+    for name in sorted(there - self._listed):
+      try:
+        self._draw(name, self.read(name), self._photographs.size(name))
+      except photographs_of.UnreadableError:
+        continue
     return self._listed
 
   def _is_drawn(self, name):
@@ -237,45 +254,37 @@ class Store:
     return mask.exists() and (
         mask.stat().st_mtime_ns >= document.stat().st_mtime_ns)
 
-  def _draw_all(self, names):
-    """Draws masks anew, but those of photographs that can't be read now."""
-    self._drawn = None
-    for name in sorted(names):
+  def _redraw(self):
+    """Draws all masks anew, without strokes of classes that are gone.
+
+    A mask that can't be drawn now is removed: its indices may be wrong.
+    """
+    self._drawn, problems = None, []
+    for name in sorted(self.files.ids(layout.STROKES, '.json')):
       try:
-        self._draw(name, self.read(name), self._photographs.size(name))
+        document = self._without_gone(name)
+        if name in self._photographs.paths:
+          self._draw(name, document, self._photographs.size(name))
+          continue
+      except UserError as error:  # The strokes are damaged.
+        problems.append(str(error))
       except photographs_of.UnreadableError:
-        continue
-    self._stale.unlink(missing_ok=True)
+        pass
+      self.files.path(layout.SCRIBBLES, name).unlink(missing_ok=True)
+      self._listed.discard(name)
+    self.files.write_list(self._listed)
+    raise_problems(problems, 'Until then the picture has no mask.')
 
-
-def labels_of(files, photographs, palette, name, size):
-  """`Store.labels`, for those who only read.
-
-  Args:
-    files: `layout.Layout`.
-    photographs: `photographs.Photographs`.
-    palette: `palette.Palette`.
-    name: As of `Store.labels`.
-    size: Likewise.
-  """
-  document, full = files.read_document(name), photographs.size(name)
-  strokes, is_smaller = document.strokes, tuple(size) != full
-  canvas = _below(files, name, document, full if document.imported else size)
-  if is_smaller:
-    canvas = drawing.shrink_labels(canvas, size)
-    strokes = [stroke.scaled(size[1] / full[1], _THINNEST)
-               for stroke in strokes]
-  drawing.draw(strokes, canvas)
-  return drawing.as_indices(canvas, {label: label for label in palette.indices})
-
-
-def _below(files, name, document, size):
-  """Returns a new canvas with what lies below the strokes of a document."""
-  if document.nothing:
-    return np.zeros(size, np.uint8)
-  if document.imported:
-    return masks.read_mask(files.path(layout.IMPORTED, name)).copy()
-  return np.full(size, IGNORE_LABEL, np.uint8)
+  def _without_gone(self, name):
+    """Returns a document whose strokes are of classes that there are."""
+    document = self.read(name)
+    kept = tuple(stroke for stroke in document.strokes
+                 if stroke.label in {*self.palette.indices, IGNORE_LABEL})
+    if kept != document.strokes:
+      document = dataclasses.replace(
+          document, strokes=kept, version=document.version + 1)
+      self.files.write_document(name, document)
+    return document
 
 
 def _continues(document, earlier):
