@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import time
 
@@ -23,6 +24,7 @@ BROWSER = os.environ.get('CHROMIUM') or next(filter(None, map(
 pytestmark = pytest.mark.skipif(not BROWSER, reason=NO_BROWSER)
 WIDTH, HEIGHT = 4000, 3000
 MARKS = ((2000, 1500), (2100, 1540), (1960, 1440))  # (x, y) of middles.
+SAVE = '**/api/strokes*'
 NO_NETWORK = '--backbone=none'  # Without masks the page starts sooner.
 
 
@@ -51,7 +53,7 @@ class Watched:
 
   def _hear(self, message):
     if message.type in ('error', 'warning') and not (
-        self.may_be_away and 'ERR_' in message.text):
+        self.may_be_away and re.search('ERR_|status of', message.text)):
       self.mistakes.append(message.text)
 
   def _ask(self, request):
@@ -69,6 +71,36 @@ class Watched:
     self.wait_for('#state[data-state=saved]')
     self.page.wait_for_timeout(30)
     self.wait_for('#state[data-state=saved]')
+
+  def refuse(self, answer):
+    """Answers all that is saved by `answer(route)`; None: as usual."""
+    self.may_be_away = True
+    self.page.unroute(SAVE)
+    if answer:
+      self.page.route(SAVE, answer)
+
+  def warns(self):
+    """Whether the page would ask before it is closed."""
+    return self.page.evaluate(
+        "!dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+
+  def wait_until(self, condition):
+    annotated.wait_until(
+        lambda: condition() or self.page.wait_for_timeout(50))
+
+  def click(self, name):
+    self.page.get_by_role('button', name=name, exact=True).click()
+
+  def delete_class(self, key):
+    self.press(key)
+    self.wait_for('#class-list [data-chosen]')
+    name = self.page.inner_text('#class-list [data-chosen] .name')
+    self.press('r')
+    self.click('Delete …')
+    self.click('Delete')
+    self.page.locator('#class-list li', has_text=name).wait_for(
+        state='detached')
+    self.page.locator('dialog[open]').wait_for(state='hidden')
 
   def add_class(self, name):
     self.press('c')
@@ -394,6 +426,275 @@ def test_strokes_that_an_earlier_page_could_not_save(opened, tmp_path):
     tab.saved()
     assert [one['class'] for one in strokes(tmp_path)] == [0, 1]
   tab.mistakes = [one for one in tab.mistakes if 'about:' not in one]
+
+
+def draw_elsewhere(client, name='p0', x=30):
+  """Draws a stroke of the background as another browser does."""
+  content = client.get('/api/picture', params={'id': name}).json()['document']
+  content['strokes'].append({'class': 0, 'width': 3, 'points': [[x, 20]]})
+  answer = client.put('/api/strokes', params={'id': name}, json=content)
+  assert 'version' in answer.json()
+
+
+def again(tab, tmp_path):
+  """Starts the server of a tab anew."""
+  tab.may_be_away = True
+  tab.process.kill()
+  tab.process.wait()
+  return annotated.served(tmp_path / 'pictures', NO_NETWORK,
+                          f'--workdir={tmp_path / "work"}', port=tab.port)
+
+
+def test_photographs_that_come_and_go_while_the_page_is_open(opened, tmp_path):
+  tab = opened()
+  for name in ('cow', 'dog', 'cat'):
+    tab.add_class(name)
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.saved()
+  annotated.write_picture(tmp_path / 'pictures/a.png', width=300, height=200)
+  with (again(tab, tmp_path) as (_, link, _), annotated.client(link) as client):
+    draw_elsewhere(client, 'a')  # As many versions as the other picture.
+    tab.delete_class('2')
+    tab.wait_for('#position', has_text='2 / 3')
+    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.saved()
+    assert len(strokes(tmp_path)) == 2
+    assert len(strokes(tmp_path, 'a')) == 1
+  (tmp_path / 'pictures/p0.png').unlink()
+  with again(tab, tmp_path):
+    tab.delete_class('2')
+    tab.wait_for('body[data-picture=a]')
+    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.saved()
+    assert len(strokes(tmp_path, 'a')) == 2
+
+
+def test_new_classes_hide_no_change_of_another_browser(opened, tmp_path):
+  tab = opened()
+  for name in ('cow', 'dog', 'pig', 'cat'):
+    tab.add_class(name)
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.saved()
+  with annotated.client(tab.link) as client:
+    draw_elsewhere(client)
+    tab.delete_class('2')  # The page asks for everything anew.
+    tab.page.wait_for_timeout(300)
+    tab.press('4')
+    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.saved()
+    assert [one['class'] for one in strokes(tmp_path)] == [4, 0, 4]
+    draw_elsewhere(client, x=60)
+    tab.drag((0.6, 0.6), (0.7, 0.7))
+    tab.wait_for('.notice', has_text='Another tab has changed this picture')
+    tab.delete_class('2')
+    tab.page.wait_for_timeout(300)
+    tab.press('3')
+    tab.drag((0.6, 0.2), (0.7, 0.3))
+    tab.page.wait_for_timeout(300)
+    assert [one['class'] for one in strokes(tmp_path)] == [4, 0, 4, 0]
+  tab.click('Put mine on top')
+  tab.saved()
+  assert [one['class'] for one in strokes(tmp_path)] == [4, 0, 4, 0, 4, 4]
+  tab.page.route('**/api/picture*', lambda route: route.fulfill(
+      json={'error': 'is damaged'}))
+  tab.delete_class('2')  # Breaks nothing.
+  tab.page.wait_for_timeout(300)
+
+
+def test_an_old_answer_is_not_taken(opened, tmp_path):
+  tab = opened()
+  for name in ('cow', 'cat'):
+    tab.add_class(name)
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.saved()
+  held = []
+  tab.page.route('**/api/picture*', lambda route: held.append(
+      (route, route.fetch())))
+  tab.delete_class('2')
+  tab.wait_until(lambda: held)
+  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.saved()
+  held[0][0].fulfill(response=held[0][1])
+  tab.page.wait_for_timeout(300)
+  tab.drag((0.6, 0.6), (0.7, 0.7))
+  tab.saved()
+  assert len(strokes(tmp_path)) == 3
+  assert tab.page.locator('.notice').count() == 0
+
+
+def test_a_drawing_in_conflict_is_not_forgotten(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.saved()
+  assert not tab.warns()
+  with annotated.client(tab.link) as client:
+    draw_elsewhere(client)
+  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.wait_for('.notice', has_text='Another tab has changed this picture')
+  tab.press('n')
+  tab.wait_for('body[data-picture=p1]')
+  tab.wait_for('.notice', has_text='not saved: on p0')
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.wait_until(lambda: strokes(tmp_path, 'p1'))
+  tab.wait_for('#state[data-state=refused]', has_text='Not saved: p0')
+  assert tab.warns()
+  tab.click('Open p0')
+  tab.click('Put mine on top')
+  tab.saved()
+  assert len(strokes(tmp_path)) == 3
+  assert tab.page.locator('.notice').count() == 0 and not tab.warns()
+
+
+def test_a_tab_keeps_what_was_refused(opened, tmp_path):
+  first = opened()
+  first.add_class('cat')
+  second = Watched(first.context, first.link)
+  second.wait_for('.notice', has_text='open in another tab too')
+  first.refuse(lambda route: route.fulfill(status=400, json={'error': 'No.'}))
+  first.drag((0.2, 0.2), (0.4, 0.3))
+  first.wait_for('.notice', has_text='Your last change is not saved. No.')
+  second.drag((0.2, 0.6), (0.4, 0.7))
+  second.saved()
+  first.page.wait_for_timeout(300)
+  first.refuse(None)
+  first.drag((0.6, 0.6), (0.7, 0.7))
+  first.click('Put mine on top')
+  first.saved()
+  assert len(strokes(tmp_path)) == 3
+
+
+def test_each_tab_keeps_its_own_strokes(opened, tmp_path):
+  first = opened()
+  first.add_class('cat')
+  second = Watched(first.context, first.link)
+  for y, tab in (0.2, first), (0.4, second):
+    tab.refuse(lambda route: route.abort())
+    tab.drag((0.2, y), (0.4, 0.3))
+    tab.wait_for('#state[data-state=offline]')
+  for page in first.context.pages:
+    page.close()
+  left = '.notice:has-text("could not save its strokes")'
+  tab = Watched(first.context, first.link)
+  tab.wait_for(left)
+  tab.drag((0.6, 0.6), (0.7, 0.7))
+  tab.saved()
+  tab.page.reload()
+  tab.wait_for(left)
+  other = Watched(first.context, first.link)
+  other.wait_for(left)
+  other.page.close()
+  tab.wait_for('.notice', has_text='open in another tab too')
+  assert len(strokes(tmp_path)) == 2
+  tab.click('Put them on top')
+  tab.saved()
+  assert len(strokes(tmp_path)) == 3
+  tab.page.reload()
+  tab.wait_for('body[data-ready=true]')
+  assert tab.page.locator('.notice').count() == 0
+
+
+def test_strokes_on_other_pictures_are_taken_up(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+  tab.refuse(lambda route: route.abort())
+  for name in ('p0', 'p1'):
+    tab.wait_for(f'body[data-picture={name}]')
+    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.wait_for('#state[data-state=offline]')
+    tab.press('n')
+  with annotated.client(tab.link) as client:
+    draw_elsewhere(client, 'p1')
+  tab.page.evaluate("""() => {
+    const key = 'scribble_jax.settings';
+    localStorage[key] = JSON.stringify(
+        {...JSON.parse(localStorage[key]), picture: 'p2'});
+  }""")
+  tab.page.close()
+  annotated.write_picture(tmp_path / 'pictures/p2.png', width=300, height=200)
+  with again(tab, tmp_path) as (_, link, _):
+    tab = Watched(tab.context, link)
+    tab.wait_for('.notice', has_text='not saved: on p1.')
+    assert tab.page.inner_text('#position') == '3 / 3'
+    tab.wait_until(lambda: strokes(tmp_path))
+    tab.click('Open p1')
+    tab.click('Put them on top')
+    tab.saved()
+    assert [one['class'] for one in strokes(tmp_path, 'p1')] == [0, 1]
+
+
+def test_strokes_of_a_class_that_was_deleted_elsewhere(opened, tmp_path):
+  tab = opened()
+  for name in ('cat', 'dog'):
+    tab.add_class(name)
+  with annotated.client(tab.link) as client:
+    client.post('/api/classes', json={'change': 'delete', 'id': 2})
+    tab.may_be_away = True
+    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.wait_for('#toasts', has_text='1 stroke on p0 left out')
+    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.saved()
+    assert [one['class'] for one in strokes(tmp_path)] == [1]
+    tab.press('n')
+    tab.wait_for('body[data-picture=p1]')
+    tab.refuse(lambda route: route.abort())
+    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.press('1')
+    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.wait_for('#state[data-state=offline]')
+    client.post('/api/classes', json={'change': 'delete', 'id': 1})
+  tab.page.close()
+  tab = Watched(tab.context, tab.link)
+  tab.may_be_away = True
+  tab.wait_for('#toasts', has_text='1 stroke on p1 left out')
+  tab.saved()
+  assert [one['class'] for one in strokes(tmp_path, 'p1')] == [0]
+
+
+def test_an_answer_that_is_lost_is_no_conflict(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+
+  def lose(route):
+    if not strokes(tmp_path):
+      route.fetch()
+    route.abort()
+
+  tab.refuse(lose)
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.wait_for('#state[data-state=offline]')
+  for x in (0.5, 0.6):
+    tab.drag((x, 0.6), (x, 0.7))
+    tab.page.wait_for_timeout(300)
+  assert len(strokes(tmp_path)) == 1
+  tab.refuse(None)
+  tab.saved()
+  assert len(strokes(tmp_path)) == 3
+  assert tab.page.locator('.notice').count() == 0
+
+
+def test_a_full_disk_is_told(opened, tmp_path):
+  tab = opened()
+  tab.add_class('cat')
+  full = {'status': 507, 'json': {'error': 'No space left on device.'}}
+  tab.refuse(lambda route: route.fulfill(**full))
+  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.wait_for('#state', has_text='retrying: No space left on device.')
+  assert tab.warns()
+
+  def write_strokes_alone(route):
+    route.fetch()
+    route.fulfill(**full)
+
+  tab.refuse(write_strokes_alone)
+  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.wait_until(lambda: len(strokes(tmp_path)) == 2)
+  tab.page.wait_for_timeout(300)
+  assert 'No space' in tab.page.inner_text('#state')
+  tab.refuse(None)
+  tab.saved()
+  document = json.loads((tmp_path / 'work/strokes/p0.json').read_text())
+  assert document['version'] == 1  # Nothing is written twice.
 
 
 def test_the_training_is_shown_and_stopped(opened):

@@ -6,6 +6,9 @@ export class Refused extends Error {}
 /** Says that the server did not answer. */
 export class Unreachable extends Error {}
 
+/** Says that the server could not write, as on a full disk. */
+export class Unwritten extends Unreachable {}
+
 async function ask(path, options = {}) {
   let response;
   try {
@@ -20,6 +23,7 @@ async function ask(path, options = {}) {
     text = response.headers.get('content-type')?.includes('json') ?
         JSON.parse(content).error : content;
   } catch { /* The status says enough. */ }
+  if (response.status === 507) throw new Unwritten(text);
   if (response.status >= 500) throw new Unreachable(text);
   throw new Refused(text);
 }

@@ -7,7 +7,7 @@ import {set, settings} from './settings.js';
 const list = document.getElementById('class-list');
 
 export class Classes {
-  /** `changed(deleted)` hears of each change; `deleted` is an id, or null. */
+  /** `changed(isDeleted)` hears of each change. */
   constructor(changed) {
     this.changed = changed;
     this.all = [];
@@ -23,6 +23,10 @@ export class Classes {
 
   colour(label) {
     return this.all.find((one) => one.id === label)?.colour ?? '#888888';
+  }
+
+  get labels() {
+    return new Set(this.all.map((one) => one.id));
   }
 
   get chosen() {
@@ -63,7 +67,7 @@ export class Classes {
       if (added) set({label: added.id, tool: settings.tool === 'line' ?
                       'line' : 'brush'});
       this.load(palette);
-      this.changed(change.change === 'delete' ? change.id : null);
+      this.changed(change.change === 'delete');
       return '';
     } catch (error) {
       return error.message;

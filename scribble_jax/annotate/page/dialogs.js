@@ -99,8 +99,14 @@ export function toast(text) {
   setTimeout(() => element.remove(), 4000);
 }
 
-/** Shows a notice over the picture until it is answered or removed. */
-export function notice(text, choices = []) {
+const notices = new Map();
+
+/**
+ * Shows a notice over the picture until it is answered or removed. It replaces
+ * the one of the same kind.
+ */
+export function notice(kind, text, choices = []) {
+  removeNotice(kind);
   const element = make('div', {className: 'notice', role: 'alert'},
                        make('span', {}, text));
   for (const [label, act] of [...choices, ['Close', () => {}]]) {
@@ -110,7 +116,13 @@ export function notice(text, choices = []) {
     }}, label));
   }
   document.getElementById('notices').append(element);
-  return element;
+  notices.set(kind, element);
+}
+
+export const removeNotice = (kind) => notices.get(kind)?.remove();
+
+export function removeNotices() {
+  for (const kind of notices.keys()) removeNotice(kind);
 }
 
 const KEYS = [

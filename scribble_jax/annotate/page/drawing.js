@@ -8,17 +8,44 @@ export const ERASER = 255;
 
 const state = (strokes, nothing, imported) => ({strokes, nothing, imported});
 
+/** Returns what a drawing says, whatever its version. */
+export const said = ({strokes, nothing, imported}) => JSON.stringify([
+  nothing, imported,
+  strokes.map(({class: label, width, points}) => [label, width, points])]);
+
 export class Drawing {
-  constructor(content) {
+  constructor(id, content) {
+    this.id = id;
     this.load(content);
   }
 
   /** Takes over what the server has. */
   load(content) {
-    this.version = content.version;
     this.now = state(content.strokes, content.nothing, content.imported);
     this.past = [];
     this.future = [];
+    this.settle(content.version, this.now);
+  }
+
+  /** Learns that the server has a state of this page as its version. */
+  settle(version, there) {
+    this.version = version;
+    // What the server may have: this, or what is sent before it answers again.
+    this.known = [there];
+  }
+
+  get isSaved() {
+    return said(this.now) === said(this.known[0]);
+  }
+
+  /**
+   * Returns whether the server's content is one of this page, as when an answer
+   * was lost; then the next change may replace it.
+   */
+  recognise(content) {
+    const there = this.known.find((one) => said(one) === said(content));
+    if (there) this.settle(content.version, there);
+    return Boolean(there);
   }
 
   get strokes() {
@@ -63,18 +90,28 @@ export class Drawing {
     return true;
   }
 
-  /** Forgets a class that was deleted, in the history too. */
-  forget(label) {
-    const kept = (one) => ({
-      ...one, strokes: one.strokes.filter((stroke) => stroke.class !== label)});
-    this.now = kept(this.now);
-    this.past = this.past.map(kept);
-    this.future = this.future.map(kept);
+  /**
+   * Forgets strokes of classes that were deleted, in all states, for they must
+   * not come back; returns how many are no longer shown.
+   */
+  keepOnly(labels) {
+    const before = this.strokes.length;
+    for (const one of new Set(
+        [this.now, ...this.past, ...this.future, ...this.known])) {
+      one.strokes = one.strokes.filter(({class: label}) =>
+        label === ERASER || labels.has(label));
+    }
+    return before - this.strokes.length;
   }
 
-  /** Returns what the server saves. */
   toJson() {
     return {version: this.version, ...this.now};
+  }
+
+  /** Returns what the server saves, and remembers that it may have it. */
+  send() {
+    if (!this.known.includes(this.now)) this.known.push(this.now);
+    return this.toJson();
   }
 }
 

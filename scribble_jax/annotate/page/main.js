@@ -9,11 +9,12 @@ import {Drawing, isOutside, strokeAt} from './drawing.js';
 import {listen as listenToKeys} from './keys.js';
 import {Masks, paint} from './masks.js';
 import {Pen} from './pen.js';
-import {Saver, said} from './saving.js';
+import {Saver} from './saving.js';
 import {Scene} from './scene.js';
 import {listen, set, settings} from './settings.js';
 import {Strip} from './strip.js';
 import {Training, offerExport} from './training.js';
+import {Unsaved} from './unsaved.js';
 
 const FIRST_STEP = 'Add a class, and draw a stroke of it and one of the ' +
   'background.';
@@ -21,17 +22,16 @@ const byId = (id) => document.getElementById(id);
 const scene = new Scene(byId('scene'), byId('live'));
 const strip = new Strip((index) => open(index));
 const tabs = new BroadcastChannel('scribble_jax');
-let project, training, drawing = null, importedLabels = null, opened = 0;
-const notices = [];
+let training, drawing = null, importedLabels = null, opened = 0;
 
-const classes = new Classes((deleted) => {
-  if (deleted !== null) reload(deleted);
+const classes = new Classes((isDeleted) => {
+  if (isDeleted) reload();
   repaint();
-  tabs.postMessage({classes: true, deleted});
+  tabs.postMessage({classes: true});
 });
 const masks = new Masks((mask, state, id) => {
   byId('mask-state').textContent = state;
-  if (mask === undefined || id !== current()) return;
+  if (mask === undefined || id !== drawing?.id) return;
   scene.mask = paint(mask, settings.view, (label) => classes.colour(label));
   hint(mask ? '' : classes.all.length < 2 ? FIRST_STEP : state);
   scene.draw();
@@ -57,36 +57,40 @@ const saver = new Saver({
   tell: controls.tell,
   saved: (id, version) => {
     tabs.postMessage({saved: id, version});
-    if (id !== current()) return;
+    if (id !== settings.picture) {
+      unsaved.tellElsewhere();
+      return;
+    }
+    dialogs.removeNotice('failed');
     if (settings.live) masks.ask(id);
     else byId('mask-state').textContent = 'The mask is older than the strokes.';
   },
-  conflict: (id, content) => id === current() && offerMerge(content),
+  failed: (...why) => unsaved.failed(...why),
+});
+const unsaved = new Unsaved(saver, classes, {
+  reload,
+  open: (id) => open(strip.find(id)),
+  show: (one) => one === drawing && present(),
 });
 scene.colour = (label) => classes.colour(label);
 scene.afterwards = () => {
   byId('zoom').textContent = `${Math.round(scene.camera.scale * 100)} %`;
 };
 
-const current = () => project?.pictures[strip.current]?.[0];
-
 function hint(text) {
   byId('hint').textContent = text;
   byId('hint').hidden = !text;
 }
 
-function warn(text, choices) {
-  notices.push(dialogs.notice(text, choices));
-}
-
 /** Shows a picture and its strokes. */
 async function open(index) {
-  if (!project.pictures[index]) return;
+  if (!strip.pictures[index]) return;
   pen.drop();
-  const turn = ++opened, [id] = project.pictures[index];
+  const turn = ++opened, [id] = strip.pictures[index];
+  const before = saver.pending(id);
   drawing = null;
   document.body.dataset.picture = '';
-  for (const one of notices.splice(0)) one.remove();
+  dialogs.removeNotices();
   hint('');
   byId('broken').hidden = true;
   byId('mask-state').textContent = '';
@@ -94,8 +98,9 @@ async function open(index) {
   masks.clear();
   strip.go(index);
   set({picture: id});
+  unsaved.tellElsewhere();
   byId('picture-name').textContent = byId('picture-name').title = id;
-  byId('position').textContent = `${index + 1} / ${project.pictures.length}`;
+  showPosition();
   scene.close();
   let content;
   try {
@@ -114,12 +119,15 @@ async function open(index) {
         Math.max(content.width, content.height) / 80))});
   }
   scene.open(content.width, content.height);
-  drawing = saver.pending(id) ?? new Drawing(content.document);
-  restore(id);
-  show();
+  // `before` may have been saved meanwhile, and the answer be older.
+  drawing = saver.pending(id) ?? (
+    before?.version >= content.document.version ? before :
+      new Drawing(id, content.document));
+  unsaved.restore(drawing);
+  if (saver.stuck.has(id)) saver.save(drawing);  // Tells what is wrong.
+  present();
   document.body.dataset.picture = id;
   tabs.postMessage({opened: id});
-  masks.ask(id);
   await Promise.all([showPhotograph(id, turn), showImported(id, turn)]);
 }
 
@@ -144,28 +152,9 @@ async function showImported(id, turn) {
   show();
 }
 
-/** Takes up strokes that an earlier page could not save. */
-function restore(id) {
-  const unsaved = saver.unsaved(id);
-  if (!unsaved || saver.has(id)) return;
-  if (unsaved.version === drawing.version) {
-    drawing.change({strokes: unsaved.strokes, nothing: unsaved.nothing,
-                    imported: unsaved.imported});
-    saver.save(id, drawing);
-  } else if (said(unsaved) === said(drawing.toJson())) {
-    saver.forget(id);  // It was saved, but the answer did not arrive.
-  } else {
-    warn('An earlier page could not save its strokes on this picture.', [
-      ['Put them on top', () => putOnTop(unsaved.strokes)],
-      ['Forget them', () => saver.forget(id)]]);
-  }
-}
-
-/** Adds the strokes that the picture lacks. */
-function putOnTop(strokes) {
-  const there = new Set(drawing.strokes.map((one) => JSON.stringify(one)));
-  const lacking = strokes.filter((one) => !there.has(JSON.stringify(one)));
-  change(() => drawing.change({strokes: [...drawing.strokes, ...lacking]}));
+function showPosition() {
+  byId('position').textContent =
+    `${strip.current + 1} / ${strip.pictures.length}`;
 }
 
 function showBroken(reason) {
@@ -193,61 +182,64 @@ function show() {
   strip.mark(strip.current, strokes.length || nothing || imported);
 }
 
+/** Shows the drawing, which is another one now, and its mask. */
+function present() {
+  show();
+  masks.ask(drawing.id);
+}
+
 /** Changes the drawing, shows it and saves it. */
 function change(act) {
   if (!drawing) return;
   if (act() === false) return;
   show();
-  saver.save(current(), drawing);
-}
-
-/** Offers what to do with a drawing that another tab has changed. */
-function offerMerge(content) {
-  const mine = drawing.strokes;
-  const load = () => {
-    drawing.load(content);
-    saver.forget(current());
-    show();
-    masks.ask(current());
-  };
-  warn('Another tab has changed this picture. Your last change is not saved.', [
-    ['Show theirs', load],
-    ['Put mine on top', () => {
-      load();
-      putOnTop(mine);
-    }]]);
+  saver.save(drawing);
 }
 
 tabs.onmessage = async ({data}) => {
-  if (data.classes) await reload(data.deleted);
-  if (!drawing || (data.opened ?? data.saved ?? data.here) !== current()) {
-    return;
-  }
-  if (data.opened) tabs.postMessage({here: current()});
+  if (data.classes) await reload();
+  const id = data.opened ?? data.saved ?? data.here;
+  if (!drawing || id !== drawing.id) return;
+  if (data.opened) tabs.postMessage({here: id});
   if (data.opened || data.here) {
-    for (const one of notices.splice(0)) one.remove();
-    warn('This picture is open in another tab too. Draw in one of them.');
+    dialogs.notice('tabs', 'This picture is open in another tab too. ' +
+                   'Draw in one of them.');
   }
-  if (data.saved && data.version > drawing.version && !saver.has(data.saved)) {
-    const {document: content} = await api.picture(data.saved);
-    if (data.saved !== current() || saver.has(data.saved)) return;
-    drawing.load(content);
+  if (data.saved && data.version > drawing.version && await refresh()) {
     show();
     dialogs.toast('Strokes of the other tab');
-    if (settings.live) masks.ask(data.saved);
+    if (settings.live) masks.ask(id);
   }
 };
 
-/** Asks for the project anew; `deleted` is the id of a class that has gone. */
-async function reload(deleted) {
-  project = await api.project();
+/** Takes over what others drew, if nothing is lost; returns whether it did. */
+async function refresh() {
+  const one = drawing;
+  const {document: content} = await api.picture(one.id).catch(() => ({}));
+  if (one !== drawing || !content || content.version <= one.version ||
+      one.recognise(content) || saver.has(one.id)) {
+    return false;
+  }
+  one.load(content);
+  return true;
+}
+
+/** Asks for pictures and classes anew. */
+async function reload() {
+  const project = await api.project().catch(() => null);
+  if (!project) return;
   strip.load(project.pictures);
   classes.load(project.palette);
-  if (!drawing) return;
-  if (deleted !== null) drawing.forget(deleted);
-  drawing.version = (await api.picture(current())).document.version;
-  show();
-  masks.ask(current());
+  for (const one of new Set([drawing, ...saver.drawings])) {
+    if (one) unsaved.leaveOut(one);
+  }
+  if (strip.current < 0) {
+    await open(0);
+    return;
+  }
+  showPosition();
+  if (drawing) await refresh();
+  if (drawing) present();
 }
 
 function repaint() {
@@ -260,7 +252,7 @@ function repaint() {
 
 async function leastSure() {
   const {id, worker} = await api.next();
-  const index = project.pictures.findIndex(([one]) => one === id);
+  const index = strip.find(id);
   if (index < 0) dialogs.toast('Every picture has strokes.');
   else await open(index);
   if (worker.glances < worker.glances_wanted) {
@@ -308,7 +300,7 @@ const does = {
     scene.camera.zoom(scale / scene.camera.scale, ...(at ?? []));
     scene.draw();
   },
-  mask: () => drawing && masks.ask(current()),
+  mask: () => drawing && masks.ask(drawing.id),
   view: controls.nextView,
   theme: controls.nextTheme,
   'live-mask': () => set({live: !settings.live}),
@@ -336,6 +328,7 @@ async function start() {
   addEventListener('beforeunload', (event) => {
     if (!saver.isIdle || pen.isDrawing) event.preventDefault();
   });
+  let project;
   try {
     project = await api.project();
   } catch (error) {
@@ -347,11 +340,10 @@ async function start() {
   classes.load(project.palette);
   strip.load(project.pictures);
   repaint();
-  training = new Training(() => reload(null));
-  const remembered = project.pictures.findIndex(
-      ([id]) => id === settings.picture);
-  await open(Math.max(0, remembered));
+  training = new Training(reload);
+  await open(Math.max(0, strip.find(settings.picture)));
   document.body.dataset.ready = 'true';
+  await unsaved.resume(project.pictures);
 }
 
 start();

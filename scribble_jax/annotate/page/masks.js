@@ -46,8 +46,9 @@ export class Masks {
       if (error instanceof api.Unreachable) {
         setTimeout(() => this.ask(this.wanted ?? id), RETRY);
       }
-      this.changed(undefined, error instanceof api.Refused ?
-        error.message : 'The server is away.');
+      const isAnswer = [api.Refused, api.Unwritten].some(
+          (kind) => error instanceof kind);
+      this.changed(undefined, isAnswer ? error.message : 'The server is away.');
     }
     this.busy = false;
     this.run();

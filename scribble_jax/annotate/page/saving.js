@@ -1,129 +1,150 @@
 /**
- * Brings drawings to the server's disk, one request at a time for each picture,
- * and tries again until it succeeds. What is not saved yet is also kept by the
- * browser, so that a reload while the server is away loses nothing.
+ * Brings drawings to the server's disk, one request at a time, and tries again
+ * until it succeeds. What is not saved yet is also kept by the browser, so that
+ * a reload while the server is away loses nothing. Each page keeps its own
+ * copies and never overwrites those of another one.
  */
 
 import * as api from './api.js';
 
-const RETRY = 1000;  // Milliseconds.
-const KEY = 'scribble_jax.unsaved.';
-
-/** Returns what a drawing says, whatever its version. */
-export const said = ({strokes, nothing, imported}) => JSON.stringify([
-  nothing, imported,
-  strokes.map(({class: label, width, points}) => [label, width, points])]);
+const RETRY = 1000, RETRY_WRITING = 5000;  // Milliseconds.
+const KEY = 'scribble_jax.kept.';
+const PAGE = crypto.getRandomValues(new Uint32Array(2)).join('-');
 
 export class Saver {
   /**
-   * `tell(state, text)` hears of saved, saving, offline, conflict and refused;
+   * `tell(state, text)` hears of saved, saving, offline and refused;
    * `saved(id, version)` of each version that is on the disk;
-   * `conflict(id, content)` of a drawing of another tab.
+   * `failed(drawing, text, theirs)` of a drawing that the server refuses, or
+   * that somebody else has changed to `theirs`.
    */
-  constructor({tell, saved, conflict}) {
-    Object.assign(this, {tell, saved, conflict});
-    this.waiting = new Map();
-    this.sent = new Map();
+  constructor({tell, saved, failed}) {
+    Object.assign(this, {tell, saved, failed});
+    this.waiting = new Map();  // Drawings by id.
+    this.stuck = new Map();  // Those that failed: no retry will help.
     this.busy = null;
+    this.trouble = '';
     this.folder = '';
   }
 
+  /** All drawings that are not saved. */
+  get drawings() {
+    return [...this.waiting.values(), ...this.stuck.values(),
+            ...(this.busy ? [this.busy] : [])];
+  }
+
   get isIdle() {
-    return !this.busy && this.waiting.size === 0;
+    return !this.drawings.length;
+  }
+
+  /** Returns the drawing of a picture that is not saved yet, if any. */
+  pending(id) {
+    return this.drawings.find((one) => one.id === id);
   }
 
   has(id) {
     return Boolean(this.pending(id));
   }
 
-  /** Returns the drawing of a picture that is not saved yet, if any. */
-  pending(id) {
-    return this.waiting.get(id) ??
-        (this.busy === id ? this.saving : undefined);
-  }
-
-  key(id) {
-    return `${KEY}${this.folder}:${id}`;
-  }
-
   /** Saves a drawing as it is when its turn comes. */
-  save(id, drawing) {
-    this.keep(id, drawing);
-    this.waiting.set(id, drawing);
+  save(drawing) {
+    this.keep(drawing);
+    this.stuck.delete(drawing.id);
+    this.waiting.set(drawing.id, drawing);
     this.run();
   }
 
-  /** Gives up what waits for a picture. */
+  /** Gives up what is not saved of a picture. */
   forget(id) {
     this.waiting.delete(id);
+    this.stuck.delete(id);
     localStorage.removeItem(this.key(id));
-    if (this.isIdle) this.tell('saved', 'Saved');
+    this.report();
   }
 
-  /** Returns what an earlier page could not save, if anything. */
-  unsaved(id) {
-    try {
-      return JSON.parse(localStorage.getItem(this.key(id)));
-    } catch {
-      return null;
-    }
+  key(id) {
+    return KEY + JSON.stringify([this.folder, id, PAGE]);
   }
 
-  keep(id, drawing) {
+  keep(drawing) {
     try {
-      localStorage.setItem(this.key(id), JSON.stringify(drawing.toJson()));
+      localStorage.setItem(
+          this.key(drawing.id), JSON.stringify(drawing.toJson()));
     } catch { /* It is full; the page still has it. */ }
   }
 
-  async run() {
-    if (this.busy) return;
-    const [id, drawing] = this.waiting.entries().next().value ?? [];
-    if (!id) return;
-    this.busy = id;
-    this.saving = drawing;
-    this.waiting.delete(id);
-    this.tell('saving', 'Saving');
-    const wasOffline = await this.attempt(id, drawing);
-    this.busy = null;
-    if (wasOffline) {
-      setTimeout(() => this.run(), RETRY);
-    } else if (this.waiting.size) {
-      this.run();
+  /** Returns {id, key, content} of all that other pages have not saved. */
+  left() {
+    return Object.keys(localStorage).filter((key) => key.startsWith(KEY))
+        .map((key) => [key, ...JSON.parse(key.slice(KEY.length))])
+        .filter(([, folder, , page]) => folder === this.folder && page !== PAGE)
+        .map(([key, , id]) => (
+          {id, key, content: JSON.parse(localStorage.getItem(key))}));
+  }
+
+  report() {
+    if (this.trouble) {
+      this.tell('offline', this.trouble);
+    } else if (this.stuck.size) {
+      this.tell('refused', `Not saved: ${[...this.stuck.keys()].join(', ')}`);
+    } else {
+      this.tell(...this.isIdle ? ['saved', 'Saved'] : ['saving', 'Saving']);
     }
   }
 
-  /** Tries to save once; returns whether to try again later. */
-  async attempt(id, drawing) {
+  async run() {
+    if (this.busy || !this.waiting.size) return;
+    clearTimeout(this.timer);
+    [this.busy] = this.waiting.values();
+    this.waiting.delete(this.busy.id);
+    this.report();
+    const pause = await this.attempt(this.busy);
+    this.busy = null;
+    this.report();
+    if (pause) this.timer = setTimeout(() => this.run(), pause);
+    else this.run();
+  }
+
+  /** Tries to save once; returns how long to wait before the next time. */
+  async attempt(drawing) {
+    const {id, now} = drawing;
     try {
-      const content = drawing.toJson(), earlier = this.sent.get(id);
-      this.sent.set(id, said(content));
-      const answer = await api.save(id, content);
-      if (answer.conflict) {
-        if (said(answer.conflict) === earlier) {
-          // It was saved, but the answer did not arrive.
-          drawing.version = answer.conflict.version;
-          if (!this.waiting.has(id)) this.waiting.set(id, drawing);
-          return false;
-        }
-        this.waiting.delete(id);
-        this.tell('conflict', 'Changed in another tab');
-        this.conflict(id, answer.conflict);
-        return false;
+      const {version, conflict} = await api.save(id, drawing.send());
+      this.trouble = '';
+      if (conflict && !drawing.recognise(conflict)) {
+        this.fail(drawing, '', conflict);
+        return 0;
       }
-      this.sent.delete(id);
-      drawing.version = answer.version;
-      this.saved(id, answer.version);
-      if (!this.waiting.has(id)) localStorage.removeItem(this.key(id));
-      if (!this.waiting.size) this.tell('saved', 'Saved');
-      return false;
+      if (!conflict) drawing.settle(version, now);
+      if (drawing.isSaved) {
+        this.forget(id);
+      } else {
+        this.keep(drawing);
+        this.waiting.set(id, drawing);
+      }
+      this.saved(id, drawing.version);
     } catch (error) {
       if (error instanceof api.Refused) {
-        this.tell('refused', error.message);
-        return false;
+        this.trouble = '';
+        this.fail(drawing, error.message);
+        return 0;
       }
-      if (!this.waiting.has(id)) this.waiting.set(id, drawing);
-      this.tell('offline', 'The server is away – not saved yet, retrying');
-      return true;
+      this.waiting.set(id, drawing);
+      const isUnwritten = error instanceof api.Unwritten;
+      this.trouble = isUnwritten ? `Not saved yet, retrying: ${error.message}` :
+        'The server is away – not saved yet, retrying';
+      return isUnwritten ? RETRY_WRITING : RETRY;
+    }
+    return 0;
+  }
+
+  /** Remembers what cannot be saved, unless a later state is tried next. */
+  fail(drawing, text, theirs) {
+    if (drawing.isSaved) {
+      this.forget(drawing.id);  // The change was undone meanwhile.
+    } else if (!this.waiting.has(drawing.id)) {
+      this.stuck.set(drawing.id, drawing);
+      this.failed(drawing, text, theirs);
     }
   }
 }

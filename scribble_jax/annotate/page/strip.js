@@ -20,9 +20,16 @@ export class Strip {
     new ResizeObserver(() => this.draw()).observe(this.strip);
   }
 
+  /** Returns the place of a picture, -1 if it is not there. */
+  find(id) {
+    return this.pictures.findIndex(([one]) => one === id);
+  }
+
   /** Takes [id, 1 if drawn + 2 if predicted] of all pictures. */
   load(pictures) {
+    const id = this.pictures[this.current]?.[0];
     this.pictures = pictures;
+    this.current = this.find(id);  // Its place may be another one now.
     this.rail.style.width = `${2 * LEFT + STEP * pictures.length}px`;
     this.rail.replaceChildren();
     this.shown.clear();
