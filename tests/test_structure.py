@@ -22,7 +22,8 @@ FLOORS = (
     ('data', 'inference', 'loss_terms', 'weights'),
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',
      'config_files', 'command_line', 'validation', 'sweep', 'train'),
-    ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles'),
+    ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles',
+     'voc2012'),
 )
 
 
