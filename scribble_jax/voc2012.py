@@ -18,6 +18,7 @@ import re
 import urllib.parse
 
 from absl import flags
+from absl import logging
 import scipy.io
 from tqdm import tqdm
 
@@ -74,14 +75,14 @@ def make(output, archives=None, scribbles=SCRIBBLES, train_masks=False):
   archives = storage.absolute(archives or f'{output}_archives')
   if storage.is_remote(archives):
     raise UserError(f'--archives={archives}: name a folder of this machine.')
-  with (write_errors.named(archives.parent),
-        atomic.only_one_process(archives)):
-    voc, sbd = (_fetched(archives, *source) for source in (VOC, SBD))
-    strokes = _fetched(archives, scribbles)
+  with write_errors.named(archives):
+    strokes, voc, sbd = (_fetched(archives, *source) for source in (
+        (scribbles, None), VOC, SBD))
   with (write_errors.named(output.parent),
         atomic.only_one_process(output)):
     if _is_complete(output, train_masks):  # Another process has made it.
       return
+    logging.info('Reading the archives.')
     lists = _read_lists(voc, sbd)
     found = _read_strokes(strokes, lists)
     with atomic.whole_folder(output) as folder:
@@ -111,10 +112,13 @@ def _is_complete(output, train_masks):
   return True
 
 
-def _fetched(archives, url, md5=None):
+def _fetched(archives, url, md5):
   """Returns the path of an archive, downloaded if the folder lacks it."""
   if not re.match('https?://', url):
-    return storage.absolute(url)
+    if not pathlib.Path(url).is_file():
+      raise UserError(f'--scribbles={url} is no file and no URL. Look for the '
+                      f'archive at {_SCRIBBLES_PAGE}.')
+    return pathlib.Path(url)
   name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
   path = archives / (name or 'scribbles')
   downloads.fetch(url, path, md5, (

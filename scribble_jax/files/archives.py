@@ -29,11 +29,9 @@ def read_files(path, pattern, ids=None):
     Hidden files and what archivers leave (__MACOSX) are passed over.
 
   Raises:
-    UserError: The file is missing or no complete archive; a path leads out of
-      it; a file that is wanted is a link or larger than _MAX_BYTES.
+    UserError: The file is no complete archive; a path leads out of it; a file
+      that is wanted is a link or larger than _MAX_BYTES.
   """
-  if not path.is_file():
-    raise UserError(f'{path} does not exist. Name the file of an archive.')
   try:
     members = _in_tar if tarfile.is_tarfile(path) else _in_zip
     for name, is_file, size, read in members(path):

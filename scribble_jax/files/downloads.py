@@ -14,6 +14,7 @@ from absl import logging
 from tqdm import tqdm
 
 from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
 
 _PAUSES = (0, 1, 5, 15)  # Seconds before each try.
 _TIMEOUT = 60  # Seconds without a byte.
@@ -41,10 +42,11 @@ def fetch(url, path, md5, remedy):
     OSError: The disk can't be written.
   """
   if not path.is_file():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(f'{path}.partial')
-    _download(url, partial, remedy)
-    os.replace(partial, path)
+    with atomic.only_one_process(path):
+      if not path.is_file():  # Nor has another process fetched it.
+        partial = pathlib.Path(f'{path}.partial')
+        _download(url, partial, remedy)
+        os.replace(partial, path)
   if md5 is None:
     return
   with open(path, 'rb') as file:
