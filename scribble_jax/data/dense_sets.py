@@ -217,9 +217,10 @@ def _of_tfds(name):
   except UserError:
     raise
   except Exception as error:  # The library has many; the network more.
+    reason = (str(error) or type(error).__name__).splitlines()[0]
     raise UserError(
-        f'--config.data.tfds={name}: {" ".join(str(error).split())[:300]}. '
-        'tensorflow.org/datasets/catalog lists the sets.') from error
+        f'--config.data.tfds={name}: {reason}. tensorflow.org/datasets/catalog '
+        'lists the sets.') from error
   return splits, getattr(builder.info.features[mask], 'names', None)
 
 
