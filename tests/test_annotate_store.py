@@ -486,10 +486,42 @@ def test_an_interrupted_import_goes_on(pictures, tmp_path, monkeypatch):
     np.testing.assert_array_equal(scribble(store, 'p2'), mask)
 
 
-def test_an_import_of_nothing_but_damage_is_an_error_each_time(
-    pictures, tmp_path):
+def test_an_import_of_nothing_but_damage_is_an_error(pictures, tmp_path):
   (tmp_path / 'strokes').mkdir()
   (tmp_path / 'strokes/p0.png').write_bytes(b'nothing')
-  for imported in (tmp_path / 'strokes', None):
-    with pytest.raises(UserError, match='strokes: no strokes could be'):
-      command.open_store(pictures, tmp_path / 'work', 50, imported)
+  for imported, message in (('strokes', 'no strokes could be imported'),
+                            ('typo', 'is no folder')):
+    with pytest.raises(UserError, match=message):
+      command.open_store(pictures, tmp_path / 'work', 50, tmp_path / imported)
+  _, store = command.open_store(pictures, tmp_path / 'work', 50)
+  assert store.importing is None and not store.listed
+
+
+def test_a_mask_that_could_not_be_written_is_written_by_the_next_try(
+    store, monkeypatch):
+  def full(*_):
+    raise OSError(28, 'No space left on device')
+
+  for name, kind in (('p0', 'write_bitmap'), ('p1', 'write_list')):
+    with monkeypatch.context() as patched:
+      patched.setattr(layout.Layout, kind, full)
+      for _ in range(2):
+        with pytest.raises(OSError, match='No space'):
+          store.write(name, document((1, 3, [(10, 10)])))
+    with pytest.raises(stores.ConflictError) as conflict:
+      store.write(name, document((1, 3, [(10, 10)])))
+    assert conflict.value.document.version == 1
+    assert scribble(store, name)[10, 10] == 1 and name in store.listed
+    assert name in (store.files.folder / layout.LIST).read_text()
+
+
+def test_a_failed_change_of_classes_is_finished_by_the_next_one(
+    store, monkeypatch):
+  store.change_palette(lambda palette: palette.added('ring'))
+  store.write('p0', document((1, 3, [(10, 10)]), (2, 3, [(40, 30)])))
+  with monkeypatch.context() as patched:
+    patched.setattr(layout.Layout, 'write_bitmap', killed)
+    with pytest.raises(KeyboardInterrupt):
+      store.change_palette(lambda palette: palette.without(1))
+  store.change_palette(lambda palette: palette.changed(2, 'hoop'))
+  assert {*np.unique(scribble(store))} == {1, 255}

@@ -137,6 +137,13 @@ def test_values_that_the_label_map_lacks_and_roots_of_others(tmp_path):
   config.data.root = str(tmp_path / 'other')
   with pytest.raises(UserError, match='must say the same of scribbles'):
     dense_sets.prepare(config.data)
+  config.data.label_map = '0:0,255:1'
+  with pytest.raises(UserError, match='unlabelled_index=254'):
+    dense_sets.prepare(config.data)
+  config.data.unpacked.masks = 'annotations/{split}/gt_{id}.png'
+  config.data.unlabelled_index = 254
+  with pytest.raises(UserError, match='Write one {id} at the start'):
+    dense_sets.prepare(config.data)
 
 
 # The classes that a value stands for, from the sets' own documentation.

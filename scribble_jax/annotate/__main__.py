@@ -78,11 +78,15 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
   scribbles = pictures / layout.SCRIBBLES
   if imported is None and is_data_set and is_new and scribbles.is_dir():
     imported = scribbles
+  imported = imported and str(pathlib.Path(imported).absolute())
+  if imported and not pathlib.Path(imported).is_dir():
+    raise UserError(f'--import={imported} is no folder. Name one of masks.')
   store = stores.Store(
       workdir, photographs, importing.palette_of(pictures) if is_new else None,
-      imported and str(pathlib.Path(imported).absolute()))
-  if store.importing:
-    importing.finish(store, photographs)
+      imported)
+  for folder in dict.fromkeys((store.importing, imported)):
+    if folder:  # What was interrupted comes first.
+      importing.import_all(store, photographs, folder)
   return photographs, store
 
 

@@ -50,33 +50,41 @@ def import_masks(store, photographs, folder):
       continue
     try:
       mask = masks.read_mask(path)
-      if np.all(mask == IGNORE_LABEL):
-        continue
+    except masks.DAMAGED as error:
+      problems.append(f'{path}: {error}')
+      continue
+    if np.all(mask == IGNORE_LABEL):
+      continue
+    try:
       store.import_labels(name, mask)
       count += 1
-    except (*masks.DAMAGED, UnreadableError) as error:
+    except (ValueError, UnreadableError) as error:
       problems.append(f'{path}: {error}')
   return count, problems
 
 
-def finish(store, photographs):
-  """Does the import that `store.importing` names, and says what came of it.
+def import_all(store, photographs, folder):
+  """`import_masks`, which says what came of it.
 
-  Interrupted, it goes on at the next start.
+  Interrupted, it goes on at the next start; see `store.importing`.
 
   Raises:
     UserError: The folder is missing, or nothing in it can be imported.
   """
-  folder = store.importing
-  count, problems = import_masks(store, photographs, folder)
+  store.note_import(folder)
+  try:
+    count, problems = import_masks(store, photographs, folder)
+  except UserError:
+    store.note_import(None)
+    raise
+  store.note_import(None)
   for problem in problems[:5]:
     logging.warning('Not imported: %s.', problem)
   if len(problems) > 5:
     logging.warning('Not imported: %d more.', len(problems) - 5)
   if problems and not count:
-    raise UserError(f'{folder}: no strokes could be imported. Mend or remove '
-                    'these files.')
-  store.end_import()
+    raise UserError(f'{folder}: no strokes could be imported. Mend these files '
+                    f'and name them by --import={folder}.')
   if count:
     logging.info('Imported the strokes of %d photographs from %s.', count,
                  folder)

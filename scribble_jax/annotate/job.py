@@ -88,6 +88,9 @@ class Job:
     photographs = photographs_of.Photographs(
         settings.pictures, self._files.folder / layout.CACHE,
         self._max_megapixels)
+    if settings.is_stale:
+      return ('Classes are being changed, or a change of them has failed. '
+              'Restart the page, then train.')
     names = self._files.ids(layout.SCRIBBLES) & photographs.paths.keys()
     if not names:
       return 'Nothing is drawn yet.'

@@ -65,6 +65,7 @@ class Jobs:
         run, steps = state['run'], state['steps']
       else:
         run = str(self._new_run())
+        os.makedirs(run)
         (self._folder / job.LOG).unlink(missing_ok=True)
       formats.write_json(self._folder / job.STATE, {
           'stage': job.PREPARING, 'run': run, 'steps': steps})

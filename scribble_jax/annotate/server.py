@@ -174,9 +174,11 @@ class Server:
       edit = lambda palette: palette.without(label)
     else:
       raise Refusal('The change is none of count, add, edit and delete.')
-    await _in_thread(self._store.change_palette, edit)
-    if kind == 'delete':
-      self._suggester.learner.forget_all()
+    try:
+      await _in_thread(self._store.change_palette, edit)
+    finally:
+      if kind == 'delete':
+        self._suggester.learner.forget_all()
     return _json({'palette': self._store.palette.to_json()['classes']})
 
   async def job(self, request):

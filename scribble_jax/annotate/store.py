@@ -63,7 +63,7 @@ class Store:
                       f'{there.pictures}. Name another --workdir.')
     self._settings = there or layout.Settings(
         photographs.folder, palette or palettes.of_names(['background']))
-    self._set(importing=importing or self._settings.importing)
+    self._set(importing=self._settings.importing or importing)
     self._listed = self._mend()
     self.files.write_list(self._listed)
 
@@ -77,9 +77,9 @@ class Store:
     """Folder of masks whose import is not finished, or None."""
     return self._settings.importing
 
-  def end_import(self):
-    """Notes that an import is finished."""
-    self._set(importing=None)
+  def note_import(self, folder):
+    """Notes which folder is being imported; None at the end."""
+    self._set(importing=folder)
 
   @property
   def listed(self):
@@ -113,6 +113,9 @@ class Store:
     with self._lock:
       there = self.read(name)
       if there.version != document.version:
+        if not self._is_drawn(name) or name not in self._listed:
+          # It failed, as on a full disk, or nothing is drawn.
+          self._draw(name, there, self._photographs.size(name))
         raise ConflictError(there)
       unknown = {stroke.label for stroke in document.strokes} - {
           *self.palette.indices, IGNORE_LABEL}
@@ -178,9 +181,11 @@ class Store:
         stays as it is.
     """
     with self._lock:
-      before, palette = self.palette, change(self.palette)
+      palette = change(self.palette)
+      must_redraw = self._settings.is_stale or bool(
+          self.palette.indices.keys() - palette.indices.keys())
       self._set(palette=palette, is_stale=True)
-      if before.indices.keys() - palette.indices.keys():
+      if must_redraw:
         self._redraw()
       self._set(is_stale=False)
 
@@ -215,8 +220,9 @@ class Store:
       self.files.write_bitmap(layout.SCRIBBLES, name, drawing.as_indices(
           self._canvas(name, document, size), self.palette.indices))
     if document.is_blank == (name in self._listed):
-      self._listed ^= {name}
-      self.files.write_list(self._listed)
+      listed = self._listed ^ {name}
+      self.files.write_list(listed)
+      self._listed = listed
 
   def _canvas(self, name, document, size):
     """Returns the drawn identifiers; of a known picture only new strokes."""
@@ -251,7 +257,7 @@ class Store:
   def _is_drawn(self, name):
     document = self.files.path(layout.STROKES, name, '.json')
     mask = self.files.path(layout.SCRIBBLES, name)
-    return mask.exists() and (
+    return mask.exists() and document.exists() and (
         mask.stat().st_mtime_ns >= document.stat().st_mtime_ns)
 
   def _redraw(self):

@@ -62,9 +62,11 @@ def _prepare(config):
       atomic.discard_unfinished(root)
       if formats.read_json(root / DESCRIPTION) == settings:
         return
+      if (root / DESCRIPTION).exists():
+        raise UserError(f'{root} was made with other settings. Delete it, or '
+                        'set --config.data.root to a new folder.')
       if root.exists() and any(root.iterdir()):
-        raise UserError(f'{root} was made with other settings, or holds '
-                        'something else. Delete it, or set --config.data.root '
+        raise UserError(f'{root} holds something else. Set --config.data.root '
                         'to a new folder.')
       with atomic.whole_folder(root) as folder:
         _write(folder, config)
@@ -81,6 +83,10 @@ def _write(folder, config):
   if not np.array_equal(meaning, meanings['scribbles']):
     raise UserError('--config.data.label_map and unlabelled_index must say the '
                     'same of scribbles, which are drawn on the ground truth.')
+  if meaning is not None and labels.IGNORE_LABEL not in meaning:
+    raise UserError('--config.data.label_map leaves no value for unlabelled, '
+                    'which strokes need. Name one that no mask has, such as '
+                    '--config.data.unlabelled_index=254.')
   splits, names = (_of_tfds(config.tfds) if config.tfds
                    else _unpacked(config.unpacked))
   (folder / 'ImageSets/SegmentationAug').mkdir(parents=True)
@@ -103,7 +109,7 @@ def _write(folder, config):
   raise_problems(problems, 'Mend these masks, or say what their values mean '
                  'with --config.data.label_map.')
   if isinstance(config.classes, str):
-    names = names or ['background', *(
+    names = names if names and meaning is None else ['background', *(
         f'class {label}' for label in range(1, highest + 1))]
     (folder / config.classes).write_text('\n'.join(names) + '\n')
 
@@ -162,7 +168,11 @@ def _unpacked(settings):
     and None.
   """
   source = storage.absolute(settings.source)
-  if not source.is_dir():
+  for pattern in (settings.images, settings.masks):
+    if not f'/{pattern}'.count(f'/{_ID}') == pattern.count(_ID) == 1:
+      raise UserError(f'config.data.unpacked has the path {pattern!r}. Write '
+                      f'one {_ID} at the start of one of its parts.')
+  if storage.is_remote(source) or not source.is_dir():
     raise UserError(f'{source} does not exist. Set '
                     '--config.data.unpacked.source to the folder with '
                     f'{settings.images} and {settings.masks} in it.')

@@ -1,7 +1,9 @@
 /** The palette of classes: choose, add, rename, recolour, delete. */
 
 import * as api from './api.js';
-import {answers, button, confirm, icon, make, show} from './dialogs.js';
+import {
+  answers, button, confirm, icon, make, show, toast,
+} from './dialogs.js';
 import {set, settings} from './settings.js';
 
 const list = document.getElementById('class-list');
@@ -106,14 +108,24 @@ export class Classes {
   }
 
   async delete(one) {
-    const {strokes, pictures} = await api.changeClasses(
-        {change: 'count', id: one.id});
+    let told;
+    try {
+      told = await api.changeClasses({change: 'count', id: one.id});
+    } catch (error) {
+      toast(error.message);
+      return;
+    }
+    const {strokes, pictures} = told;
     const count = (number, what) => `${number} ${what}${number > 1 ? 's' : ''}`;
     const what = strokes ? `With it go ${count(strokes, 'stroke')} on ${
       count(pictures, 'picture')}. ` : '';
     if (await confirm(`Delete ${one.name}?`, `${what}This cannot be undone.`,
                       'Delete', true)) {
-      await this.change({change: 'delete', id: one.id});
+      const mistake = await this.change({change: 'delete', id: one.id});
+      if (mistake) {  // It may have been done in part.
+        toast(mistake);
+        this.changed(true);
+      }
     }
   }
 }
