@@ -1,4 +1,4 @@
-r"""Your own images and scribbles, in the folder layout that README shows.
+r"""Your own images and scribbles, in the layout of docs/own_data.md.
 
 python -m scribble_jax.main --config=configs/own_data.py \
     --workdir=runs/own_data --config.data.root=DIR

@@ -164,6 +164,10 @@ def _data():
   data.stage1 = 'stage1'  # Where 'generate' keeps its workdir.
   data.classes = VOC_CLASSES  # Or a text file below root, one name a line.
   data.embedded = ConfigDict()  # Drawn data set; empty: the user's own.
+  # Of dense masks, with simulated strokes: files as in configs/cityscapes.py,
+  # or a set of tensorflow-datasets. The first start makes `root` of them.
+  data.unpacked = ConfigDict()
+  data.tfds = ''
   data.lambda_s = math.e
   data.lambda_c = math.e**6
   # METHOD 10: poorer scribbles, of which everything else is derived.

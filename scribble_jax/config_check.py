@@ -193,8 +193,8 @@ _MAY_DIFFER = (
     'num_panels', 'data.root', 'data.max_megapixels', 'data.records',
     'data.skip_corrupt', 'data.stage1', 'data.images', 'data.scribbles',
     'data.pseudo_labels', 'data.ground_truth', 'data.train_list',
-    'data.val_list', 'labels.', 'refinement.', 'stage1.', 'model.remat',
-    'mesh.', 'profile')
+    'data.val_list', 'data.unpacked', 'labels.', 'refinement.', 'stage1.',
+    'model.remat', 'mesh.', 'profile')
 
 
 def described(config):

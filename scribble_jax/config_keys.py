@@ -18,9 +18,9 @@ _SHARED = {
     'data': {'root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
              'train_list', 'val_list', 'records', 'skip_corrupt',
              'image_range', 'max_megapixels', 'unlabelled_index', 'label_map',
-             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'lambda_s',
-             'lambda_c', 'scribble_shrink', 'scribble_drop', 'scribble_seed',
-             'crop_size', 'augmentation'},
+             'shuffle_buffer', 'stage1', 'classes', 'embedded', 'unpacked',
+             'tfds', 'lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
+             'scribble_seed', 'crop_size', 'augmentation'},
     'data.augmentation': {'scale', 'rotate_probability', 'rotate_degrees',
                           'blur_probability', 'flip_probability'},
     'model': {'num_classes', 'backbone', 'output_stride', 'head', 'width',
@@ -49,6 +49,7 @@ STAGE2 = _SHARED | {
 # Keys that runs of older versions do not have, and what those runs did: a run
 # without them is one with these values.
 ADDED = {
+    'data.tfds': '',
     'model.freeze_backbone': 'none',
     'model.output_stride': 8,
     'optim.name': 'sgd',
@@ -94,12 +95,14 @@ def with_added(values):
   Args:
     values: Of a config of either stage, flattened, its keys joined by dots.
   """
+  sections = {key.rpartition('.')[0] for key in values}
   of_stage1 = {f'stage1.{key}': value for key, value in ADDED.items()
                if key not in _NEVER_IN_STAGE1}
-  has_stage1 = any(key.startswith('stage1.') for key in values)
   own = {key: value for key, value in ADDED.items()
          if 'supervision' not in values or key not in _NEVER_IN_STAGE1}
-  return own | (of_stage1 if has_stage1 else {}) | values
+  added = {key: value for key, value in (own | of_stage1).items()
+           if key.rpartition('.')[0] in sections}
+  return added | values
 
 
 def without_added(config):

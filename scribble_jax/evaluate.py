@@ -28,7 +28,7 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
-from scribble_jax.data import embedded
+from scribble_jax.data import dense_sets
 from scribble_jax.data import ground_truth
 from scribble_jax.data import sources
 from scribble_jax.data import threads
@@ -71,7 +71,7 @@ def evaluate(config, checkpoint, step, output):
         "--config.data.val_list is 'none': there is nothing to evaluate. Name "
         'a list of val images, or predict images with scribble_jax.predict.')
   _check_output(output)
-  embedded.prepare(config.data)
+  dense_sets.prepare(config.data)
   class_names = sources.read_class_names(config.data.classes, config.data.root)
   _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)

@@ -41,7 +41,7 @@ def main(argv):
   """Prepares, lists or removes what the flags describe."""
   del argv
   # TensorFlow takes seconds to load: a mistake in the flags is told before.
-  from scribble_jax.data import embedded
+  from scribble_jax.data import dense_sets
   from scribble_jax.data import record_folders
   from scribble_jax.data import records
   config, options = _CONFIG.value, parse_options(_PIPELINE_OPTIONS.value)
@@ -53,7 +53,7 @@ def main(argv):
     print(describe(config, parent))
   if _LIST.value or _REMOVE_UNUSED.value:
     return
-  embedded.prepare(config.data)
+  dense_sets.prepare(config.data)
   (data, needed, splits), *rest = stages(config)
   if options is None:
     options = local_options(data, splits, _NUM_WORKERS.value)

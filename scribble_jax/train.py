@@ -15,7 +15,7 @@ from scribble_jax import hosts
 from scribble_jax import loss_terms
 from scribble_jax import models
 from scribble_jax import results
-from scribble_jax.data import embedded
+from scribble_jax.data import dense_sets
 from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import record_folders
@@ -65,7 +65,7 @@ def train(config, workdir, other_data=False):
 
 def _train(config, workdir, heartbeat, other_data):
   """`train` in a workdir of one's own."""
-  embedded.prepare(config.data)
+  dense_sets.prepare(config.data)
   with hosts.together():
     class_names = sources.check_root(config.data)
   config = config_check.with_classes(config, class_names)

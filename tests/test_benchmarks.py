@@ -21,7 +21,7 @@ def figures_of(name, tmp_path):
 
 
 @pytest.mark.parametrize('name', [
-    'input_pipeline', 'prepare', 'inference', 'checkpoint'])
+    'input_pipeline', 'prepare', 'inference', 'checkpoint', 'annotate'])
 def test_benchmark_runs_anywhere_and_writes_its_figures(name, tmp_path):
   figures_of(name, tmp_path)
 

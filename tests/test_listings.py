@@ -545,3 +545,9 @@ def test_a_line_of_all_ids_is_refused_at_once(tmp_path):
       r"train\.txt: the line that begins with 'a/p0 a/p1 .*' has \d+ "
       r'characters\. List one image a line')):
     listings.listed_ids(path, tmp_path, {})
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
+  (tmp_path / 'a\\..\\..\\x.jpg').write_bytes(b'')
+  with pytest.raises(UserError, match='leads out of the folder'):
+    listings.files_by_id(tmp_path, ('.jpg',))

@@ -611,3 +611,19 @@ def test_a_process_that_is_killed_is_one_line():
 def _die(number):
   del number
   signal.raise_signal(signal.SIGKILL)
+
+
+def test_masks_in_subfolders_that_are_left_out_are_told(tmp_path, caplog):
+  mask = np.zeros([20, 20], np.uint8)
+  mask[5:15, 5:15] = 1
+  for name in ('a.png', 'more/b.png', 'more/c.png'):
+    (tmp_path / 'masks' / name).parent.mkdir(parents=True, exist_ok=True)
+    masks.write_mask(tmp_path / 'masks' / name, mask)
+  run('simulate', tmp_path / 'masks', tmp_path / 'strokes')
+  assert '2 files in subfolders are left out' in caplog.text
+  assert {path.stem for path in (tmp_path / 'strokes').rglob('*.png')} == {'a'}
+  caplog.clear()
+  (tmp_path / 'masks/a.png').unlink()
+  run('simulate', tmp_path / 'masks', tmp_path / 'all')
+  assert not caplog.text
+  assert {path.stem for path in (tmp_path / 'all').rglob('*.png')} == {'b', 'c'}

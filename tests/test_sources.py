@@ -11,6 +11,7 @@ from scribble_jax.data import loading
 from scribble_jax.data import sources
 from scribble_jax.files import images
 from scribble_jax.files import masks
+from scribble_jax.published import VOC_CLASSES
 from scribble_jax.strokes import annotations
 
 CLASSES = ('background', 'cat', 'dog')
@@ -37,6 +38,17 @@ def test_stroke_is_three_pixels_wide():
   expected = np.full([10, 20], 255)
   expected[4:7, 4:13] = 2
   np.testing.assert_array_equal(mask, expected)
+
+
+def test_names_that_scribblesup_gives_to_vocs_classes():
+  names = ('plane', 'bike', 'table', 'plant', 'monitor')
+  for classes, labels in (
+      (VOC_CLASSES, [1, 2, 11, 16, 20]), (names, range(5))):
+    for name, label in zip(names, labels, strict=True):
+      mask = annotations.read(
+          annotations.Annotation('a', 'a.xml', annotations.XML, xml(
+              [(name, [(4, 5), (12, 5)])])), (10, 20), classes)
+      assert mask[5, 8] == label
 
 
 def test_lone_point_is_a_dot_and_later_strokes_cover_earlier_ones():

@@ -23,7 +23,7 @@ FLOORS = (
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',
      'config_files', 'command_line', 'validation', 'sweep', 'train'),
     ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles',
-     'convert'),
+     'voc2012', 'annotate', 'convert'),
 )
 
 

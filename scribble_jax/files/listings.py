@@ -217,8 +217,8 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
     remedy: What to do if the folder is missing.
 
   Raises:
-    UserError: The folder is missing or can't be read, or two files have the
-      same id.
+    UserError: The folder is missing or can't be read, two files have the same
+      id, or a name can't be one.
   """
   if not folder.is_dir():
     raise UserError(f'{folder} does not exist. {remedy}')
@@ -233,10 +233,13 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
     if suffix.lower() in suffixes and not is_junk(name):
       if not _is_text(name):
         problems.append(f'{str(folder / name)!a}: the name is not UTF-8')
+      if '..' in found.split('/'):  # A name with \ on a disk of Linux.
+        problems.append(f'{folder / name}: the name leads out of the folder')
       if found in files:
         problems.append(f'{folder / name}: {files[found].name} has the same id')
       files[found] = folder / name
-  raise_problems(problems, 'Keep one file an id, with a name in UTF-8.')
+  raise_problems(problems, 'Keep one file an id, with a name in UTF-8 and '
+                 'without .. in it.')
   return files
 
 

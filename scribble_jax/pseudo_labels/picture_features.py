@@ -202,7 +202,9 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
   x = jnp.concatenate([x, jnp.ones([len(x), 1])], axis=1)
   product = lambda *factors: jnp.matmul(*factors, precision='highest')
   bound = product(x.T, counts * x) / 2 + jnp.diag(penalties + 1e-4)
-  factor = jax.scipy.linalg.cho_factor(bound)
+  # A product with the inverse takes a CPU a twentieth of the time of a solve.
+  inverse = jax.scipy.linalg.cho_solve(
+      jax.scipy.linalg.cho_factor(bound), jnp.eye(len(bound)))
 
   def log_odds(weights):
     # Without any class there is nothing to fit, and no NaN either.
@@ -213,7 +215,7 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
     weights, ahead = state
     gradient = product(x.T, counts * jax.nn.softmax(log_odds(ahead)) - y)
     gradient += penalties[:, None] * (ahead - origin)
-    new = ahead - jax.scipy.linalg.cho_solve(factor, gradient)
+    new = ahead - product(inverse, gradient)
     return new, new + i / (i + 3) * (new - weights)
 
   weights, _ = jax.lax.fori_loop(0, steps, step, (origin, origin))

@@ -11,7 +11,7 @@ from scribble_jax import config_check
 from scribble_jax import hosts
 from scribble_jax import panels
 from scribble_jax import switches
-from scribble_jax.data import embedded
+from scribble_jax.data import dense_sets
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import record_folders
 from scribble_jax.data import records
@@ -43,7 +43,7 @@ def prepare(config):
 def _prepare(config, section):
   """`prepare` of stage 1's own config, which the user's calls `section`."""
   config_rules.check(config, jax.device_count(), section)
-  embedded.prepare(config.data)
+  dense_sets.prepare(config.data)
   source = records.prepare(config.data, False, splits=('train',))
   return settings.Stage1(
       config_check.with_classes(config, source.class_names), source)

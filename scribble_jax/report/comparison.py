@@ -22,27 +22,30 @@ def network(config):
   return f'{_HEADS.get(head, head)} {backbone}'.strip()
 
 
-def is_comparable(runs):
-  """Whether figures are of VOC's classes, as the published ones are."""
-  return all(tuple(run.by_class) == published.VOC_CLASSES for run in runs)
+def benchmark_of(runs):
+  """Returns the `published.Benchmark` with the classes of all runs, or None."""
+  return next((found for found in published.BENCHMARKS if all(
+      tuple(run.by_class) == found.classes for run in runs)), None)
 
 
 def comparability(runs):
   """Returns what to know before comparing with the published figures."""
-  if is_comparable(runs):
-    return ('Published figures are on PASCAL VOC 2012 val; differences hold '
+  found = benchmark_of(runs)
+  if found:
+    return (f'Published figures are on {found.name}; differences hold '
             'only if the figures here were measured there.')
-  return ('Published figures are on PASCAL VOC 2012 val. The classes here are '
-          'others, so no difference is shown.')
+  return (f'Published figures are on {published.BENCHMARKS[0].name}. The '
+          'classes here are others, so no difference is shown.')
 
 
-def comparison(own, whose, comparable):
+def comparison(own, whose, benchmark):
   """Returns the table: best first, or one's own before the others.
 
   Args:
     own: [(name, network, mIoU in per cent)] of what was measured here.
     whose: What differences are taken of, such as 'This run'.
-    comparable: Whether differences mean something.
+    benchmark: `published.Benchmark` with the same classes; None: of others,
+      so that differences mean nothing.
 
   Returns:
     A Table; a difference is the best of one's own minus the published figure,
@@ -53,14 +56,15 @@ def comparison(own, whose, comparable):
   mine = sorted([(*row, 'measured here', None) for row in own], key=by_miou)
   others = sorted(
       [(result.method, result.network, 100 * result.miou, 'published',
-        best - 100 * result.miou) for result in published.RESULTS],
+        best - 100 * result.miou)
+       for result in (benchmark or published.BENCHMARKS[0]).results],
       key=by_miou)
-  rows = sorted(mine + others, key=by_miou) if comparable else mine + others
+  rows = sorted(mine + others, key=by_miou) if benchmark else mine + others
   return Table(
       ('Method', 'Network', 'mIoU (%)', 'Origin',
-       *[f'{whose} minus it (points)'] * comparable),
+       *[f'{whose} minus it (points)'] * bool(benchmark)),
       tuple((method, '' if named == _NO_NETWORK else named, f'{miou:.2f}',
-             origin, *[signed(difference)] * comparable)
+             origin, *[signed(difference)] * bool(benchmark))
             for method, named, miou, origin, difference in rows),
       emphasised=frozenset(i for i, row in enumerate(rows)
                            if row[3] != 'published'),

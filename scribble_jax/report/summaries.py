@@ -28,7 +28,7 @@ def published(study):
           comparison.network(setting.runs[0].config), setting.score.mean)
          for setting in settings]
   return comparison.comparison(own, 'This run' if alone else 'The best here',
-                               comparison.is_comparable(
+                               comparison.benchmark_of(
                                    [run for run in study.runs if run.by_class]))
 
 

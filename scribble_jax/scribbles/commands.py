@@ -2,6 +2,7 @@
 
 import functools
 
+from absl import logging
 import numpy as np
 
 from scribble_jax import labels
@@ -26,7 +27,6 @@ from scribble_jax.strokes import seeding
 from scribble_jax.strokes import simulation
 
 VOC = 'voc'
-_MEND = 'Mend these files and start again.'
 
 
 def class_names(classes):
@@ -45,14 +45,18 @@ def _meanings(options):
 def _listed(files, list_file, where, suffixes):
   """Returns the part of {id: file} that a list names.
 
-  Without a list, all those that are in no subfolder; if there are none, all.
+  Without a list, those that are in no subfolder, with a warning about the
+  others; if all are in subfolders, all.
   """
   if not files:
     raise UserError(f'{where} holds no scribble, mask or annotation. Name a '
                     'folder, zip or JSON file that does.')
   if list_file is None:
-    return {name: file for name, file in files.items()
-            if '/' not in name} or files
+    top = {name: file for name, file in files.items() if '/' not in name}
+    if top and len(top) < len(files):
+      logging.warning('%s: %d files in subfolders are left out. Name the ids '
+                      'by --list=FILE.', where, len(files) - len(top))
+    return top or files
   ids = listings.listed_ids(storage.path(list_file), where, files)
   raise_problems(missing.explain(where, files, ids, suffixes),
                  'Add the files or take the ids off the list.')
@@ -94,7 +98,7 @@ def _collect(results_and_problems):
   for result, problem in results_and_problems:
     problems += [problem] if problem else []
     found.append(result)
-  raise_problems(problems, _MEND)
+  raise_problems(problems, 'Mend these files and start again.')
   return found
 
 

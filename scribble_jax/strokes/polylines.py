@@ -13,6 +13,9 @@ from scribble_jax.files import picture_files
 from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
+# What ScribbleSup's files call some of VOC's classes.
+_VOC_NAMES = {'plane': 'aeroplane', 'bike': 'bicycle', 'table': 'diningtable',
+              'plant': 'pottedplant', 'monitor': 'tvmonitor'}
 # Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
 FARTHEST = 100_000
 _LONGEST_SIDE = 10**9  # Pixels that a file may name.
@@ -75,7 +78,8 @@ def draw_strokes(root, size, class_names):
   Args:
     root: Element of a parsed file (METHOD 9).
     size: (height, width) of the image in pixels.
-    class_names: Names that a stroke's tag may have.
+    class_names: Names that a stroke's tag may have, besides ScribbleSup's own
+      for VOC's classes.
 
   Returns:
     [H, W] uint8 classes, 255 where unlabelled.
@@ -88,6 +92,8 @@ def draw_strokes(root, size, class_names):
   canvas = ImageDraw.Draw(mask)
   for polygon in root.iter('polygon'):
     tag = listings.nfc(polygon.findtext('tag', '')).strip()
+    if tag not in class_names:
+      tag = _VOC_NAMES.get(tag, tag)
     if tag not in class_names:
       raise ValueError(f'unknown class name {tag!r}')
     points = [_point(point, tag) for point in polygon.iter('point')]

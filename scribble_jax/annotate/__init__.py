@@ -1,0 +1,1 @@
+"""The annotation page: strokes on one's own pictures, masks a second later."""

@@ -1,0 +1,245 @@
+"""Files of the folder that holds all that is drawn, as training reads it.
+
+- annotate.json: where the photographs are, the classes, and what is not
+  finished yet;
+- classes.txt: their names, background first;
+- strokes/ID.json: strokes as vectors, which are what counts;
+- imported/ID.png: strokes that came as a bitmap;
+- scribbles/ID.png: class indices, drawn from the two above;
+- JPEGImages/ID.jpg: links to the photographs with strokes;
+- ImageSets/SegmentationAug/train.txt: their ids;
+- predictions/ID.png: of the network, never read as strokes, and classes.json,
+  which identifiers its indices stand for;
+- cache/: what can be made again.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+
+from scribble_jax.annotate import drawing
+from scribble_jax.annotate import palette as palettes
+from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import formats
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+
+SETTINGS, CLASSES = 'annotate.json', 'classes.txt'
+IMAGES, SCRIBBLES, STROKES = 'JPEGImages', 'scribbles', 'strokes'
+IMPORTED, PREDICTIONS, CACHE = 'imported', 'predictions', 'cache'
+PREDICTED_CLASSES = 'predictions/classes.json'  # Identifiers, by index.
+LIST = 'ImageSets/SegmentationAug/train.txt'
+_FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
+_ANY_SIZE = float('inf'), float('inf')
+_PLAIN = re.compile(r'[\w/-]+')  # An id that a list may name as it is.
+
+
+class Settings(NamedTuple):
+  """What annotate.json holds.
+
+  Attributes:
+    pictures: Absolute path of the folder of photographs.
+    palette: `palette.Palette`.
+    is_stale: Whether classes.txt and the masks may still be of other classes.
+    importing: Folder of masks whose import is not finished, or None.
+  """
+  pictures: pathlib.Path
+  palette: palettes.Palette
+  is_stale: bool = False
+  importing: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Reads and writes the files, each of them whole or not at all.
+
+  Attributes:
+    folder: Absolute path.
+  """
+  folder: pathlib.Path
+
+  def path(self, kind, name, suffix='.png'):
+    """Returns the path of an id's file.
+
+    Args:
+      kind: One of the folders above.
+      name: An id that comes from a listing, never from a request.
+      suffix: Of the file.
+    """
+    return self.folder / kind / f'{name}{suffix}'
+
+  def ids(self, kind, suffix='.png'):
+    """Returns the set of ids that have a file in one of the folders."""
+    place = self.folder / kind
+    return {*listings.files_by_id(place, (suffix,))} if place.is_dir() else (
+        set())
+
+  def check(self, pictures):
+    """Checks that nothing written here lands among other files.
+
+    Args:
+      pictures: Folder of the photographs.
+
+    Raises:
+      UserError: It might.
+    """
+    place = self.folder.resolve()
+    if place.is_relative_to(pictures) or (
+        self.folder.exists() and not self.folder.is_dir()):
+      raise UserError(f'{self.folder} is not a folder of its own. Name another '
+                      '--workdir, outside of the photographs.')
+    if not (self.folder / SETTINGS).exists() and self.folder.exists():
+      others = sorted(path.name for path in self.folder.iterdir()
+                      if path.name != CACHE and not path.name.startswith('.'))
+      if others:
+        raise UserError(f'{self.folder} holds other files, such as {others[0]}.'
+                        ' Name another --workdir.')
+    for name in _FOLDERS:
+      place = self.folder / name
+      if not place.resolve().is_relative_to(self.folder.resolve()):
+        raise UserError(f'{place} is a link that leads out of {self.folder}. '
+                        'Remove it.')
+
+  def read_document(self, name):
+    """Returns the `drawing.Document` of a photograph.
+
+    Raises:
+      UserError: Its file is damaged.
+    """
+    path = self.path(STROKES, name, '.json')
+    try:
+      return drawing.parse(formats.parse_json(path.read_bytes()), _ANY_SIZE)
+    except FileNotFoundError:
+      return drawing.Document()
+    except ValueError as error:
+      raise UserError(f'{path} {error}. Restore the file, or move it away.'
+                      ) from error
+
+  def write_document(self, name, document):
+    """Writes a document so that it survives a loss of power too."""
+    path = _with_folder(self.path(STROKES, name, '.json'))
+    with atomic.whole_file(path) as partial, open(partial, 'w') as file:
+      file.write(_as_json(document.to_json()))
+      file.flush()
+      os.fsync(file.fileno())
+
+  def write_bitmap(self, kind, name, values):
+    """Writes [H, W] uint8 as a greyscale PNG."""
+    path = _with_folder(self.path(kind, name))
+    with atomic.whole_file(path) as partial, open(partial, 'wb') as file:
+      file.write(masks.encode_grey(values))
+
+  def link_photograph(self, name, source):
+    """Makes a photograph appear in the folder, by a link or else a copy."""
+    target = _with_folder(self.path(IMAGES, name, source.suffix.lower()))
+    if target.exists():
+      return
+    target.unlink(missing_ok=True)  # A link to what was moved.
+    try:
+      target.symlink_to(source.resolve())
+    except OSError:  # A file system without links.
+      with atomic.whole_file(target) as partial:
+        shutil.copyfile(source, partial)
+
+  def write_list(self, names):
+    """Writes the list of the training images."""
+    path = _with_folder(self.folder / LIST)
+    with atomic.whole_file(path) as partial, open(partial, 'w') as file:
+      file.writelines(f'{_listed(name)}\n' for name in sorted(names))
+
+  def start_predictions(self, labels):
+    """Notes what the indices of predictions mean; drops those of others.
+
+    Args:
+      labels: Identifiers of the classes, by index.
+    """
+    path = _with_folder(self.folder / PREDICTED_CLASSES)
+    if formats.read_json(path) != labels:
+      for name in self.ids(PREDICTIONS):
+        self.path(PREDICTIONS, name).unlink()
+      formats.write_json(path, labels)
+
+  def read_prediction(self, name):
+    """Returns [H, W] uint8 identifiers that the network predicts, or None."""
+    path = self.path(PREDICTIONS, name)
+    labels = formats.read_json(self.folder / PREDICTED_CLASSES)
+    if not labels or not path.exists():
+      return None
+    table = np.zeros(256, np.uint8)
+    table[:len(labels)] = labels
+    try:
+      return table[masks.read_mask(path, np.inf)]
+    except masks.DAMAGED:
+      return None
+
+  def write_settings(self, settings):
+    """Writes Settings, and classes.txt, which only counts with whole ones."""
+    formats.write_json(_with_folder(self.folder / SETTINGS), {
+        'pictures': str(settings.pictures),
+        'palette': settings.palette.to_json(), 'is_stale': settings.is_stale,
+        'importing': settings.importing})
+    with atomic.whole_file(self.folder / CLASSES) as partial:
+      pathlib.Path(partial).write_text(
+          ''.join(f'{name}\n' for name in settings.palette.names),
+          encoding='utf-8')
+
+  def read_settings(self):
+    """Returns the Settings, or None in a new folder.
+
+    Names that somebody has changed in classes.txt count.
+
+    Raises:
+      UserError: The files are damaged, or do not belong together.
+    """
+    path = self.folder / SETTINGS
+    if not path.exists():
+      return None
+    settings = formats.read_json(path)
+    if not isinstance(settings, dict) or not isinstance(
+        settings.get('pictures'), str):
+      raise UserError(f'{path} is damaged. Restore it, or name another '
+                      '--workdir.')
+    found = Settings(
+        pathlib.Path(settings['pictures']),
+        palettes.of_json(settings.get('palette')),
+        bool(settings.get('is_stale')), settings.get('importing'))
+    path = self.folder / CLASSES
+    if found.is_stale or not path.exists():
+      return found
+    names, palette = listings.read_lines(path, ''), found.palette
+    if len(names) != len(palette.classes):
+      raise UserError(
+          f'{path} has {len(names)} names, but {SETTINGS} beside it has '
+          f'{len(palette.classes)} classes. Undo the change in the file; add '
+          'and delete classes on the page.')
+    for one, name in zip(palette.classes, names, strict=True):
+      palette = palette.changed(one.label, name)
+    return found._replace(palette=palette)
+
+
+def _listed(name):
+  """Returns a line of a list that stands for an id, whatever is in it."""
+  if _PLAIN.fullmatch(name):
+    return name
+  quote = "'" if '"' in name else '"'
+  return f'{quote}{name}.jpg{quote}'
+
+
+def _with_folder(path):
+  """Returns a path whose folder is there."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def _as_json(content):
+  """Returns JSON with a stroke a line, so that people can compare files."""
+  strokes = ',\n'.join(json.dumps(stroke, allow_nan=False)
+                       for stroke in content.pop('strokes'))
+  return f'{json.dumps(content)[:-1]}, "strokes": [\n{strokes}\n]}}\n'

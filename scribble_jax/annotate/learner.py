@@ -1,0 +1,189 @@
+"""What is learned from all pictures: samples of strokes, features of the rest.
+
+A thread computes features of pictures that no page has open, while nobody waits
+for a mask.
+"""
+
+import threading
+import time
+
+from absl import logging
+import numpy as np
+
+from scribble_jax.annotate import classifier
+from scribble_jax.annotate import suggest
+from scribble_jax.annotate.photographs import UnreadableError
+
+_MOST_GLANCES = 500  # Pictures without strokes that are looked at.
+_QUIET = 2.0  # Seconds since the last mask, before which nothing is begun.
+
+
+class Learner:
+  """Knows the samples of drawn pictures, and how sure the others are.
+
+  Attributes:
+    paused: Whether its thread rests, as while a training runs.
+    ahead: Id of a picture that a page is likely to open next; None for none.
+  """
+
+  def __init__(self, store, photographs):
+    """Makes a learner without any samples; `start` starts its thread.
+
+    Args:
+      store: `store.Store`.
+      photographs: `photographs.Photographs`.
+    """
+    self.paused = False
+    self.ahead = None
+    self._store, self._photographs = store, photographs
+    self._samples, self._glances = {}, {}
+    self._hopeless = set()  # Ids of pictures that cannot be read.
+    self._fitted = None
+    self._last_mask = 0.0
+    self._closed = threading.Event()
+    self._thread = None
+
+  def start(self, features_of, glance_at, cache):
+    """Starts the thread.
+
+    Args:
+      features_of: `suggest.features_of` of an image.
+      glance_at: `suggest.glance` of an image.
+      cache: `feature_cache.FeatureCache`.
+    """
+    self._features_of, self._glance_at = features_of, glance_at
+    self._cache = cache
+    self._thread = threading.Thread(target=self._run, daemon=True)
+    self._thread.start()
+
+  def close(self):
+    """Ends the thread after what it is computing now."""
+    self._closed.set()
+    if self._thread:
+      self._thread.join(timeout=10)
+
+  def learn(self, name, version, features, labels):
+    """Takes the strokes of a picture, for all others.
+
+    Args:
+      name: Id.
+      version: Of the strokes.
+      features: As of `classifier.samples_of`.
+      labels: Likewise.
+    """
+    self._last_mask = time.monotonic()
+    samples = classifier.samples_of(
+        features, labels, classifier.OTHER_SAMPLES,
+        classifier.SAMPLES_PER_CLASS)
+    samples = classifier.Samples(np.float16(samples.x), samples.labels)
+    self._samples[name] = samples
+    self._cache.keep_samples(name, version, samples)
+
+  def others(self, name=None):
+    """Returns `classifier.pooled` of all pictures but one."""
+    return classifier.pooled([
+        samples for other, samples in sorted(dict(self._samples).items())
+        if other != name and len(samples.labels)])
+
+  def fit(self, classes):
+    """Fits the classifier of pictures without strokes.
+
+    Args:
+      classes: Identifiers.
+    """
+    pooled = self.others()
+    if pooled is not None and len(np.unique(pooled.labels)) > 1:
+      nothing = classifier.Samples(pooled.x[:0], pooled.labels[:0])
+      self._fitted = classifier.fit_classes(nothing, pooled, classes)
+    self._last_mask = time.monotonic()
+
+  def forget(self, name):
+    """Forgets the strokes of a picture, which have changed."""
+    self._samples.pop(name, None)
+
+  def forget_all(self):
+    """Learns from all strokes anew, as after a class was deleted."""
+    self._samples, self._fitted = {}, None
+
+  def least_sure(self):
+    """Returns the id of the picture without strokes to draw on next.
+
+    Returns:
+      The one that the classifier is least sure of, of those looked at; the
+      first one if it has learned nothing yet; None if all have strokes.
+    """
+    listed, glances = self._store.listed, dict(self._glances)
+    names = [name for name in self._photographs.paths
+             if name not in listed and name not in self._hopeless]
+    found = [name for name in names if name in glances]
+    if self._fitted is None or not found:
+      return next(iter(names), None)
+    sure = classifier.sureness(
+        np.stack([glances[name] for name in found]), *self._fitted)
+    return found[int(np.argmin(sure))]
+
+  def status(self):
+    """Returns how many pictures are looked at, ready for JSON."""
+    return {'glances': len(self._glances),
+            'glances_wanted': len(self._wanted_glances())}
+
+  def _run(self):
+    while not self._closed.is_set():
+      wait = self._last_mask + _QUIET - time.monotonic()
+      name, task = (None, None) if self.paused or wait > 0 else self._next()
+      if name is None:
+        self._closed.wait(max(0.2, min(wait, _QUIET)))
+        continue
+      try:
+        task(name)
+      except UnreadableError:
+        self._hopeless.add(name)
+      except Exception:
+        logging.exception('%s: nothing can be learned.', name)
+        self._hopeless.add(name)
+
+  def _next(self):
+    """Returns (id, function of it) of what is worth doing, or Nones."""
+    ahead, self.ahead = self.ahead, None
+    if ahead:
+      return ahead, self._features
+    drawn = self._store.listed - self._samples.keys() - self._hopeless
+    if drawn:
+      return min(drawn), self._learn_from
+    if self._fitted is not None:
+      for name in self._wanted_glances():
+        if name not in self._glances and name not in self._hopeless:
+          return name, self._look_at
+    return None, None
+
+  def _learn_from(self, name):
+    """Gets the samples of a drawn picture that no page has open."""
+    version = self._store.read(name).version
+    samples = self._cache.samples(name, version)
+    if samples is not None:
+      self._samples.setdefault(name, samples)
+      return
+    size = suggest.working_size(self._photographs.size(name))
+    self.learn(name, version, np.float32(self._features(name)),
+               self._store.labels(name, size))
+    self._last_mask = 0.0  # Nobody has waited for it.
+
+  def _features(self, name):
+    """Returns the features of a picture, which are in the cache then."""
+    size = suggest.working_size(self._photographs.size(name))
+    return self._cache.features(name, lambda: self._features_of(
+        suggest.scaled(self._photographs.read(name), size)))
+
+  def _look_at(self, name):
+    size = suggest.working_size(
+        self._photographs.size(name), suggest.GLANCE_SIDE)
+    self._glances[name] = self._cache.glance(name, lambda: self._glance_at(
+        suggest.scaled(self._photographs.read(name), size)))
+
+  def _wanted_glances(self):
+    """Returns the ids of pictures that are looked at, evenly chosen."""
+    names = [*self._photographs.paths]
+    if len(names) <= _MOST_GLANCES:
+      return names
+    return [names[i * len(names) // _MOST_GLANCES]
+            for i in range(_MOST_GLANCES)]

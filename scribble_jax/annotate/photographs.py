@@ -1,0 +1,174 @@
+"""The photographs that one draws on: found, measured, shown, with limits.
+
+A photograph is asked for by its id, which is looked up in what was found in the
+folder: no text of a request ever becomes part of a path.
+"""
+
+import functools
+import io
+import os
+import threading
+
+import numpy as np
+from PIL import Image
+
+from scribble_jax.errors import UserError
+from scribble_jax.files import atomic
+from scribble_jax.files import images
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+from scribble_jax.files import picture_files
+from scribble_jax.files import storage
+
+MAX_MEGAPIXELS = 50.0
+THUMBNAIL = 160  # Pixels, the longer side.
+_MAX_BYTES = 2**28  # Of a file.
+_QUALITY = 92  # Of JPEG.
+_SHOWN = ('JPEG', 'PNG', 'WEBP')  # What browsers show as it is.
+_DECODING = threading.Semaphore(2)  # Photographs in memory at a time.
+
+
+class UnreadableError(Exception):
+  """A photograph cannot be shown; the text says why."""
+
+
+class Photographs:
+  """All photographs of a folder, by id.
+
+  Attributes:
+    folder: Absolute path.
+    paths: {id: path}, sorted.
+  """
+
+  def __init__(self, folder, cache, max_megapixels=MAX_MEGAPIXELS):
+    """Lists a folder; no photograph is opened.
+
+    Args:
+      folder: Of photographs, in subfolders too.
+      cache: Folder for thumbnails.
+      max_megapixels: Larger ones are not decoded.
+
+    Raises:
+      UserError: The folder is missing, holds no photograph, or two of one id.
+    """
+    self.folder = storage.resolve(folder)
+    self.paths = listings.files_by_id(
+        self.folder, listings.IMAGE_SUFFIXES, 'Name a folder of photographs.')
+    if not self.paths:
+      raise UserError(
+          f'{folder} holds no photograph ({", ".join(listings.IMAGE_SUFFIXES)})'
+          '. Name a folder of photographs.')
+    self._cache = cache / 'thumbnails'
+    self._max_megapixels = max_megapixels
+    self.size = functools.lru_cache(maxsize=100_000)(self._size)
+
+  def read(self, name):
+    """Returns a photograph, [H, W, 3] uint8 RGB, upright.
+
+    Raises:
+      UnreadableError: It is broken, too large or of a kind that is not read.
+    """
+    with _DECODING:
+      try:
+        return images.read(self._content(name), images.Reading(
+            max_megapixels=self._max_megapixels)).pixels
+      except masks.DAMAGED as error:
+        raise UnreadableError(_reason(error)) from error
+
+  def _size(self, name):
+    """Returns the (height, width) of an upright photograph in pixels.
+
+    Raises:
+      UnreadableError: As `read`, as far as the file's header tells.
+    """
+    try:
+      return images.read_size(self._content(name), self._max_megapixels)
+    except masks.DAMAGED as error:
+      raise UnreadableError(_reason(error)) from error
+
+  def shown(self, name):
+    """Returns bytes of a file that browsers show upright, and its media type.
+
+    Raises:
+      UnreadableError: As `read`.
+    """
+    content = self._content(name)
+    try:
+      image = picture_files.open_image(
+          content, images.FORMATS, self._max_megapixels)
+      if (image.format in _SHOWN and image.mode in ('L', 'RGB')
+          and ';16' not in picture_files.raw_mode(image)
+          and (b'eXIf' not in content if image.format == 'PNG' else
+               picture_files.orientation_of(image) == 1)):
+        return content, f'image/{image.format.lower()}'
+    except masks.DAMAGED as error:
+      raise UnreadableError(_reason(error)) from error
+    return _as_jpeg(Image.fromarray(self.read(name))), 'image/jpeg'
+
+  def thumbnail(self, name):
+    """Returns the bytes of a small JPEG, made once.
+
+    Raises:
+      UnreadableError: As `read`.
+    """
+    path = self._cache / f'{name}.jpg'
+    source = self.paths[name]
+    if path.exists() and path.stat().st_mtime >= source.stat().st_mtime:
+      return path.read_bytes()
+    content = _as_jpeg(self._small(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.whole_file(path) as partial, open(partial, 'wb') as file:
+      file.write(content)
+    return content
+
+  def _small(self, name):
+    """Returns a Pillow image of the size of a thumbnail."""
+    content = self._content(name)
+    with _DECODING:
+      try:
+        image = picture_files.open_image(
+            content, images.FORMATS, self._max_megapixels)
+        if image.format == 'JPEG':  # Decodes an eighth of the pixels.
+          orientation = picture_files.orientation_of(image)
+          image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))
+          picture_files.load(image)
+          pixels = np.asarray(image.convert('RGB'))
+          image = Image.fromarray(picture_files.upright(
+              pixels, image, orientation))
+        else:
+          image = Image.fromarray(images.read(content, images.Reading(
+              max_megapixels=self._max_megapixels)).pixels)
+      except masks.DAMAGED as error:
+        raise UnreadableError(_reason(error)) from error
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image
+
+  def _content(self, name):
+    """Returns the bytes of a file that is really in the folder.
+
+    Raises:
+      UnreadableError: It is not, cannot be read or is too large.
+    """
+    path = self.paths[name]
+    try:
+      real = path.resolve(strict=True)
+      if not real.is_relative_to(self.folder):
+        raise UnreadableError('is a link to a file outside of the folder')
+      if os.stat(real).st_size > _MAX_BYTES:
+        raise UnreadableError(f'has more than {_MAX_BYTES // 2**20} MB')
+      return real.read_bytes()
+    except (OSError, RuntimeError) as error:
+      raise UnreadableError(f'cannot be read ({_reason(error)})') from error
+
+
+def _as_jpeg(image):
+  """Returns the bytes of a Pillow image as JPEG."""
+  content = io.BytesIO()
+  image.convert('RGB').save(content, 'JPEG', quality=_QUALITY)
+  return content.getvalue()
+
+
+def _reason(error):
+  """Returns an error's text in one line, without advice about flags."""
+  text = ' '.join(str(error).split()) or type(error).__name__
+  return text.split('. Cut it into tiles')[0]

@@ -1,0 +1,89 @@
+"""Reads tar and zip archives from elsewhere, without unpacking them."""
+
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+
+from scribble_jax.errors import UserError
+from scribble_jax.files import listings
+from scribble_jax.files import masks
+
+_MAX_BYTES = 2**25  # Of a file; a few kilobytes may claim to hold terabytes.
+_DAMAGED = (*masks.DAMAGED, tarfile.TarError, zipfile.BadZipFile,
+            lzma.LZMAError, RuntimeError)
+
+
+def read_files(path, pattern, ids=None):
+  """Yields the files of an archive whose path matches.
+
+  Args:
+    path: pathlib.Path of a zip or tar file; a tar may be compressed.
+    pattern: Regular expression to search for in paths; its first group is the
+      file's id.
+    ids: Set of the ids wanted; None: all.
+
+  Yields:
+    (id, path in the archive, content as bytes), in the archive's order.
+    Hidden files and what archivers leave (__MACOSX) are passed over.
+
+  Raises:
+    UserError: The file is no complete archive; a path leads out of it; a file
+      that is wanted is a link or larger than _MAX_BYTES.
+  """
+  try:
+    members = _in_tar if tarfile.is_tarfile(path) else _in_zip
+    for name, is_file, size, read in members(path):
+      if name.startswith(('/', '\\')) or '..' in re.split(r'[/\\]', name):
+        raise _refusal(path, name, 'leads out of the archive')
+      name = listings.path_below(name)
+      found = re.search(pattern, name)
+      if not found or listings.is_junk(name):
+        continue
+      if ids is not None and found[1] not in ids:
+        continue
+      if not is_file or size > _MAX_BYTES:
+        raise _refusal(path, name, 'is a link or larger than '
+                       f'{_MAX_BYTES // 2**20} MB')
+      yield found[1], name, read()
+  except _DAMAGED as error:
+    raise UserError(
+        f'{path} is no complete tar or zip file ({error}). Delete it; the same '
+        'command downloads it again, or put a whole one there.') from error
+
+
+def _refusal(path, name, why):
+  return UserError(f'{path} holds {name}, which {why}. Use the original '
+                   'archive.')
+
+
+def _in_tar(path):
+  """Yields (name, whether it is a file, bytes, function that reads it)."""
+  with tarfile.open(path) as archive:
+    for member in archive:
+      if member.isdir():
+        continue
+      try:  # As if to a folder that can't exist, so that no links are there.
+        tarfile.data_filter(member, f'{path}/')
+      except tarfile.FilterError as error:
+        raise _refusal(path, member.name, f'is refused: {error}') from error
+      yield (member.name, member.isfile(), member.size,
+             lambda member=member: archive.extractfile(member).read())
+
+
+def _in_zip(path):
+  """As `_in_tar`."""
+  with zipfile.ZipFile(path) as archive:
+    for member in archive.infolist():
+      if member.is_dir():
+        continue
+      is_link = stat.S_ISLNK(member.external_attr >> 16)
+      yield (member.filename, not is_link, member.file_size,
+             lambda member=member: _read(archive, member))
+
+
+def _read(archive, member):
+  """Returns a file's bytes, never more than the archive's list says."""
+  with archive.open(member) as file:
+    return file.read(member.file_size + 1)
