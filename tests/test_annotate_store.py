@@ -490,7 +490,7 @@ def test_an_import_of_nothing_but_damage_is_an_error(pictures, tmp_path):
   (tmp_path / 'strokes').mkdir()
   (tmp_path / 'strokes/p0.png').write_bytes(b'nothing')
   for imported, message in (('strokes', 'no strokes could be imported'),
-                            ('typo', 'is no folder')):
+                            ('typo', 'or is no folder')):
     with pytest.raises(UserError, match=message):
       command.open_store(pictures, tmp_path / 'work', 50, tmp_path / imported)
   _, store = command.open_store(pictures, tmp_path / 'work', 50)
