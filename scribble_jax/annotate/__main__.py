@@ -80,8 +80,8 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
     imported = scribbles
   imported = imported and str(pathlib.Path(imported).absolute())
   if imported and not pathlib.Path(imported).is_dir():
-    raise UserError(f'--import={imported} does not exist, or is no folder. Name '
-                    'one of masks.')
+    raise UserError(f'--import={imported} does not exist, or is no folder. '
+                    'Name one of masks.')
   store = stores.Store(
       workdir, photographs, importing.palette_of(pictures) if is_new else None,
       imported)
