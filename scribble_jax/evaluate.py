@@ -86,26 +86,21 @@ def evaluate(config, checkpoint, step, output):
       inference.with_predictions(
           predict, variables, load_examples(examples, load)),
       desc='Evaluating', total=len(examples), unit='image', dynamic_ncols=True)
-  try:
-    with _output_folder(output) as folder:
-      written = {}  # Of a host without a folder: what the first one writes.
-      confusions = hosts.gather(metrics.confusion_of_examples(
-          _kept(predicted, written, folder), len(class_names)))
-      figures = {'step': step, 'checkpoint': str(checkpoint),
-                 'num_images': num_images,
-                 'protocol': dataclasses.asdict(protocol) | {
-                     'refine': config.evaluation.refine}}
-      figures |= _summary(config.data, class_names, sum(confusions))
-      for predictions in hosts.gather(written):
-        _write(predictions, folder)
-      if folder:
-        formats.write_json(folder / 'metrics.json', figures)
-  except OSError as error:
-    reason = write_errors.reason(error, storage.path(output).parent)
-    if reason is None:
-      raise
-    raise UserError(f'Cannot write {output}: {reason}. Name another folder '
-                    'with --output.') from error
+  with (write_errors.of_output(
+      output, 'Name another folder with --output.'),
+        _output_folder(output) as folder):
+    written = {}  # Of a host without a folder: what the first one writes.
+    confusions = hosts.gather(metrics.confusion_of_examples(
+        _kept(predicted, written, folder), len(class_names)))
+    figures = {'step': step, 'checkpoint': str(checkpoint),
+               'num_images': num_images,
+               'protocol': dataclasses.asdict(protocol) | {
+                   'refine': config.evaluation.refine}}
+    figures |= _summary(config.data, class_names, sum(confusions))
+    for predictions in hosts.gather(written):
+      _write(predictions, folder)
+    if folder:
+      formats.write_json(folder / 'metrics.json', figures)
   return figures
 
 

@@ -18,7 +18,7 @@ from scribble_jax.pseudo_labels.picture_features import CELL
 OWN_SAMPLES, OTHER_SAMPLES = 256, 384  # Cells that are learned from at most.
 SAMPLES_PER_CLASS = 32  # Of a picture, for others to learn from.
 _OTHERS_WEIGHT = 0.3  # Of other pictures' cells, as a share of a class's own.
-_PENALTY = 1.0  # As of `picture_features`.
+_PENALTY = 1.0  # Of the weights; see `picture_features.fit`.
 _STEPS = 50  # Half as many as there: no pixel in a thousand changes.
 _CLASSES_STEP = 8  # Classes are padded to a multiple of it: few shapes.
 

@@ -260,6 +260,7 @@ class _PageFiles(staticfiles.StaticFiles):
 def _answer(function):
   """Returns a handler that turns what a user can mend into an answer."""
   async def handle(request: requests.Request):
+    """Answers a request."""
     try:
       return await function(request)
     except Refusal as error:

@@ -163,16 +163,10 @@ def whole_target(name):
     UserError: There is something already, or it can't be written.
   """
   path = storage.path(name)
-  try:
+  with write_errors.of_output(path, 'Name another folder.'):
     atomic.discard_unfinished(path)
     with atomic.only_one_process(path):
       if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f'{path} exists. Name a new folder.')
       with atomic.whole_folder(path) as folder:
         yield folder
-  except OSError as error:
-    reason = write_errors.reason(error, path.parent)
-    if reason is None:
-      raise
-    raise UserError(f'Cannot write {path}: {reason}. Name another folder.'
-                    ) from error

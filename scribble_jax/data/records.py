@@ -125,7 +125,9 @@ def _leave_accelerators_to_jax():
 def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
   """`prepare` in one process."""
   directory, spec, examples = _plan(config, pseudo_labels_needed, splits)
-  try:
+  with write_errors.of_output(
+      directory, 'Set --config.data.records to a folder that can be written.',
+      (tf.errors.OpError, *storage.errors())):
     record_folders.check_place(directory.parent)
     while (hold := record_folders.hold(directory)) is None:
       with atomic.only_one_process(directory):
@@ -139,13 +141,6 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
               directory, examples, encoder, pipeline_options, spec | {
                   'made_from': {
                       name: config.get(name) for name in _MADE_FROM}})
-  except (tf.errors.OpError, *storage.errors()) as error:
-    reason = write_errors.reason(error, directory.parent)
-    if reason is None:
-      raise
-    raise UserError(f'Cannot write {directory}: {reason}. Set '
-                    '--config.data.records to a folder that can be '
-                    'written.') from error
   return dataclasses.replace(
       _open(directory, spec['class_names'], config.skip_corrupt), hold=hold)
 

@@ -103,6 +103,27 @@ def _refusal(folder):
 
 
 @contextlib.contextmanager
+def of_output(path, remedy, kinds=(OSError,)):
+  """Turns what keeps an output from being written into one line.
+
+  Args:
+    path: Of the output.
+    remedy: Sentence that says what to do.
+    kinds: Tuple of classes of errors that writing may raise.
+
+  Raises:
+    UserError: The output could not be written.
+  """
+  try:
+    yield
+  except kinds as error:
+    why = reason(error, storage.path(path).parent)
+    if why is None:
+      raise
+    raise UserError(f'Cannot write {path}: {why}. {remedy}') from error
+
+
+@contextlib.contextmanager
 def named(workdir):
   """Turns what can't be written, now or behind the scenes, into one line.
 

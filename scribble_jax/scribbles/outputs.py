@@ -31,7 +31,7 @@ def whole_output(path, overwrite, description):
     UserError: `path` holds something else or can't be written.
   """
   path = storage.path(path)
-  try:
+  with write_errors.of_output(path, 'Name another folder.'):
     _check(path, overwrite)  # Before any waiting, too.
     with atomic.only_one_process(path):
       _check(path, overwrite)
@@ -40,12 +40,6 @@ def whole_output(path, overwrite, description):
         written = {'version': VERSION, **description,
                    'files': len(_files(folder))}
         (folder / DESCRIPTION).write_text(json.dumps(written, indent=2) + '\n')
-  except OSError as error:
-    reason = write_errors.reason(error, path.parent)
-    if reason is None:
-      raise
-    raise UserError(f'Cannot write {path}: {reason}. Name another folder.'
-                    ) from error
 
 
 def _check(path, overwrite):
