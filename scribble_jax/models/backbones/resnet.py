@@ -143,7 +143,7 @@ class ResNet(family.Backbone):
   @property
   def published(self):
     """The Hub's copy of torchvision's first weights, as the authors' are."""
-    return published.Hub(f'timm/resnet{self.depth}.tv_in1k',
+    return published.Hub(f'timm/resnet{self.depth}.tv_in1k', 'BSD-3-Clause',
                          or_else="take torchvision's own .pth")
 
   @classmethod
