@@ -153,7 +153,7 @@ class Backbone(nn.Module):
 
   @property
   def published(self):
-    """Where its weights come from, of `published`; None if from nowhere."""
+    """Where its weights come from, of `published_weights`; None if from nowhere."""
     return None
 
   @classmethod
