@@ -8,7 +8,7 @@ its variants.
 """
 
 from configs import sweeps
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 LORM = 'lorm'
 DEL_S, DEL_C = 'distance_entropy_scribble', 'distance_entropy_pseudo_label'

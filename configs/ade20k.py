@@ -8,7 +8,7 @@ scribblesup.py.
 """
 
 from configs import dense
-from scribble_jax.published import ADE20K_CLASSES
+from scribble_jax.dataset_classes import ADE20K_CLASSES
 
 
 def get_config(variant='deeplabv3plus_resnet101'):

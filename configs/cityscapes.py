@@ -8,7 +8,7 @@ unpacked. Variants as in scribblesup.py.
 """
 
 from configs import dense
-from scribble_jax.published import CITYSCAPES_CLASSES
+from scribble_jax.dataset_classes import CITYSCAPES_CLASSES
 
 
 def get_config(variant='deeplabv3plus_resnet101'):

@@ -10,7 +10,7 @@ its variants.
 import math
 
 from configs import sweeps
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 EXPONENTS = range(8)  # 1, e, ..., e^7.
 AXES = ('lambda_s', 'lambda_c')

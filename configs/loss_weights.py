@@ -8,7 +8,7 @@ its variants.
 """
 
 from configs import sweeps
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 WEIGHTS = (0.0, 0.1, 0.5, 1.0, 2.0)
 

@@ -8,7 +8,7 @@ scribblesup with its variants.
 """
 
 from configs import sweeps
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 _LORM = {'loss_weights.lorm': 0.1}
 _DEL = {'loss_weights.distance_entropy_scribble': 0.1,

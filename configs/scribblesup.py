@@ -14,8 +14,8 @@ import math
 from ml_collections import ConfigDict
 from ml_collections import config_dict
 
+from scribble_jax.dataset_classes import VOC_CLASSES
 from scribble_jax.errors import UserError
-from scribble_jax.published import VOC_CLASSES
 
 NETWORKS = (
     'deeplabv3plus_resnet101', 'deeplabv2_resnet101', 'deeplabv2_resnet50')

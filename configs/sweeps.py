@@ -5,7 +5,7 @@ import importlib
 from ml_collections import ConfigDict
 
 from scribble_jax.errors import UserError
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 DATA_SETS = ('scribblesup', 'own_data', 'demo')
 FULL, SCRIBBLES = 'full method', 'scribbles alone'

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from scribble_jax import config_keys
 from scribble_jax import models
 from scribble_jax import switches
-from scribble_jax.data.sources import NO_PSEUDO_LABELS
+from scribble_jax.data.dataset_files import NO_PSEUDO_LABELS
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import storage

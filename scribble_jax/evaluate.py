@@ -28,9 +28,9 @@ from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import results
 from scribble_jax import sharding
+from scribble_jax.data import dataset_files
 from scribble_jax.data import dense_sets
 from scribble_jax.data import ground_truth
-from scribble_jax.data import sources
 from scribble_jax.data import threads
 from scribble_jax.data import val_files
 from scribble_jax.errors import UserError
@@ -72,7 +72,8 @@ def evaluate(config, checkpoint, step, output):
         'a list of val images, or predict images with scribble_jax.predict.')
   _check_output(output)
   dense_sets.prepare(config.data)
-  class_names = sources.read_class_names(config.data.classes, config.data.root)
+  class_names = dataset_files.read_class_names(
+      config.data.classes, config.data.root)
   _check_classes(checkpoint, class_names, config.data)
   config = config_check.with_classes(config, class_names)
   model, variables, step = trained.load(config.model, checkpoint, step)
@@ -149,7 +150,7 @@ def load_examples(examples, load):
   """Yields 'id', 'image' [H, W, 3] and 'ground_truth' [H, W], uint8.
 
   Args:
-    examples: Iterable of `sources.Example`.
+    examples: Iterable of `dataset_files.Example`.
     load: Of an example, as `loading.load` with its settings given.
 
   Raises:

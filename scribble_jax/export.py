@@ -20,7 +20,7 @@ from scribble_jax import command_line
 from scribble_jax import config_check
 from scribble_jax import config_files
 from scribble_jax import hosts
-from scribble_jax.data import sources
+from scribble_jax.data import dataset_files
 from scribble_jax.deployment import exporting
 from scribble_jax.deployment import model_card
 from scribble_jax.errors import UserError
@@ -93,7 +93,7 @@ def _class_names(config, checkpoint, num_classes):
   """Returns the names of a network's classes, background first."""
   path = storage.path(checkpoint, config_files.CLASSES)
   names = (formats.read_json(path) if path.exists() else
-           sources.read_class_names(config.data.classes, config.data.root))
+           dataset_files.read_class_names(config.data.classes, config.data.root))
   if len(names) != num_classes:
     raise UserError(
         f'{checkpoint} has {num_classes} classes, but {len(names)} names are '

@@ -27,8 +27,8 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax import config_check
+from scribble_jax.data import dataset_files
 from scribble_jax.data import ground_truth
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import listings
 from scribble_jax.files import storage
@@ -60,7 +60,7 @@ def main(argv):
   start = time.monotonic()
   prepared = records.prepare(data, needed, splits, options)
   print(_summary(prepared, time.monotonic() - start))
-  record_folders.say_several(prepared.folder.parent, [prepared.folder])
+  record_folders.warn_of_several(prepared.folder.parent, [prepared.folder])
   if rest:
     print('These are the records of stage 1. Those of stage 2 hold the '
           'pseudo-labels that it generates, so the training makes them; or '
@@ -76,17 +76,17 @@ def stages(config):
 
   Returns:
     [(data, pseudo_labels_needed, splits), ...], arguments of `records.prepare`.
-    Stage 2's pseudo-labels are sources.GENERATE where stage 1 makes them.
+    Stage 2's pseudo-labels are dataset_files.GENERATE where stage 1 makes them.
   """
   if 'supervision' in config:  # Stage 1, which needs no val.
     return [(config.data, False, ('train',))]
   needed = config_check.needs_pseudo_labels(config)
   splits = ground_truth.listed_splits(config.data)
-  if config.data.pseudo_labels != sources.GENERATE:
+  if config.data.pseudo_labels != dataset_files.GENERATE:
     return [(config.data, needed, splits)]
   if not needed:
     return [(config_check.with_pseudo_labels(
-        config, sources.NO_PSEUDO_LABELS).data, needed, splits)]
+        config, dataset_files.NO_PSEUDO_LABELS).data, needed, splits)]
   return [(config_rules.stage1_config(config).data, False, ('train',)),
           (config.data, needed, splits)]
 
@@ -103,17 +103,17 @@ def find_used(config):
   found = []
   if 'supervision' not in config:
     stage1 = config_rules.stage1_config(config)
-    folder, source = records.find(stage1.data, False, ('train',))
+    folder, dataset = records.find(stage1.data, False, ('train',))
     found.append(folder)
-    if (source and config.data.pseudo_labels == sources.GENERATE
+    if (dataset and config.data.pseudo_labels == dataset_files.GENERATE
         and config_check.needs_pseudo_labels(config)):
       stage1 = settings.Stage1(
-          config_check.with_classes(stage1, source.class_names), source)
+          config_check.with_classes(stage1, dataset.class_names), dataset)
       made = settings.place(config, stage1)
       if storage.path(config.data.root, made, settings.FOLDER).is_dir():
         config = settings.with_generated(config, made)
   return found + [records.find(*arguments)[0] for arguments in stages(config)
-                  if arguments[0].pseudo_labels != sources.GENERATE]
+                  if arguments[0].pseudo_labels != dataset_files.GENERATE]
 
 
 def describe(config, parent):
@@ -162,7 +162,7 @@ def local_options(data, splits, num_workers):
 
   Args:
     data: The `data` part of a config.
-    splits: Which of `sources.SPLITS`.
+    splits: Which of `dataset_files.SPLITS`.
     num_workers: Processes; None: one a core, for large data sets and with Beam.
   """
   if num_workers is None:

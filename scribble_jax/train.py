@@ -15,21 +15,21 @@ from scribble_jax import hosts
 from scribble_jax import loss_terms
 from scribble_jax import models
 from scribble_jax import results
+from scribble_jax.data import dataset_files
 from scribble_jax.data import dense_sets
 from scribble_jax.data import ground_truth
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import record_folders
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.data import val_files
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
+from scribble_jax.pseudo_labels import generation
 from scribble_jax.pseudo_labels import refinement
-from scribble_jax.pseudo_labels import stage
 from scribble_jax.training import loop
-from scribble_jax.training import occupancy
 from scribble_jax.training import provenance
+from scribble_jax.training import run_lock
 from scribble_jax.validation import Validation
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
@@ -58,7 +58,7 @@ def train(config, workdir, other_data=False):
   workdir = loop.open_workdir(workdir)
   with write_errors.named(workdir), contextlib.ExitStack() as stack:
     with hosts.together():
-      heartbeat = (stack.enter_context(occupancy.only_run(workdir))
+      heartbeat = (stack.enter_context(run_lock.only_run(workdir))
                    if hosts.is_first() else None)
     return _train(config, workdir, heartbeat, other_data)
 
@@ -67,7 +67,7 @@ def _train(config, workdir, heartbeat, other_data):
   """`train` in a workdir of one's own."""
   dense_sets.prepare(config.data)
   with hosts.together():
-    class_names = sources.check_root(config.data)
+    class_names = dataset_files.check_root(config.data)
   config = config_check.with_classes(config, class_names)
   logging.info('%d classes: %s', len(class_names), ', '.join(class_names))
   model = models.build(config.model)
@@ -78,28 +78,29 @@ def _train(config, workdir, heartbeat, other_data):
   needed = config_check.needs_pseudo_labels(config)
   splits = ground_truth.listed_splits(config.data)
   learned_from, read = {}, []
-  if config.data.pseudo_labels == sources.GENERATE and needed:
+  if config.data.pseudo_labels == dataset_files.GENERATE and needed:
     resuming = checkpoint.has_checkpoint(workdir / 'checkpoints')
     if 'val' in splits and not resuming:  # Before stage 1 takes hours.
       val_files.checked(config.data, class_names)
-    stage1 = stage.prepare(config)
-    learned_from, read = stage1.learned_from(), [stage1.source.folder]
+    stage1 = generation.prepare(config)
+    learned_from, read = stage1.learned_from(), [stage1.dataset.folder]
     if resuming:
       provenance.check(workdir, learned_from, other_data)
-    config = stage.with_pseudo_labels(config, stage1)
-  elif config.data.pseudo_labels == sources.GENERATE:
-    config = config_check.with_pseudo_labels(config, sources.NO_PSEUDO_LABELS)
-  source = records.prepare(config.data, needed, splits)
+    config = generation.with_pseudo_labels(config, stage1)
+  elif config.data.pseudo_labels == dataset_files.GENERATE:
+    config = config_check.with_pseudo_labels(
+        config, dataset_files.NO_PSEUDO_LABELS)
+  dataset = records.prepare(config.data, needed, splits)
   if hosts.is_first():
-    record_folders.say_several(
-        source.folder.parent, [*read, source.folder])
-    _warn_of_large_images(config.data, source)
-  validation = Validation(config, model, source)
+    record_folders.warn_of_several(
+        dataset.folder.parent, [*read, dataset.folder])
+    _warn_of_large_images(config.data, dataset)
+  validation = Validation(config, model, dataset)
   task = dataclasses.replace(
       _make_task(config, model, validation, heartbeat),
-      learned_from=learned_from | source.learned_from(needed),
+      learned_from=learned_from | dataset.learned_from(needed),
       other_data=other_data)
-  outcome = loop.run(config, workdir, task, source, initial)
+  outcome = loop.run(config, workdir, task, dataset, initial)
   _report(workdir, outcome, validation)
   return outcome.state
 
@@ -122,16 +123,16 @@ def _warn_of_other_classes(path, class_names):
         '%s.', path, ', '.join(changed))
 
 
-def _warn_of_large_images(config, source):
+def _warn_of_large_images(config, dataset):
   """Warns if crops show little of an image even where it is scaled down most.
 
   Args:
     config: As in `config.data`.
-    source: `records.Records`; the first images of 'train' are looked at.
+    dataset: `records.Records`; the first images of 'train' are looked at.
   """
   sides = [max(example['image'].shape[:2])
            for example in input_pipeline.whole_examples(
-               source, 'train', limit=_LOOKED_AT)]
+               dataset, 'train', limit=_LOOKED_AT)]
   side = int(np.median(sides)) if sides else 1
   shown = config.crop_size / (side * config.augmentation.scale[0])
   if shown < _SMALLEST_VIEW:

@@ -37,17 +37,17 @@ class Validation:
   all have counted. Only the first one draws; the others get no pictures.
   """
 
-  def __init__(self, config, model, source):
+  def __init__(self, config, model, dataset):
     """Args: the whole ConfigDict, its network, and `records.Records`."""
     self._config = config
-    self._source = source
+    self._dataset = dataset
     self._predict = inference.make_predict(
         model, sharding.local_mesh(), config_check.validation_protocol(config),
         batch_size=config.evaluation.batch_size,
         finish=refinement.make_finish(config))
     self._on_strokes = ground_truth.is_strokes(config.data)
     self._splits = [
-        split for split in ground_truth.SPLITS if split in source.shards]
+        split for split in ground_truth.SPLITS if split in dataset.shards]
     self._step = None  # Of the last state seen, like the next three.
     self._variables = None
     self._confusion = None  # [C, C] counts over all val images.
@@ -58,7 +58,7 @@ class Validation:
     self._look_at(state)
     summary = results.stroke_summary if self._on_strokes else results.summary
     figures = ({} if self._confusion is None else
-               summary(self._source.class_names, self._confusion))
+               summary(self._dataset.class_names, self._confusion))
     return figures, self.draw_panels(state)
 
   def _look_at(self, state):
@@ -80,7 +80,7 @@ class Validation:
     total, images = np.zeros([num_classes, num_classes], np.int64), []
     for example in tqdm(
         self._examples('val', shared=True), desc='Validating',
-        total=len(hosts.share(range(self._source.num_examples('val')))),
+        total=len(hosts.share(range(self._dataset.num_examples('val')))),
         unit='image', leave=False, dynamic_ncols=True):
       confusion = metrics.confusion_matrix(
           example['ground_truth'], example['prediction'], num_classes)
@@ -96,7 +96,7 @@ class Validation:
     """Yields `input_pipeline.whole_examples` with predictions."""
     return inference.with_predictions(
         self._predict, self._variables,
-        input_pipeline.whole_examples(self._source, split, **which))
+        input_pipeline.whole_examples(self._dataset, split, **which))
 
   def image_figures(self, state):
     """Returns columns, and a row a val image, the worst first.
@@ -127,7 +127,7 @@ class Validation:
         split: panels.draw_panels(
             [self._as_drawn(example) for example in self._examples(
                 split, limit=self._config.num_panels)],
-            self._source.class_names)
+            self._dataset.class_names)
         for split in self._splits}
 
   def _as_drawn(self, example):
@@ -148,7 +148,7 @@ class Validation:
 
   def _draw_images(self, images):
     """Draws val images in the order of their figures."""
-    chosen = np.zeros(self._source.num_examples('val'), bool)
+    chosen = np.zeros(self._dataset.num_examples('val'), bool)
     chosen[[image.record for image in images]] = True
     rows = {example['id']: self._as_drawn(example)
             for example in self._examples('val', chosen=chosen)}
@@ -157,4 +157,4 @@ class Validation:
     return panels.draw_panels(
         [rows[image.id] | {
             'title': f'{image.id}: {measure} {100 * image.score:.1f} %'}
-         for image in images], self._source.class_names)
+         for image in images], self._dataset.class_names)

@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from scribble_jax.annotate import drawing
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
 from scribble_jax.annotate import store as stores
+from scribble_jax.annotate import vector_strokes
 
 ROOT = pathlib.Path(__file__).parents[1]
 _STARTED = 'Ctrl-C ends.'
@@ -45,8 +45,8 @@ def open_store(pictures, workdir, names=('background', 'disc')):
 
 
 def document(*strokes, version=0, **flags):
-  return drawing.Document(version, tuple(
-      drawing.Stroke(label, width, tuple(points))
+  return vector_strokes.Document(version, tuple(
+      vector_strokes.Stroke(label, width, tuple(points))
       for label, width, points in strokes), **flags)
 
 

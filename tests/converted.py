@@ -19,12 +19,12 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from scribble_jax.convert import drawing
+from scribble_jax.convert import annotation_import
 from scribble_jax.convert import hdf5_process
-from scribble_jax.convert import importing
+from scribble_jax.convert import rasterizing
 from scribble_jax.errors import UserError
+from scribble_jax.files import image_decoding
 from scribble_jax.files import masks as mask_files
-from scribble_jax.files import picture_files
 from tests import fuzzed
 from tests import mutations
 
@@ -404,10 +404,10 @@ DRAWERS = {
 
 
 def options(**settings):
-  """What importing.convert needs, as the command line has it by default."""
+  """What annotation_import.convert needs, with the command line's defaults."""
   return types.SimpleNamespace(**{
       'kind': None, 'images': None, 'class_names': None, 'photographs': 'link',
-      'drawing': drawing.Drawing()} | settings)
+      'drawing': rasterizing.Drawing()} | settings)
 
 
 def _mutate(rng, content):
@@ -460,9 +460,9 @@ def _reader(kind, folder):
     del path
     target = folder / 'out/new'
     try:
-      with (mock.patch.object(picture_files, 'MAX_MEGAPIXELS', 1.0),
+      with (mock.patch.object(image_decoding, 'MAX_MEGAPIXELS', 1.0),
             mock.patch.object(hdf5_process, '_SECONDS', 2)):
-        report = importing.convert(source, target, options(
+        report = annotation_import.convert(source, target, options(
             kind=kind, images=photographs))
       assert 'pictures of' in report.splitlines()[-1]
       for mask in target.glob('scribbles/*.png'):

@@ -24,8 +24,8 @@ from scribble_jax import config_check
 from scribble_jax import config_files
 from scribble_jax import evaluate
 from scribble_jax import models
+from scribble_jax.data import dataset_files
 from scribble_jax.data import encoding
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import images
@@ -33,8 +33,8 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.report import runs
-from scribble_jax.strokes import annotations
 from scribble_jax.training.train_state import TrainState
+from scribble_jax.weak_labels import annotations
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
@@ -44,7 +44,7 @@ from tests import test_images
 from tests.test_annotations import box
 from tests.test_annotations import point
 from tests.test_annotations import voc_xml
-from tests.test_sources import xml
+from tests.test_dataset_files import xml
 
 CLASSES = ('background', 'cat', 'dog')
 SIZE = (20, 40)
@@ -166,7 +166,7 @@ def lists(folder):
 def class_lists(folder):
   """Lists of classes."""
   def read(path):
-    names = sources.read_class_names(path.name, folder)
+    names = dataset_files.read_class_names(path.name, folder)
     assert 2 <= len(names) < 255 and len({*names}) == len(names)
     assert all(name == name.strip() and name and '\n' not in name
                for name in names)

@@ -8,7 +8,7 @@ import io
 import shutil
 
 from configs import demo
-from scribble_jax.data import embedded
+from scribble_jax.data import drawn_dataset
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
@@ -26,7 +26,8 @@ _SHARE = 0.02  # They are slow.
 def _write_data(folder):
   """Writes a data set of 3 + 2 images; returns its files and its config."""
   root = folder / 'data'
-  embedded.write_dataset(root, num_train=3, num_val=2, image_size=24, seed=0)
+  drawn_dataset.write_dataset(
+      root, num_train=3, num_val=2, image_size=24, seed=0)
   config = demo.get_config().data
   config.update({'root': str(root), 'embedded': {}, 'pseudo_labels': 'none',
                  'records': str(folder / 'out/records')})
@@ -63,10 +64,10 @@ def make_records(folder):
   def read(path):
     del path
     with _whole_or_nothing(folder / 'out'):
-      source = records.prepare(config, False)
+      dataset = records.prepare(config, False)
       for split in ('train', 'val'):
-        examples = [*input_pipeline.whole_examples(source, split)]
-        assert len(examples) == source.num_examples(split)
+        examples = [*input_pipeline.whole_examples(dataset, split)]
+        assert len(examples) == dataset.num_examples(split)
 
   return fuzzed.Reader(files, _mutate, read, share=_SHARE)
 

@@ -14,7 +14,7 @@ from PIL import Image
 import pytest
 from scipy import ndimage
 
-from scribble_jax.annotate import drawing
+from scribble_jax.annotate import vector_strokes
 from scribble_jax.files import masks
 from tests import annotated
 from tests.conftest import NO_BROWSER
@@ -232,7 +232,7 @@ def test_strokes_are_where_the_mouse_was(opened, tmp_path, key, zoom):
                 for pair in itertools.pairwise(points)]
     assert min(segments) <= 1
   expected = np.full([HEIGHT, WIDTH], 255, np.uint8)
-  drawing.draw(drawing.parse(json.loads(
+  vector_strokes.draw(vector_strokes.parse(json.loads(
       (tmp_path / 'work/strokes/p0.json').read_text()),
       (HEIGHT, WIDTH)).strokes, expected)
   np.testing.assert_array_equal(scribble(tmp_path), expected)

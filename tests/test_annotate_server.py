@@ -14,11 +14,11 @@ import pytest
 from starlette import testclient
 
 from scribble_jax import config_files
-from scribble_jax.annotate import gate
-from scribble_jax.annotate import job
-from scribble_jax.annotate import jobs
+from scribble_jax.annotate import access
 from scribble_jax.annotate import server
-from scribble_jax.annotate import suggester as suggesters
+from scribble_jax.annotate import suggestion_worker
+from scribble_jax.annotate import trainer
+from scribble_jax.annotate import training_jobs
 from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.sweep import process
@@ -43,8 +43,8 @@ class FakeSuggester:
     return self
 
   def ask(self, name):
-    future = suggesters.concurrent.futures.Future()
-    future.set_exception(suggesters.NoMaskError('There is none.'))
+    future = suggestion_worker.concurrent.futures.Future()
+    future.set_exception(suggestion_worker.NoMaskError('There is none.'))
     return future
 
   def open(self, name):
@@ -75,7 +75,8 @@ def store(tmp_path):
 def app(store):
   return server.Server(
       store, store._photographs, FakeSuggester(),
-      jobs.Jobs(store.files.folder, 50)).make_app('127.0.0.1', PORT, TOKEN)
+      training_jobs.Jobs(store.files.folder, 50)).make_app(
+          '127.0.0.1', PORT, TOKEN)
 
 
 @pytest.fixture
@@ -294,16 +295,17 @@ def test_another_address(store):
   assert ask('192.168.0.7', f'192.168.0.7:{PORT}') == 200
   assert ask('192.168.0.7', f'192.168.0.8:{PORT}') == 403
   assert ask('::1', f'[::1]:{PORT}') == 200
-  assert gate.is_loopback('localhost') and gate.is_loopback('127.8.8.8')
-  assert not gate.is_loopback('0.0.0.0') and not gate.is_loopback('example.org')
+  assert access.is_loopback('localhost') and access.is_loopback('127.8.8.8')
+  assert not access.is_loopback('0.0.0.0')
+  assert not access.is_loopback('example.org')
 
 
 def test_the_secret_is_the_users_own(tmp_path):
-  token = gate.read_token(tmp_path)
-  assert gate.read_token(tmp_path) == token and len(token) == 43
+  token = access.read_token(tmp_path)
+  assert access.read_token(tmp_path) == token and len(token) == 43
   assert stat.S_IMODE((tmp_path / 'token').stat().st_mode) == 0o600
   (tmp_path / 'token').write_text('short')
-  assert gate.read_token(tmp_path) != token
+  assert access.read_token(tmp_path) != token
 
 
 # What it answers
@@ -380,34 +382,36 @@ def test_export(page, store):
 
 FAKE = '''
 import signal, sys, time
-from scribble_jax.annotate import job
+from scribble_jax.annotate import trainer
 flags = dict(one[2:].split('=') for one in sys.argv[1:])
-made = job.Job(flags['workdir'], flags['run'], int(flags['steps']), 50, 0)
+made = trainer.Job(flags['workdir'], flags['run'], int(flags['steps']), 50, 0)
 signal.signal(signal.SIGTERM, made.stop)
-made.tell(job.TRAINING)
+made.tell(trainer.TRAINING)
 print('Training:  40%|####      | 20/50 [00:10<00:15]', flush=True)
 made._stopping.wait(60)
-made.tell(job.STOPPED)
+made.tell(trainer.STOPPED)
 '''
 
 
 def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   (tmp_path / 'fake.py').write_text(FAKE)
   real = subprocess.Popen
-  monkeypatch.setattr(jobs.subprocess, 'Popen', lambda command, **options: real(
-      [sys.executable, str(tmp_path / 'fake.py'), *command[3:]], **options))
+  monkeypatch.setattr(
+      training_jobs.subprocess, 'Popen', lambda command, **options: real(
+          [sys.executable, str(tmp_path / 'fake.py'), *command[3:]], **options))
   monkeypatch.setenv('PYTHONPATH', str(annotated.ROOT))
-  first = jobs.Jobs(tmp_path, 50)
+  first = training_jobs.Jobs(tmp_path, 50)
   assert first.status()['stage'] == 'none'
-  with pytest.raises(jobs.UserError, match='no training to go on with'):
+  with pytest.raises(
+      training_jobs.UserError, match='no training to go on with'):
     first.start(50, resume=True)
-  with pytest.raises(jobs.UserError, match='Choose one of'):
+  with pytest.raises(training_jobs.UserError, match='Choose one of'):
     first.start(7, resume=False)
   first.start(50, resume=False)
   annotated.wait_until(lambda: first.status()['percent'] == 40)
-  with pytest.raises(jobs.UserError, match='A training is running'):
+  with pytest.raises(training_jobs.UserError, match='A training is running'):
     first.start(50, resume=False)
-  again = jobs.Jobs(tmp_path, 50)  # As a server that is started again.
+  again = training_jobs.Jobs(tmp_path, 50)  # As a server that is started again.
   status = again.status()
   assert status['running'] and status['what'] == 'Training'
   again.stop()
@@ -445,7 +449,7 @@ def test_commands_of_a_job(tmp_path, monkeypatch):
   store.write('p0', document((1, 3, [(30, 20)]), (0, 3, [(3, 3)])))
   (tmp_path / 'work/job').mkdir()
   commands = fake_commands(monkeypatch, tmp_path / 'run')
-  work = lambda: job.Job(
+  work = lambda: trainer.Job(
       str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
   work()
   (train, small, large) = commands
@@ -479,7 +483,7 @@ def test_a_job_of_other_classes_predicts_nothing(tmp_path, monkeypatch):
   (tmp_path / 'work/job').mkdir()
   commands = fake_commands(monkeypatch, tmp_path / 'run')
   state = lambda: formats.read_json(tmp_path / 'work/job/state.json')
-  work = lambda: job.Job(
+  work = lambda: trainer.Job(
       str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
   work()
   assert state()['stage'] == 'done' and len(commands) == 2
@@ -499,14 +503,14 @@ def test_a_photograph_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
   (pictures / 'p1.png').write_bytes(b'nothing')
   (tmp_path / 'work/job').mkdir()
   commands = fake_commands(monkeypatch, tmp_path / 'run')
-  job.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
+  trainer.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
   root = tmp_path / 'work/cache/training'
   assert f'--config.data.root={root}' in commands[0]
   assert (root / 'ImageSets/SegmentationAug/train.txt').read_text() == 'p0\n'
   with Image.open(root / 'JPEGImages/p0.jpg') as image:
     assert image.size == (60, 40)  # Not smaller than it is.
   (pictures / 'p0.png').write_bytes(b'nothing')
-  job.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
+  trainer.Job(str(tmp_path / 'work'), str(tmp_path / 'run'), 50, 50, 0).work()
   assert 'can be read' in formats.read_json(
       tmp_path / 'work/job/state.json')['text']
 

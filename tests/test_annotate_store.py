@@ -11,12 +11,12 @@ import pytest
 
 from configs import own_data
 from scribble_jax.annotate import __main__ as command
-from scribble_jax.annotate import drawing
-from scribble_jax.annotate import importing
 from scribble_jax.annotate import layout
+from scribble_jax.annotate import mask_import
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
 from scribble_jax.annotate import store as stores
+from scribble_jax.annotate import vector_strokes
 from scribble_jax.data import ground_truth
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
@@ -47,7 +47,7 @@ def scribble(store, name='p0'):
 
 def drawn(points, width, size=(9, 12)):
   canvas = np.full(size, 255, np.uint8)
-  drawing.draw([drawing.Stroke(1, width, tuple(points))], canvas)
+  vector_strokes.draw([vector_strokes.Stroke(1, width, tuple(points))], canvas)
   return canvas
 
 
@@ -80,8 +80,10 @@ def test_pixels_are_those_near_the_line(seed):
 
 def test_later_strokes_cover_earlier_ones_and_the_eraser_all():
   canvas = np.full([8, 20], 255, np.uint8)
-  line = lambda label, x0, x1: drawing.Stroke(label, 3, ((x0, 4), (x1, 4)))
-  drawing.draw([line(0, 2, 18), line(1, 6, 14), line(255, 9, 11)], canvas)
+  line = lambda label, x0, x1: vector_strokes.Stroke(
+      label, 3, ((x0, 4), (x1, 4)))
+  vector_strokes.draw(
+      [line(0, 2, 18), line(1, 6, 14), line(255, 9, 11)], canvas)
   assert [canvas[4, x] for x in (3, 7, 10, 13, 17)] == [0, 1, 255, 1, 0]
 
 
@@ -91,7 +93,7 @@ def test_thin_strokes_stay_on_a_smaller_picture(store):
     assert (store.labels('p0', size) == 1).any()
   labels = np.full([40, 60], 255, np.uint8)
   labels[17, 33] = 3
-  small = drawing.shrink_labels(labels, (4, 6))
+  small = vector_strokes.shrink_labels(labels, (4, 6))
   assert small[1, 3] == 3 and (small != 255).sum() == 1
 
 
@@ -117,9 +119,9 @@ GOOD = {'class': 1, 'width': 3, 'points': [[1, 2], [3.5, 4]]}
     {'strokes': [GOOD | {'points': [[1, 1]] * 50_000}] * 5}])
 def test_documents_that_are_refused(change):
   good = {'version': 0, 'strokes': [GOOD]}
-  assert drawing.parse(good, (40, 60)).strokes[0].points[1] == (3.5, 4)
+  assert vector_strokes.parse(good, (40, 60)).strokes[0].points[1] == (3.5, 4)
   with pytest.raises(ValueError):
-    drawing.parse(good | change if isinstance(change, dict) else change,
+    vector_strokes.parse(good | change if isinstance(change, dict) else change,
                   (40, 60))
 
 
@@ -133,7 +135,7 @@ def test_what_is_written_is_there(store, pictures):
   assert content['version'] == 1 and content['strokes'][0] == {
       'class': 1, 'width': 3, 'points': [[10, 10], [30, 20.5]]}
   expected = np.full([40, 60], 255, np.uint8)
-  drawing.draw(store.read('p0').strokes, expected)
+  vector_strokes.draw(store.read('p0').strokes, expected)
   np.testing.assert_array_equal(scribble(store), expected)
   assert {*np.unique(expected)} == {0, 1, 255}
   folder = store.files.folder
@@ -149,9 +151,9 @@ def test_training_reads_the_folder_at_once(store):
   config = own_data.get_config('small')
   config.data.root = str(store.files.folder)
   config.data.val_list = 'none'
-  source = records.prepare(
+  dataset = records.prepare(
       config.data, False, ground_truth.listed_splits(config.data))
-  assert source.num_examples('train') == 2
+  assert dataset.num_examples('train') == 2
 
 
 def test_each_change_is_drawn_as_if_all_were_drawn_anew(store):
@@ -166,7 +168,7 @@ def test_each_change_is_drawn_as_if_all_were_drawn_anew(store):
                        for point in rng.uniform(0, 40, [3, 2])]))
     store.write('p0', document(*strokes, version=version))
     expected = np.full([40, 60], 255, np.uint8)
-    drawing.draw(store.read('p0').strokes, expected)
+    vector_strokes.draw(store.read('p0').strokes, expected)
     np.testing.assert_array_equal(scribble(store), expected)
 
 
@@ -455,7 +457,7 @@ def test_imported_strokes_lie_below(store, pictures, tmp_path):
   masks.write_mask(folder / 'p1.png', mask[:20])  # Of another size.
   masks.write_mask(folder / 'unknown.png', mask)
   photographs = photographs_of.Photographs(pictures, tmp_path / 'cache')
-  count, problems = importing.import_masks(store, photographs, folder)
+  count, problems = mask_import.import_masks(store, photographs, folder)
   assert count == 1 and len(problems) == 1 and '60x20' in problems[0]
   np.testing.assert_array_equal(scribble(store), mask)
   store.write('p0', document((255, 9, [(20, 11)]), (1, 3, [(50, 35)]),
@@ -464,7 +466,7 @@ def test_imported_strokes_lie_below(store, pictures, tmp_path):
   assert found[11, 20] == 255 and found[35, 50] == 1 and found[30, 10] == 0
   store.write('p0', document((1, 3, [(50, 35)]), version=2))
   assert (scribble(store) != 255).sum() == (found[33:] == 1).sum()
-  assert importing.import_masks(store, photographs, folder)[0] == 0
+  assert mask_import.import_masks(store, photographs, folder)[0] == 0
 
 
 def test_an_interrupted_import_goes_on(pictures, tmp_path, monkeypatch):

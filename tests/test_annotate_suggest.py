@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scribble_jax.annotate import classifier
+from scribble_jax.annotate import cell_classifier
 from scribble_jax.annotate import feature_cache
-from scribble_jax.annotate import networks
+from scribble_jax.annotate import feature_network
 from scribble_jax.annotate import suggest
-from scribble_jax.annotate import suggester as suggesters
+from scribble_jax.annotate import suggestion_worker
 from scribble_jax.annotate.photographs import UnreadableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -21,7 +21,7 @@ from tests import annotated
 from tests.annotated import document
 
 SIZE = (40, 60)
-EMPTY = classifier.Samples(np.zeros([0, 3], np.float32), np.zeros(0, int))
+EMPTY = cell_classifier.Samples(np.zeros([0, 3], np.float32), np.zeros(0, int))
 
 
 def test_fit_is_that_of_stage_1():
@@ -29,11 +29,11 @@ def test_fit_is_that_of_stage_1():
   x = np.float32(rng.normal(size=(120, 8)))
   labels = np.argmax(x[:, :3], 1)
   y = np.eye(4, dtype='f')[labels]  # The last class has no sample.
-  weights, offsets = map(np.asarray, classifier._fit(x, y))
+  weights, offsets = map(np.asarray, cell_classifier._fit(x, y))
   expected, expected_offsets = map(
       np.asarray, picture_features.fit(x, y, 1.0))
   np.testing.assert_allclose(
-      np.asarray(classifier.probabilities(x, weights, offsets)),
+      np.asarray(cell_classifier.probabilities(x, weights, offsets)),
       np.asarray(jax.nn.softmax(x @ expected + expected_offsets[None])),
       atol=2e-3)
   assert offsets[3] == -np.inf
@@ -45,56 +45,58 @@ def test_samples_are_the_cells_that_strokes_meet():
   labels[9, 20] = 3  # Cell (2, 5): its corner is at pixel (8, 20).
   labels[10, 21] = 3  # (3, 5), as 10 is nearer to 12 than to 8.
   labels[0, 0] = 1
-  found = classifier.samples_of(features, labels, 100)
+  found = cell_classifier.samples_of(features, labels, 100)
   assert sorted(zip(found.labels, found.x[:, 0], strict=True)) == [
       (1, features[0, 0, 0]), (3, features[2, 5, 0]), (3, features[3, 5, 0])]
   labels[:] = 2
-  assert len(classifier.samples_of(features, labels, 7).labels) == 7
+  assert len(cell_classifier.samples_of(features, labels, 7).labels) == 7
   labels[:, :30] = 1
   labels[0, 0] = 0
-  few = classifier.samples_of(features, labels, 100, per_class=4)
+  few = cell_classifier.samples_of(features, labels, 100, per_class=4)
   assert {label: sum(few.labels == label) for label in (0, 1, 2)} == {
       0: 1, 1: 4, 2: 4}
 
 
 def test_pooled_samples_are_as_many_of_each_class():
   rng = np.random.default_rng(0)
-  pictures = [classifier.Samples(
+  pictures = [cell_classifier.Samples(
       np.float32(np.stack([labels, np.full(len(labels), number)], 1)), labels)
       for number, labels in enumerate(
           rng.choice(3, [40, 50], p=[0.8, 0.19, 0.01]))]
-  found = classifier.pooled(pictures)
+  found = cell_classifier.pooled(pictures)
   np.testing.assert_array_equal(found.x[:, 0], found.labels)
   counts = np.bincount(found.labels)
   rare = sum((one.labels == 2).sum() for one in pictures)
   assert [*counts] == [128, 128, min(rare, 128)]
   assert len({*found.x[:, 1]}) > 30  # Of nearly all pictures.
-  assert classifier.pooled([]) is None
+  assert cell_classifier.pooled([]) is None
 
 
 def weights_of(own, others, classes):
-  return classifier.fit_classes(own, others, np.array(classes))
+  return cell_classifier.fit_classes(own, others, np.array(classes))
 
 
 def test_own_strokes_outweigh_those_of_others():
-  own = classifier.Samples(np.float32([[1, 0, 0], [0, 1, 0]]), np.array([0, 1]))
+  own = cell_classifier.Samples(
+      np.float32([[1, 0, 0], [0, 1, 0]]), np.array([0, 1]))
   # Others call the same features by the other name.
-  others = classifier.Samples(own.x, np.array([1, 0]))
-  found = np.asarray(classifier.probabilities(
+  others = cell_classifier.Samples(own.x, np.array([1, 0]))
+  found = np.asarray(cell_classifier.probabilities(
       own.x, *weights_of(own, others, [0, 1])))
   assert found[0, 0] > 0.5 and found[1, 1] > 0.5
-  alone = np.asarray(classifier.probabilities(
+  alone = np.asarray(cell_classifier.probabilities(
       own.x, *weights_of(EMPTY, others, [0, 1])))
   assert alone[0, 1] > 0.5 and alone[1, 0] > 0.5
 
 
 def test_the_least_sure_is_where_classes_are_close():
-  own = classifier.Samples(np.float32([[3, 0, 0], [0, 3, 0]]), np.array([0, 1]))
+  own = cell_classifier.Samples(
+      np.float32([[3, 0, 0], [0, 3, 0]]), np.array([0, 1]))
   fitted = weights_of(own, None, [0, 1])
   glances = np.zeros([300, 4, 3], np.float32)
   glances[:, :, 0] = 3
   glances[123] = [1.5, 1.5, 0]
-  sure = classifier.sureness(glances, *fitted)
+  sure = cell_classifier.confidence(glances, *fitted)
   assert np.argmin(sure) == 123 and len(sure) == 300
 
 
@@ -150,14 +152,14 @@ def test_a_mask_depends_on_nothing_but_what_is_given(disc):
 def test_other_pictures_teach_classes(disc):
   nothing = np.full(SIZE, 255, np.uint8)
   assert suggest.suggest(disc, nothing, None, [0, 5, 9]) is None
-  others = classifier.samples_of(disc.features, strokes_on_disc(), 99)
+  others = cell_classifier.samples_of(disc.features, strokes_on_disc(), 99)
   mask = suggest.to_mask(
       suggest.suggest(disc, nothing, others, [0, 5, 9]), SIZE)
   assert np.mean(mask.labels == truth()) > 0.95
 
 
 def test_strokes_keep_their_class_whatever_others_say(disc):
-  others = classifier.samples_of(disc.features, strokes_on_disc(), 99)
+  others = cell_classifier.samples_of(disc.features, strokes_on_disc(), 99)
   labels = np.full(SIZE, 255, np.uint8)
   labels[18:22, 26:34], labels[3:5, 5:50] = 0, 5  # The other way round.
   mask = suggest.to_mask(suggest.suggest(disc, labels, others, [0, 5]), SIZE)
@@ -232,7 +234,7 @@ def worker(tmp_path, monkeypatch):
     loads.append(image.shape)
     return prepared(image).features
 
-  monkeypatch.setattr(networks, 'load', lambda *_: (None, None, 'x'))
+  monkeypatch.setattr(feature_network, 'load', lambda *_: (None, None, 'x'))
   monkeypatch.setattr(suggest, 'features_of', features_of)
   monkeypatch.setattr(suggest, 'glance', lambda backbone, variables, image: (
       np.float16(np.full([25, 3], image.mean() / 255))))
@@ -241,7 +243,7 @@ def worker(tmp_path, monkeypatch):
       ('background', 'disc', 'ring'))
   (tmp_path / 'pictures/cut.png').write_bytes(b'\x89PNG')
   store._photographs.__init__(tmp_path / 'pictures', tmp_path / 'work/cache')
-  made = suggesters.Suggester(store, store._photographs, 'fake')
+  made = suggestion_worker.Suggester(store, store._photographs, 'fake')
   made.loads, made.store = loads, store
   yield made
   made.close()
@@ -251,7 +253,7 @@ DISC = (1, 4, [(26, 20), (34, 20)]), (0, 3, [(5, 4), (50, 4)])
 
 
 def test_worker_answers(worker):
-  with pytest.raises(suggesters.NoMaskError, match='second class'):
+  with pytest.raises(suggestion_worker.NoMaskError, match='second class'):
     worker.ask('p0').result(60)
   worker.store.write('p0', document(*DISC))
   answer = worker.ask('p0').result(60)
@@ -305,11 +307,12 @@ def test_worker_without_a_network_says_so(tmp_path, monkeypatch):
   def fail(*_):
     raise UserError('The weights are missing.')
 
-  monkeypatch.setattr(networks, 'load', fail)
+  monkeypatch.setattr(feature_network, 'load', fail)
   store = annotated.open_store(
       annotated.write_pictures(tmp_path / 'pictures'), tmp_path / 'work')
-  worker = suggesters.Suggester(store, store._photographs, 'fake')
-  with pytest.raises(suggesters.NoMaskError, match='weights are missing'):
+  worker = suggestion_worker.Suggester(store, store._photographs, 'fake')
+  with pytest.raises(
+      suggestion_worker.NoMaskError, match='weights are missing'):
     worker.ask('p0').result(60)
   assert worker.status()['state'] == 'unavailable'
   worker.close()
@@ -345,6 +348,6 @@ def test_features_on_the_disk_have_a_bound(worker, monkeypatch, tmp_path):
 
 def test_a_network_is_a_backbone_or_a_run(tmp_path):
   with pytest.raises(UserError, match='backbone'):
-    networks.load('no_such')
+    feature_network.load('no_such')
   with pytest.raises(UserError):
-    networks.load('resnet18', str(tmp_path))
+    feature_network.load('resnet18', str(tmp_path))

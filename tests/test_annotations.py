@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from scribble_jax.data import dataset_files
 from scribble_jax.data import loading
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
-from scribble_jax.strokes import annotations
-from scribble_jax.strokes import boxes
-from scribble_jax.strokes import points
+from scribble_jax.weak_labels import annotations
+from scribble_jax.weak_labels import boxes
+from scribble_jax.weak_labels import points
 from tests import mutations
-from tests.test_sources import xml
+from tests.test_dataset_files import xml
 
 CLASSES = ('background', 'cat', 'dog')
 SIZE = (20, 40)  # Height, width.
@@ -386,7 +386,7 @@ def train_ids(root, config):
 def write_entries(root, config, name, entries):
   (root / name).write_text(json.dumps(entries))
   config.data.scribbles = name
-  return sources.list_examples(config.data, True)
+  return dataset_files.list_examples(config.data, True)
 
 
 def load(examples, index=0):
@@ -416,7 +416,7 @@ def test_boxes_as_the_scribbles_of_training(root, config):
   # Another image's background is another one's, in every run the same.
   other, _ = load(examples, 1)
   assert (other.scribble != maps.scribble).any()
-  again, _ = load(sources.list_examples(config.data, True))
+  again, _ = load(dataset_files.list_examples(config.data, True))
   np.testing.assert_array_equal(again.scribble, maps.scribble)
 
 
@@ -432,7 +432,7 @@ def test_vocs_boxes_as_the_scribbles_of_training(root, config, packed):
       for path in (root / 'scribbles').iterdir():
         archive.write(path, f'Annotations/{path.name}')
     config.data.scribbles = 'boxes.zip'
-  maps, problems = load(sources.list_examples(config.data, True))
+  maps, problems = load(dataset_files.list_examples(config.data, True))
   assert not problems
   np.testing.assert_array_equal(
       without_background(maps.scribble),
@@ -458,7 +458,7 @@ def test_fingerprint_follows_the_listed_images_entries(root, config):
   entries = {name: [point(4, 5)] for name in train_ids(root, config)}
 
   def fingerprint(**changed):
-    return sources.fingerprint(write_entries(
+    return dataset_files.fingerprint(write_entries(
         root, config, 'points.json', entries | changed))
 
   before = fingerprint()
@@ -470,6 +470,6 @@ def test_fingerprint_follows_the_listed_images_entries(root, config):
 
 
 def test_a_folder_of_pngs_may_hold_its_description(root, config):
-  before = sources.list_examples(config.data, True)
+  before = dataset_files.list_examples(config.data, True)
   (root / 'scribbles/scribbles.json').write_text('{"command": "drop"}')
-  assert sources.list_examples(config.data, True) == before
+  assert dataset_files.list_examples(config.data, True) == before

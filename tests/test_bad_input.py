@@ -13,7 +13,7 @@ from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
 from tests.conftest import record_folders
-from tests.test_sources import xml
+from tests.test_dataset_files import xml
 
 
 def train_id(root, index=0):

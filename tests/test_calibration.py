@@ -5,7 +5,7 @@ import pytest
 
 from scribble_jax import metrics
 from scribble_jax.pseudo_labels import calibration
-from scribble_jax.pseudo_labels import labelling
+from scribble_jax.pseudo_labels import label_quality
 
 C = 4
 
@@ -123,14 +123,14 @@ def test_what_is_hidden_of_an_image_does_not_depend_on_damaged_others():
   def shown(examples):
     asked = {}
 
-    def judge(questions, thresholds):
+    def label_images(questions, thresholds):
       del thresholds
       asked.update((example['record'], scribbles[1])
                    for example, scribbles in questions)
       return ()
 
-    labelling.calibrate(
-        judge, examples, {'calibration': 'none', 'threshold': 0.5},
+    label_quality.calibrate(
+        label_images, examples, {'calibration': 'none', 'threshold': 0.5},
         num_classes=C, seed=5, sample=np.array([3, 8, 20, 21]),
         background_share=1.0)
     return asked

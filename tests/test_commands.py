@@ -14,19 +14,19 @@ import pytest
 
 from configs import scribblesup
 from scribble_jax import config_check
+from scribble_jax import dataset_classes
 from scribble_jax import evaluate
 from scribble_jax import inference
 from scribble_jax import metrics
 from scribble_jax import predict
-from scribble_jax import published
 from scribble_jax import results
 from scribble_jax import train
 from scribble_jax import validation
 from scribble_jax import windows
+from scribble_jax.data import dataset_files
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
 from scribble_jax.files import masks
@@ -116,7 +116,7 @@ def test_evaluate_sees_the_pixels_that_validation_sees(root, config):
                       (second, Image.new('LA', (48, 48), (9, 7)))):
     (root / f'JPEGImages/{name}.jpg').unlink()
     image.save(root / f'JPEGImages/{name}.png')
-  examples = sources.list_examples(config.data, True, ('val',))['val']
+  examples = dataset_files.list_examples(config.data, True, ('val',))['val']
   own = evaluate.load_examples(examples, functools.partial(
       loading.load, class_names=('a', 'b', 'c', 'd')))
   validated = input_pipeline.whole_examples(
@@ -156,9 +156,9 @@ def test_predictions_are_refined_by_the_walk_of_stage_1(finished, tmp_path):
     counts += [np.sum(found != expected), np.sum(found != given.argmax(-1))]
   assert counts[0] <= 10 < 100 < counts[1]  # Rounding decides few.
   state = types.SimpleNamespace(step=step, variables=variables)
-  source = records.prepare(config.data)
+  dataset = records.prepare(config.data)
   validated, _ = validation.Validation(config_check.with_classes(
-      config, source.class_names), model, source)(state)
+      config, dataset.class_names), model, dataset)(state)
   assert validated['confusion'] == figures['confusion']
 
 
@@ -426,8 +426,8 @@ def test_results_never_replace_anything_by_chance(
 
 
 def test_published_figures_name_every_class_of_the_config():
-  assert scribblesup.get_config().data.classes == published.VOC_CLASSES
-  assert len(set(published.VOC_CLASSES)) == 21
+  assert scribblesup.get_config().data.classes == dataset_classes.VOC_CLASSES
+  assert len(set(dataset_classes.VOC_CLASSES)) == 21
 
 
 # The real programs, as processes of their own.

@@ -19,12 +19,12 @@ from scribble_jax import config_check
 from scribble_jax import evaluate
 from scribble_jax import labels
 from scribble_jax import train
-from scribble_jax.data import findings
+from scribble_jax.data import dataset_files
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import label_checks
 from scribble_jax.data import loading
+from scribble_jax.data import record_writer
 from scribble_jax.data import records
-from scribble_jax.data import sources
-from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from scribble_jax.files import class_list
 from scribble_jax.files import images
@@ -183,7 +183,7 @@ def test_files_in_another_convention(root, config, convention):
     rewrite(root, lambda mask: np.where(mask == 255, 255, np.minimum(mask, 1)))
     (root / 'classes.txt').write_text('background\nthing\n')
   expected = contents(records.prepare(config.data))
-  examples = sources.list_examples(config.data, False)
+  examples = dataset_files.list_examples(config.data, False)
   scribble = examples['train'][0].scribble
   truth = {one.id: masks.read_mask(one.ground_truth) for one in examples['val']}
   run('shrink', root / 'scribbles', root / 'expected', '--ratio=0.5')
@@ -191,7 +191,7 @@ def test_files_in_another_convention(root, config, convention):
   config.data.unlabelled_index, config.data.label_map = index, label_map
   assert contents(records.prepare(config.data)) == expected
 
-  names = sources.read_class_names('classes.txt', root)
+  names = dataset_files.read_class_names('classes.txt', root)
   for example in evaluate.load_examples(examples['val'], functools.partial(
       loading.load, class_names=names,
       meanings=labels.meanings(index, label_map))):
@@ -433,7 +433,7 @@ def test_class_without_a_stroke_is_a_warning(root, config, caplog):
 
 
 def test_strokes_that_deformation_removes_are_missed(root, config, caplog):
-  names = sources.read_class_names('classes.txt', root)
+  names = dataset_files.read_class_names('classes.txt', root)
   for path in (root / 'scribbles').iterdir():
     mask = np.full([48, 48], 255, np.uint8)
     for label in range(4):
@@ -458,7 +458,7 @@ def test_what_was_seen_adds_up_in_any_grouping():
     mask[rng.random(mask.shape) < 0.5] = 255
     if number % 2:
       mask[:] = 255
-    parts.append(findings.look(f'id{number}', loading.Maps(
+    parts.append(label_checks.count(f'id{number}', loading.Maps(
         np.zeros([*mask.shape, 3], np.uint8), b'', mask, None, None,
         'ground_truth', {'scribbles': {0: (number, 0, 0), 1: GREY}},
         (images.Remark(images.DARK, f'id{number}', 4095),))))
@@ -466,15 +466,15 @@ def test_what_was_seen_adds_up_in_any_grouping():
     assert parts[-1]['scribbles'].covered == np.mean(mask != 255)
   whole, halves = {}, [{}, {}]
   for part in parts:
-    findings.add(whole, pickle.loads(pickle.dumps(part)))
+    label_checks.add(whole, pickle.loads(pickle.dumps(part)))
   for half, some in zip(halves, (parts[:5], parts[5:]), strict=True):
     for part in some:
-      findings.add(half, part)
+      label_checks.add(half, part)
   total = {}
   for half in halves:
-    written = writing.Written()
+    written = record_writer.Written()
     written.seen = half
-    findings.add(total, pickle.loads(pickle.dumps(written)).seen)
+    label_checks.add(total, pickle.loads(pickle.dumps(written)).seen)
   assert total['scribbles'].covered == pytest.approx(whole['scribbles'].covered)
   total['scribbles'].covered = whole['scribbles'].covered
   assert total == whole
@@ -523,7 +523,7 @@ def test_list_with_other_things_than_class_names(
   code, printed = run('check', root)
   assert code == 1 and problem in printed
   with pytest.raises(UserError, match=r'config\.data\.classes, name '):
-    sources.read_class_names(tuple(names), root)
+    dataset_files.read_class_names(tuple(names), root)
 
 
 @pytest.mark.parametrize('names', [

@@ -15,8 +15,8 @@ import pytest
 
 from scribble_jax.convert import __main__ as command
 from scribble_jax.convert import contours
-from scribble_jax.convert import drawing
 from scribble_jax.convert import hdf5_process
+from scribble_jax.convert import rasterizing
 from scribble_jax.convert import rle
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
@@ -124,7 +124,7 @@ def test_polygons_are_filled_by_the_middles_of_pixels():
     rings = [rng.uniform(-5, 25, [rng.integers(1, 9), 2])
              for _ in range(rng.integers(1, 3))]
     np.testing.assert_array_equal(
-        drawing.fill(rings, (18, 20)), enclosed(rings, (18, 20)))
+        rasterizing.fill(rings, (18, 20)), enclosed(rings, (18, 20)))
 
 
 def test_regions_become_polygons_and_regions_again():

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from scribble_jax.data import dataset_files
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.files import masks
 from scribble_jax.pseudo_labels import config_rules
-from scribble_jax.strokes import seeding
-from scribble_jax.strokes.deformation import deform
+from scribble_jax.weak_labels import seeding
+from scribble_jax.weak_labels.deformation import deform
 from tests.conftest import tiny_config
 
 IGNORE = 255
@@ -158,7 +158,7 @@ def test_numbers_depend_on_seed_and_image_alone():
 
 def test_training_reads_the_deformed_scribbles(config):
   config.data.scribble_shrink, config.data.scribble_drop = 0.7, 0.5
-  examples = sources.list_examples(config.data, True)['train']
+  examples = dataset_files.list_examples(config.data, True)['train']
   prepared = records.prepare(config.data)
   for example, record in zip(
       examples, input_pipeline.whole_examples(prepared, 'train'), strict=True):
@@ -172,12 +172,13 @@ def test_training_reads_the_deformed_scribbles(config):
 
 def test_image_level_labels_are_those_of_the_deformed_scribbles(config):
   config.data.scribble_drop, config.data.scribble_seed = 0.9, 4
-  examples = sources.list_examples(config.data, False, ('train',))['train']
+  examples = dataset_files.list_examples(
+      config.data, False, ('train',))['train']
   stage1 = config_rules.stage1_config(config)
-  source = records.prepare(stage1.data, False, splits=('train',))
+  dataset = records.prepare(stage1.data, False, splits=('train',))
   lost = 0
   for example, decoded in zip(
-      examples, input_pipeline.whole_examples(source, 'train'), strict=True):
+      examples, input_pipeline.whole_examples(dataset, 'train'), strict=True):
     whole = masks.read_mask(example.scribble)
     expected = deform(whole, shrink=0, drop=0.9, key=(4, example.id))
     found = np.asarray(input_pipeline.scribbled_classes(decoded['scribble']))

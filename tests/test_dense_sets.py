@@ -11,12 +11,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from configs import tfds as tfds_config
+from scribble_jax import dataset_classes
 from scribble_jax import labels
-from scribble_jax import published
+from scribble_jax import published_results
 from scribble_jax import train
+from scribble_jax.data import dataset_files
 from scribble_jax.data import dense_sets
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import class_list
 from scribble_jax.files import masks
@@ -75,7 +76,7 @@ def test_unpacked_set_becomes_what_training_reads(name, tmp_path):
   dense_sets.prepare(config.data)
   dense_sets.prepare(config.data)  # Does nothing.
   config.data.pseudo_labels = 'none'
-  examples = sources.list_examples(config.data, False)
+  examples = dataset_files.list_examples(config.data, False)
   for split, found in examples.items():
     assert [one.id for one in found] == [
         f'{config.data.unpacked[split]}/one/{last}' for last in ('a_1', 'b_2')]
@@ -100,7 +101,7 @@ def test_network_trains_on_an_unpacked_set(tmp_path):
   config = shrink(unpacked('cityscapes', tmp_path))
   train.train(config, str(tmp_path / 'run'))
   metrics = json.loads((tmp_path / 'run/metrics.json').read_text())
-  assert [*metrics['iou']] == [*published.CITYSCAPES_CLASSES]
+  assert [*metrics['iou']] == [*dataset_classes.CITYSCAPES_CLASSES]
 
 
 def test_what_is_missing_is_named(tmp_path):
@@ -175,13 +176,14 @@ def test_classes_of_the_public_sets(name, number, classes):
 
 
 def test_report_shows_the_figures_of_the_same_classes(tmp_path):
-  write_run(tmp_path / 'run', dict.fromkeys(published.CITYSCAPES_CLASSES, 0.7))
+  write_run(tmp_path / 'run',
+            dict.fromkeys(dataset_classes.CITYSCAPES_CLASSES, 0.7))
   text, path = write_report([tmp_path / 'run'])
   assert 'Published figures are on Cityscapes val; differences hold' in text
   rows = rows_of(path.parent, 'published.csv')
   assert ['TEL', 'SegFormer-B4', '64.40', 'published', '+5.60'] in rows
   assert not [row for row in rows if row[0].startswith('CDSP')]
-  assert comparison.benchmark_of([]) is published.BENCHMARKS[0]
+  assert comparison.benchmark_of([]) is published_results.BENCHMARKS[0]
 
 
 # tensorflow-datasets

@@ -5,11 +5,11 @@ from PIL import Image
 import pytest
 from scipy import ndimage
 
+from scribble_jax.data import drawn_dataset
 from scribble_jax.data import drawn_scenes
-from scribble_jax.data import embedded
 from scribble_jax.files import atomic
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import simulation
 
 NUM_CLASSES = len(drawn_scenes.CLASS_NAMES)
 SCENES = 60
@@ -29,7 +29,7 @@ def scenes():
 
 def write(root, num_train=3, num_val=2, seed=5):
   """Writes a small data set; returns its files' bytes by relative path."""
-  embedded.write_dataset(root, num_train=num_train, num_val=num_val,
+  drawn_dataset.write_dataset(root, num_train=num_train, num_val=num_val,
                        image_size=64, seed=seed)
   return {str(path.relative_to(root)): path.read_bytes()
           for path in root.rglob('*') if path.is_file()}

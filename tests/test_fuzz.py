@@ -8,7 +8,7 @@ import pytest
 from configs import demo
 from scribble_jax import evaluate
 from scribble_jax import predict
-from scribble_jax.data import embedded
+from scribble_jax.data import drawn_dataset
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import images
@@ -117,7 +117,8 @@ def test_prediction_skips_damaged_pictures_and_predicts_the_others(
 def test_evaluation_of_damaged_files_leaves_nothing(network, tmp_path):
   config, weights = network
   root = tmp_path / 'data'
-  embedded.write_dataset(root, num_train=1, num_val=2, image_size=24, seed=0)
+  drawn_dataset.write_dataset(
+      root, num_train=1, num_val=2, image_size=24, seed=0)
   (root / 'classes.txt').write_text('\n'.join(fuzzed.CLASSES))
   config = config.copy_and_resolve_references()
   config.data.update({'root': str(root), 'embedded': {}})

@@ -16,10 +16,10 @@ import tensorflow as tf
 from configs import scribblesup
 from scribble_jax import evaluate
 from scribble_jax import predict
+from scribble_jax.data import dataset_files
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.data import val_files
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
@@ -234,7 +234,7 @@ def seen_by_all(config, tmp_path, monkeypatch):
       example['id']: example['image'] for example in
       input_pipeline.whole_examples(source, 'train')}
   reading = images.Reading(config.data.image_range, config.data.max_megapixels)
-  examples = sources.list_examples(config.data, False, ('val',))['val']
+  examples = dataset_files.list_examples(config.data, False, ('val',))['val']
   evaluation = {
       example['id']: example['image'] for example in
       evaluate.load_examples(examples, functools.partial(
@@ -582,7 +582,7 @@ def test_prediction_skips_what_is_too_large(tmp_path, monkeypatch, capsys):
       ('huge.png', BOMBS['png'], RGB), ('good.png', saved(RGB, 'PNG'), RGB)])
   monkeypatch.setattr(records, 'prepare', lambda *_: None)
   monkeypatch.setattr(input_pipeline, 'whole_examples', lambda *_: ())
-  monkeypatch.setattr(sources, 'list_examples', lambda *_: {'val': ()})
+  monkeypatch.setattr(dataset_files, 'list_examples', lambda *_: {'val': ()})
   found = seen_by_all(config_for(tmp_path / 'data'), tmp_path, monkeypatch)
   assert [*found['prediction']] == ['good_png']
   assert ('huge_png.png: is 60000x60000 pixels, 3600 megapixels'
@@ -672,7 +672,7 @@ def test_what_is_no_mask_says_why(tmp_path, content, message):
 
 def test_tiff_masks_are_found_wherever_png_masks_are(root, config, capsys):
   before = {
-      name: value for example in sources.list_examples(
+      name: value for example in dataset_files.list_examples(
           config.data, True)['train']
       for name, value in [(example.id, loading.load(
           example, tuple('abcd'))[0])]}
@@ -683,7 +683,7 @@ def test_tiff_masks_are_found_wherever_png_masks_are(root, config, capsys):
   for path in [*(root / 'JPEGImages').iterdir()]:
     Image.open(path).save(path.with_suffix('.tiff'))
     path.unlink()
-  for example in sources.list_examples(config.data, True)['train']:
+  for example in dataset_files.list_examples(config.data, True)['train']:
     maps, problems = loading.load(example, tuple('abcd'))
     assert not problems
     for part in ('image', 'scribble', 'pseudo_label', 'ground_truth'):

@@ -12,22 +12,22 @@ import pytest
 
 from scribble_jax import evaluate
 from scribble_jax import predict
+from scribble_jax.data import dataset_files
 from scribble_jax.data import input_pipeline
 from scribble_jax.data import loading
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
-from scribble_jax.pseudo_labels import labelling
+from scribble_jax.pseudo_labels import label_quality
 from scribble_jax.pseudo_labels import settings
 from scribble_jax.scribbles import outputs
-from scribble_jax.strokes import annotations
+from scribble_jax.weak_labels import annotations
 from tests.test_annotations import point
+from tests.test_dataset_files import xml
 from tests.test_scribble_commands import run
-from tests.test_sources import xml
 
 COMPOSED, DECOMPOSED = (
     unicodedata.normalize(form, 'café') for form in ('NFC', 'NFD'))
@@ -391,7 +391,7 @@ def test_training_says_it_for_each_folder(root, config):
     (folder / f'{name}.jpg').rename(folder / f'{name}.heic')
   (root / f'scribbles/{train[0]}.png').rename(
       root / f'scribbles/{train[0]}_scribble.png')
-  _, problems = sources.find_examples(config.data, True, ('train',))
+  _, problems = dataset_files.find_examples(config.data, True, ('train',))
   assert len(problems) == 2
   assert problems[0].startswith(
       f'{folder}: nothing for the listed ids {train[0]}, ')
@@ -425,11 +425,11 @@ def test_a_link_to_a_file_that_was_moved(root, config, folder):
     (lambda name: f'{COMPOSED}/{name}',
      lambda name: f'/JPEGImages/{DECOMPOSED}/{name}.jpg /M/{name}.png')])
 def test_a_data_set_of_such_ids(root, config, names, spelled):
-  before = sources.list_examples(config.data, True)['train']
+  before = dataset_files.list_examples(config.data, True)['train']
   whole = [loading.load(example, [*'abcd'])[0] for example in before]
   rename(root, names)
   write_lists(root, spelled)
-  after = sources.list_examples(config.data, True)
+  after = dataset_files.list_examples(config.data, True)
   assert len(after['val']) == 3
   assert [example.id for example in after['train']] == [
       unicodedata.normalize('NFC', names(example.id)) for example in before]
@@ -444,21 +444,21 @@ def test_a_data_set_of_such_ids(root, config, names, spelled):
 def test_records_keep_the_ids_of_subfolders(root, config):
   rename(root, lambda name: f'city {name[-1]}/{name}')
   write_lists(root, lambda name: f'city {name[-1]}/{name}.jpg')
-  source = records.prepare(config.data)
-  found = input_pipeline.whole_examples(source, 'val')
+  dataset = records.prepare(config.data)
+  found = input_pipeline.whole_examples(dataset, 'val')
   assert [example['id'] for example in found] == [
       f'city {number}/val_0000{number}' for number in range(3)]
 
 
 def test_junk_beside_the_files_of_training_changes_nothing(root, config):
-  before = sources.list_examples(config.data, True)
+  before = dataset_files.list_examples(config.data, True)
   for folder in FOLDERS:
     for path in [*(root / folder).iterdir()]:
       (path.parent / f'._{path.name}').write_bytes(b'\0\5\26\7')
     make(root / folder, '.DS_Store', 'Thumbs.db', 'desktop.ini',
          '__MACOSX/._a.png')
   make(root, 'scribbles/._a.xml')
-  assert sources.list_examples(config.data, True) == before
+  assert dataset_files.list_examples(config.data, True) == before
 
 
 # what is written
@@ -470,7 +470,7 @@ def test_pseudo_labels_and_predictions_of_subfolders(tmp_path):
   folder.mkdir()
   assert settings.written(tmp_path / 'nowhere') == set()
   for name in ('a', 'city/x', 'city/y'):
-    labelling.write_label(folder, name, label)
+    label_quality.write_label(folder, name, label)
   make(folder, '._a.png', '.DS_Store')
   np.testing.assert_array_equal(masks.read_mask(folder / 'city/x.png'), label)
   assert settings.written(folder) == {'a', 'city/x', 'city/y'}
@@ -480,7 +480,7 @@ def test_pseudo_labels_and_predictions_of_subfolders(tmp_path):
   (folder / 'city/x.png').unlink()
   assert not settings.is_finished(tmp_path, {})
   examples = [{'id': name, 'ground_truth': label} for name in ('a', 'city/y')]
-  assert labelling.examine(examples, folder, ('b', 'c'))[
+  assert label_quality.examine(examples, folder, ('b', 'c'))[
       'ground_truth']['miou'] == 1
   with evaluate._output_folder(tmp_path / 'evaluation') as output:
     for example in evaluate._kept(

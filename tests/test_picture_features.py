@@ -10,7 +10,7 @@ import scipy.special
 from scribble_jax.models.backbones import dinov2
 from scribble_jax.models.backbones import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
-from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import image_labeller
 from scribble_jax.pseudo_labels import network
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
@@ -254,11 +254,11 @@ def test_a_picture_is_judged_by_its_features(backbone):
   scribble[10:20, 5:8], scribble[10:20, 40:43] = 0, 2
   variables = backbone.init(
       jax.random.key(0), jnp.zeros([1, 65, 65, 3]), train=False)
-  judge = judging.Judge(
+  labeller = image_labeller.ImageLabeller(
       propagation.Walk((2, 1), (1, 2), 3, 0.7, 0.5), 'features', 'cam', 0.0,
       open_unnamed=False, backbone=backbone)
-  result = jax.jit(judge)(
-      None, image, np.int32([32, 48]), judging.Inputs(
+  result = jax.jit(labeller)(
+      None, image, np.int32([32, 48]), image_labeller.Inputs(
           scribble[None], np.uint8([0, 2, 0]), np.int32(2),
           np.zeros([2, 3], 'f')), variables)
   for label in result.labels.values():

@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from scribble_jax import config_check
 from scribble_jax import prepare
 from scribble_jax.data import input_pipeline
+from scribble_jax.data import record_writer
 from scribble_jax.data import records
-from scribble_jax.data import writing
 from scribble_jax.errors import UserError
 from tests.conftest import record_folders
 
@@ -24,7 +24,7 @@ LOCAL = ['--runner=DirectRunner', '--direct_running_mode=multi_processing',
 
 @pytest.fixture
 def small_shards(monkeypatch):
-  monkeypatch.setattr(writing, 'SHARD_BYTES', 20_000)  # Some images each.
+  monkeypatch.setattr(record_writer, 'SHARD_BYTES', 20_000)  # Some images each.
 
 
 def files(folder):

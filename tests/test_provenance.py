@@ -14,8 +14,8 @@ from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
 from scribble_jax.pseudo_labels import config_rules
-from scribble_jax.strokes import annotations
 from scribble_jax.training import provenance
+from scribble_jax.weak_labels import annotations
 
 
 def keep(config, workdir, *, resuming=True, other_data=False):

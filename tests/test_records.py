@@ -28,9 +28,9 @@ def changed(config, **values):
   return config
 
 
-def distances(source):
+def distances(dataset):
   return [example['pseudo_label_distance'].tobytes()
-          for example in input_pipeline.whole_examples(source, 'train')]
+          for example in input_pipeline.whole_examples(dataset, 'train')]
 
 
 def test_records_of_another_lambda_leave_those_in_use_alone(config):
@@ -90,15 +90,15 @@ def test_who_wants_the_same_records_waits_and_others_do_not(
 
 
 def test_records_that_are_read_are_not_removed(config, root):
-  source = records.prepare(config.data)
+  dataset = records.prepare(config.data)
   [found] = record_folders.find(root / 'records')
   assert found.is_read() and found.num_images == 13
   assert found.size == sum(
-      path.stat().st_size for path in source.folder.glob('*tfrecord*'))
+      path.stat().st_size for path in dataset.folder.glob('*tfrecord*'))
   removed, kept = record_folders.remove_unused(root / 'records')
   assert not removed and kept == [found]
-  assert len(distances(source)) == 10
-  del source
+  assert len(distances(dataset)) == 10
+  del dataset
   assert not found.is_read()
   removed, kept = record_folders.remove_unused(root / 'records')
   assert removed == [found] and not kept
@@ -161,11 +161,11 @@ def test_a_lock_that_was_tidied_away_is_made_anew(tmp_path):
 
 def test_a_start_says_what_several_folders_take(config, root, caplog):
   one = records.prepare(config.data)
-  record_folders.say_several(root / 'records', [one.folder])
+  record_folders.warn_of_several(root / 'records', [one.folder])
   two = records.prepare(changed(config, lambda_s=9.0).data)
-  record_folders.say_several(root / 'records', [one.folder, two.folder])
+  record_folders.warn_of_several(root / 'records', [one.folder, two.folder])
   assert 'folders of records' not in caplog.text
-  record_folders.say_several(root / 'records', [two.folder])
+  record_folders.warn_of_several(root / 'records', [two.folder])
   assert re.search(
       r'records holds 2 folders of records, 0\.00 GB together; this start does '
       r'not use 1 of them\. .*prepare --list .*--remove_unused', caplog.text)
@@ -173,17 +173,17 @@ def test_a_start_says_what_several_folders_take(config, root, caplog):
 
 def test_records_of_an_older_version_are_left_alone_and_named(
     config, root, caplog):
-  source = records.prepare(config.data)
+  dataset = records.prepare(config.data)
   for place in ('records', 'records_stage1'):  # As they were.
     (root / place).mkdir(exist_ok=True)
-    for path in source.folder.iterdir():
+    for path in dataset.folder.iterdir():
       shutil.copy(path, root / place)
   before = sorted((root / 'records').glob('[!.]*.*'))
-  record_folders.say_several(root / 'records', [source.folder])
+  record_folders.warn_of_several(root / 'records', [dataset.folder])
   for place in ('records', 'records_stage1'):
     assert f'The files in {root / place} are records of an older' in caplog.text
   again = records.prepare(config.data)
-  assert again.folder == source.folder
+  assert again.folder == dataset.folder
   record_folders.remove_unused(root / 'records')
   assert sorted((root / 'records').glob('[!.]*.*')) == before
   assert (root / 'records_stage1/dataset_info.json').exists()

@@ -8,11 +8,11 @@ from PIL import Image
 import pytest
 from tensorboard.summary import Writer
 
-from scribble_jax import published
+from scribble_jax import dataset_classes
 from scribble_jax.errors import UserError
 from scribble_jax.report import comparison
 from scribble_jax.report import events
-from scribble_jax.report import files
+from scribble_jax.report import report_files
 from scribble_jax.report.writer import write_report
 from tests.reported import parsed
 from tests.reported import rows_of
@@ -23,7 +23,7 @@ from tests.reported import write_run
 
 
 def test_report_compares_with_the_published_figures(tmp_path):
-  write_run(tmp_path / 'run', dict.fromkeys(published.VOC_CLASSES, 0.75),
+  write_run(tmp_path / 'run', dict.fromkeys(dataset_classes.VOC_CLASSES, 0.75),
             evaluated=True)
   text, path = write_report([tmp_path / 'run'])
   lines = [' '.join(line.split()) for line in text.splitlines()]
@@ -214,15 +214,16 @@ def test_report_never_replaces_a_folder_of_other_files(tmp_path):
 
 
 def test_earlier_report_is_replaced_with_all_its_files(tmp_path):
-  files.write(tmp_path / 'out', {'report.html': b'1', 'confusion.csv': b'1'})
-  files.write(tmp_path / 'out', {'report.html': b'2', 'iou.csv': b'2'})
+  report_files.write(
+      tmp_path / 'out', {'report.html': b'1', 'confusion.csv': b'1'})
+  report_files.write(tmp_path / 'out', {'report.html': b'2', 'iou.csv': b'2'})
   assert {path.name for path in (tmp_path / 'out').iterdir()} == {
       'report.html', 'iou.csv', 'files.txt'}
   assert (tmp_path / 'out/report.html').read_text() == '2'
 
 
 def test_interrupted_report_leaves_the_earlier_one(tmp_path, monkeypatch):
-  files.write(tmp_path / 'out', {'report.html': b'1'})
+  report_files.write(tmp_path / 'out', {'report.html': b'1'})
   write = pathlib.Path.write_bytes
 
   def interrupted(path, content):
@@ -232,7 +233,7 @@ def test_interrupted_report_leaves_the_earlier_one(tmp_path, monkeypatch):
   monkeypatch.setattr(pathlib.Path, 'write_bytes', interrupted)
   for output in ('out', 'new'):
     with pytest.raises(KeyboardInterrupt):
-      files.write(tmp_path / output, {'report.html': b'22'})
+      report_files.write(tmp_path / output, {'report.html': b'22'})
   assert [path.name for path in tmp_path.iterdir()
           if path.suffix != '.lock'] == ['out']
   assert (tmp_path / 'out/report.html').read_bytes() == b'1'
@@ -241,10 +242,10 @@ def test_interrupted_report_leaves_the_earlier_one(tmp_path, monkeypatch):
 def test_report_that_cannot_be_written(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match=r'Cannot write .*--output'):
-    files.write(tmp_path / 'file/out', {'report.html': b'1'})
+    report_files.write(tmp_path / 'file/out', {'report.html': b'1'})
 
 
 def test_files_of_one_name_get_numbers():
-  kept = files.Files()
+  kept = report_files.Files()
   assert [kept.add('a/b.csv', b'') for _ in range(3)] == [
       'a_b.csv', 'a_b_2.csv', 'a_b_3.csv']

@@ -13,11 +13,11 @@ from PIL import Image
 import pytest
 
 from scribble_jax.errors import UserError
-from scribble_jax.report import axes
 from scribble_jax.report import page
+from scribble_jax.report import run_tables
 from scribble_jax.report import runs
 from scribble_jax.report import studies
-from scribble_jax.report import summaries
+from scribble_jax.report import sweep_axes
 from scribble_jax.report.writer import write_report
 from scribble_jax.tables import Table
 from tests.reported import HOSTILE
@@ -146,7 +146,7 @@ def test_times_of_a_sweep_are_added_up(tmp_path):
   write_sweep(tmp_path, point('a', 'all', [0.5, 0.6, 0.5]), seeds=(0, 1, 2))
   for seed, seconds in enumerate((3600, 60, None)):
     write_json(tmp_path / f'a/seed_{seed}/run.json', {'seconds': seconds})
-  text, = summaries.whole_time(studies.read_sweep(tmp_path))
+  text, = run_tables.whole_time(studies.read_sweep(tmp_path))
   assert text.startswith('The training of stage 2 took 1:01:00 in 2 runs with')
   assert ' 0:30:30 in the median' in text
 
@@ -167,7 +167,7 @@ def test_grid_gets_a_line_for_each_place_on_the_other_axis(tmp_path):
   study = studies.read_sweep(tmp_path)
   found = {line.label: [
       setting.score.mean for setting in line.settings.values()]
-           for line in axes.lines(study, 'x')}
+           for line in sweep_axes.lines(study, 'x')}
   assert found == {'full, y 0': pytest.approx([50, 60]),
                    'full, y 1': pytest.approx([51, 61])}
 
@@ -190,7 +190,7 @@ def test_confusion_is_summed_over_the_seeds():
       runs.Run('', pathlib.Path(), {}, None, None,
                {'iou': {'a': 1, 'b': 1}, 'confusion': counts}, {}, 'miou')
       for counts in ([[1, 0], [0, 4]], [[1, 2], [0, 0]], None)]
-  shares, names, num_runs = summaries.confusion_shares(
+  shares, names, num_runs = run_tables.confusion_shares(
       studies.Setting('', '', {}, tuple(several), (0, 1, 2)))
   np.testing.assert_allclose(shares, [[50, 50], [0, 100]])
   assert (names, num_runs) == (['a', 'b'], 2)

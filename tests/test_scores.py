@@ -69,7 +69,7 @@ def test_silent_networks_score_zero():
 
 def best_of(values, classes):
   """Returns the Best of [H, W, K]."""
-  best = scores.nothing_yet(values.shape[:2])
+  best = scores.no_class_yet(values.shape[:2])
   for number, label in enumerate(classes):
     best = best.with_class(number, label, values[..., number])
   return best

@@ -18,20 +18,20 @@ from PIL import Image
 import pytest
 
 from scribble_jax import panels
+from scribble_jax.data import dataset_files
 from scribble_jax.data import loading
-from scribble_jax.data import sources
+from scribble_jax.dataset_classes import VOC_CLASSES
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
-from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import __main__ as command
 from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
-from scribble_jax.strokes import deformation
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import deformation
+from scribble_jax.weak_labels import simulation
 from tests.test_annotations import box
 from tests.test_annotations import point
 from tests.test_annotations import voc_xml
-from tests.test_sources import xml
+from tests.test_dataset_files import xml
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -305,7 +305,7 @@ def test_deformed_boxes_are_those_of_training(config, root, tmp_path):
   run('shrink', boxes, tmp_path / 'out', '--ratio=0.5', '--seed=5', '--images',
       root / 'JPEGImages')
   config.data.scribbles = 'boxes.json'
-  for example in sources.list_examples(config.data, True)['train']:
+  for example in dataset_files.list_examples(config.data, True)['train']:
     maps, _ = loading.load(example, VOC_CLASSES)
     np.testing.assert_array_equal(
         masks.read_mask(tmp_path / f'out/{example.id}.png'),

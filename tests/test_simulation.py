@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.strokes import seeding
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import seeding
+from scribble_jax.weak_labels import simulation
 
 LINES = ('medial', 'curve', 'boundary')
 

@@ -17,26 +17,26 @@ from scribble_jax import evaluate
 from scribble_jax import predict
 from scribble_jax import prepare
 from scribble_jax import train
-from scribble_jax.data import embedded
+from scribble_jax.data import dataset_files
+from scribble_jax.data import drawn_dataset
 from scribble_jax.data import loading
 from scribble_jax.data import record_making
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import masks
 from scribble_jax.files import storage
-from scribble_jax.pseudo_labels import stage
+from scribble_jax.pseudo_labels import generation
 from scribble_jax.report import writer
 from scribble_jax.scribbles import __main__ as command
-from scribble_jax.strokes import annotations
 from scribble_jax.sweep import runner
 from scribble_jax.training import loop
+from scribble_jax.weak_labels import annotations
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import weight_files
 from tests import cloud as cloud_lib
 from tests.conftest import tiny_config
-from tests.test_sources import xml
+from tests.test_dataset_files import xml
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -230,9 +230,9 @@ def without_ends(examples):
 
 def test_a_bucket_is_read_as_a_disk_is(cloud, config, root):
   put(cloud, root, 'data')
-  local = sources.list_examples(config.data, True)
+  local = dataset_files.list_examples(config.data, True)
   config.data.root = 'gs://bucket/data'
-  remote = sources.list_examples(config.data, True)
+  remote = dataset_files.list_examples(config.data, True)
   assert without_ends(remote) == without_ends(local)
   names = [str(number) for number in range(4)]
   for ours, theirs in zip(remote['train'], local['train'], strict=True):
@@ -246,15 +246,15 @@ def test_a_fingerprint_takes_few_requests_and_sees_every_write(
     cloud, config, root):
   put(cloud, root, 'data')
   config.data.root = 'gs://bucket/data'
-  examples = sources.list_examples(config.data, True)
+  examples = dataset_files.list_examples(config.data, True)
   cloud.requests.clear()
-  before = sources.fingerprint(examples)
+  before = dataset_files.fingerprint(examples)
   assert len(cloud.requests) <= 4 * 2  # Folders, and the access to the bucket.
-  assert sources.fingerprint(examples) == before
+  assert dataset_files.fingerprint(examples) == before
   name = examples['train'][3].scribble.name
   cloud.put('bucket', f'data/scribbles/{name}',  # The very same bytes.
             (root / 'scribbles' / name).read_bytes(), {})
-  after = sources.fingerprint(examples)
+  after = dataset_files.fingerprint(examples)
   assert {part for part in before if after[part] != before[part]} == {
       'scribbles'}
 
@@ -325,10 +325,10 @@ def test_scribbles_commands(cloud, drawn_root, tmp_path, capsys):
 def test_a_drawn_data_set(cloud, tmp_path):
   size = {'num_train': 2, 'num_val': 1, 'image_size': 32, 'seed': 0}
   for root in (tmp_path / 'data', 'gs://bucket/data'):
-    embedded.prepare_dataset(root, **size)
+    drawn_dataset.prepare_dataset(root, **size)
   assert contents(cloud, 'data') == local_contents(tmp_path / 'data')
   cloud.requests.clear()
-  embedded.prepare_dataset('gs://bucket/data', **size)
+  drawn_dataset.prepare_dataset('gs://bucket/data', **size)
   assert not [request for request in cloud.requests
               if not request.startswith('GET')]
 
@@ -384,7 +384,7 @@ def test_stage1(cloud, config, tmp_path):
   found = []
   for root in (config.data.root, 'gs://bucket/data'):
     config.data.root = root
-    done = stage.with_pseudo_labels(config, stage.prepare(config))
+    done = generation.with_pseudo_labels(config, generation.prepare(config))
     folder = storage.path(root, done.data.pseudo_labels)
     found.append({path.name: masks.read_mask(path)
                   for path in folder.iterdir()})

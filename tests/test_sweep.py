@@ -22,10 +22,10 @@ from configs import robustness
 from configs import scribblesup
 from scribble_jax.data import record_folders
 from scribble_jax.errors import UserError
-from scribble_jax.sweep import points
 from scribble_jax.sweep import process
 from scribble_jax.sweep import runner
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep import sweep_points
+from scribble_jax.sweep.sweep_points import Point
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 # Stands for training: notes its start, then fails, waits or finishes.
@@ -87,7 +87,7 @@ def started(folder):
 
 def run(config, folder, *, only=None, parallel=1, **options):
   sweep = runner.Sweep(config, folder, **options)
-  return sweep.run(points.choose(config.points, only), parallel)
+  return sweep.run(sweep_points.choose(config.points, only), parallel)
 
 
 GOOD, OTHER = Point('good', 'good'), Point('other', 'other', {'optim.lr': 0.1})
@@ -136,14 +136,14 @@ def test_only_some_points(fake_runs):
   assert run(config, fake_runs, only=['other'])
   assert started(fake_runs) == ['other 0', 'other 1']
   with pytest.raises(UserError, match="'better', which is no point.*good, oth"):
-    points.choose(config.points, ['better'])
+    sweep_points.choose(config.points, ['better'])
 
 
 def test_points_need_names_of_their_own():
   with pytest.raises(UserError, match="'good' twice"):
-    points.choose((GOOD, OTHER, GOOD), None)
+    sweep_points.choose((GOOD, OTHER, GOOD), None)
   with pytest.raises(UserError, match='empty'):
-    points.choose((), None)
+    sweep_points.choose((), None)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason='needs two cores')
@@ -330,13 +330,13 @@ def test_commands_are_those_a_person_would_type(tmp_path):
       f'--config.data.records={tmp_path}/records/lambda_s=1.0/records',
       '--config.num_steps=5', '--config.data.root=VOC2012',
       '--config.data.lambda_s=1.0', '--config.seed=4']
-  assert points.config_flag('configs/demo.py', 'x') == (
+  assert sweep_points.config_flag('configs/demo.py', 'x') == (
       '--config=configs/demo.py:x')
 
 
 TWO_POINTS = """
 from configs import sweeps
-from scribble_jax.sweep.points import Point
+from scribble_jax.sweep.sweep_points import Point
 
 
 def get_config():
@@ -384,7 +384,7 @@ def test_points_change_what_their_base_has(module, base):
   config = module.get_config(base)
   data_set, _, variant = base.partition(':')
   assert config.base == f'configs/{data_set}.py' + (variant and f':{variant}')
-  names = [point.name for point in points.choose(config.points, None)]
+  names = [point.name for point in sweep_points.choose(config.points, None)]
   assert names[0] == 'best' if module is recipe else 'full' in names
   known = demo.get_config()
   for point in config.points:

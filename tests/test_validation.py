@@ -15,8 +15,8 @@ from scribble_jax import hosts
 from scribble_jax import metrics
 from scribble_jax import panels
 from scribble_jax import train
+from scribble_jax.data import dataset_files
 from scribble_jax.data import loading
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import masks
 from scribble_jax.report.writer import write_report
@@ -43,10 +43,10 @@ def made_up_images(count):
 def validation_of(config, images, monkeypatch):
   config = config.copy_and_resolve_references()
   config.model.num_classes = NUM_CLASSES
-  source = types.SimpleNamespace(
+  dataset = types.SimpleNamespace(
       shards={'train': None, 'val': None}, num_examples=lambda split: 30,
       class_names=[f'class_{label}' for label in range(NUM_CLASSES)])
-  validation = Validation(config, model=None, source=source)
+  validation = Validation(config, model=None, dataset=dataset)
   monkeypatch.setattr(validation, '_examples', lambda *args, **kwargs: images)
   monkeypatch.setattr(validation, 'draw_panels', lambda state: {})
   monkeypatch.setattr(jax, 'device_get', lambda tree: tree)
@@ -226,7 +226,7 @@ def test_strokes_of_val_images_stand_in_for_masks(root, config, caplog):
   names = (root / config.data.val_list).read_text().split()
   strokes = scribble_on_val(root, config, lacking=names[:1])
   config.data.scribble_drop = 1.0  # What is learned, not what is measured.
-  examples = sources.list_examples(config.data, True)
+  examples = dataset_files.list_examples(config.data, True)
   assert '1 of 3 val images have no strokes and do not count.' in caplog.text
   assert examples['val'][0].ground_truth is None
   for example in examples['val'][1:]:
@@ -238,7 +238,7 @@ def test_strokes_of_val_images_stand_in_for_masks(root, config, caplog):
     (root / f'scribbles/{name}.png').unlink()
   with pytest.raises(UserError, match='no strokes of a val image.*'
                      'val_list=none'):
-    sources.list_examples(config.data, True)
+    dataset_files.list_examples(config.data, True)
 
 
 def test_a_missing_ground_truth_names_the_ways_without(root, config):
@@ -246,7 +246,7 @@ def test_a_missing_ground_truth_names_the_ways_without(root, config):
   with pytest.raises(UserError, match='SegmentationClassAug does not exist.*'
                      r'--config\.data\.ground_truth=none validates on the '
                      r'strokes .*--config\.data\.val_list=none trains'):
-    sources.list_examples(config.data, True)
+    dataset_files.list_examples(config.data, True)
 
 
 def test_checkpoints_are_ranked_by_what_they_have():

@@ -25,7 +25,7 @@ import scipy.io
 from configs import scribblesup
 from scribble_jax import train
 from scribble_jax import voc2012
-from scribble_jax.data import sources
+from scribble_jax.data import dataset_files
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import downloads
@@ -276,8 +276,8 @@ def test_strokes_have_voc_s_classes(server, tmp_path):
   make(server, tmp_path / 'VOC')
   config = scribblesup.get_config().data
   config.root, config.pseudo_labels = str(tmp_path / 'VOC'), 'none'
-  example = sources.list_examples(config, False)['train'][0]
-  mask = sources.annotations.read(
+  example = dataset_files.list_examples(config, False)['train'][0]
+  mask = dataset_files.annotations.read(
       example.scribble, (SIZE, SIZE), config.classes)
   assert mask[20, 20] == config.classes.index('aeroplane') == 1
   assert mask[40, 20] == 0 and mask[5, 5] == IGNORE_LABEL

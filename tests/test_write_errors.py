@@ -15,8 +15,8 @@ from scribble_jax.data import records
 from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import write_errors
+from scribble_jax.pseudo_labels import generation
 from scribble_jax.pseudo_labels import settings
-from scribble_jax.pseudo_labels import stage
 from scribble_jax.scribbles import outputs
 
 TENSORSTORE = (
@@ -202,11 +202,11 @@ def test_stage1(tmp_path, monkeypatch):
   made_from = settings.Stage1(None, None)
   monkeypatch.setattr(settings.Stage1, 'settings', raises(ELSEWHERE))
   with pytest.raises(PermissionError):
-    stage._generate_at(tmp_path / 'run', made_from)
+    generation._generate_at(tmp_path / 'run', made_from)
   monkeypatch.setattr(settings.Stage1, 'settings', raises(OSError(
       errno.EDQUOT, 'words', f'{tmp_path}/run/pseudo_labels/a.png')))
   with pytest.raises(UnwritableError, match='Disk quota exceeded. Make room'):
-    stage._generate_at(tmp_path / 'run', made_from)
+    generation._generate_at(tmp_path / 'run', made_from)
 
 
 def test_training(tmp_path, config, monkeypatch):

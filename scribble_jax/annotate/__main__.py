@@ -19,12 +19,12 @@ from absl import logging
 
 from scribble_jax import command_line
 from scribble_jax import config_files
-from scribble_jax.annotate import importing
-from scribble_jax.annotate import jobs
 from scribble_jax.annotate import layout
+from scribble_jax.annotate import mask_import
 from scribble_jax.annotate import photographs as photographs_of
 from scribble_jax.annotate import store as stores
-from scribble_jax.annotate import suggester as suggesters
+from scribble_jax.annotate import suggestion_worker
+from scribble_jax.annotate import training_jobs
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 from scribble_jax.models.backbones import BACKBONES
@@ -83,11 +83,11 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
     raise UserError(f'--import={imported} does not exist, or is no folder. '
                     'Name one of masks.')
   store = stores.Store(
-      workdir, photographs, importing.palette_of(pictures) if is_new else None,
-      imported)
+      workdir, photographs,
+      mask_import.palette_of(pictures) if is_new else None, imported)
   for folder in dict.fromkeys((store.importing, imported)):
     if folder:  # What was interrupted comes first.
-      importing.import_all(store, photographs, folder)
+      mask_import.import_all(store, photographs, folder)
   return photographs, store
 
 
@@ -131,24 +131,24 @@ def serve(photographs, store, listener, address):
   try:
     import uvicorn
 
-    from scribble_jax.annotate import gate
+    from scribble_jax.annotate import access
     from scribble_jax.annotate import server
   except ImportError as error:
     raise UserError(f'The page needs starlette and uvicorn ({error}): pip '
                     'install --group annotate.') from error
   port = listener.getsockname()[1]
-  token = gate.read_token(store.files.folder / layout.CACHE)
-  suggester = suggesters.Suggester(
+  token = access.read_token(store.files.folder / layout.CACHE)
+  suggester = suggestion_worker.Suggester(
       store, photographs, _BACKBONE.value, _CHECKPOINT.value)
   app = server.Server(
       store, photographs, suggester,
-      jobs.Jobs(store.files.folder, _MEGAPIXELS.value)
+      training_jobs.Jobs(store.files.folder, _MEGAPIXELS.value)
   ).make_app(address, port, token)
   host = f'[{address}]' if ':' in address else address
   if address in ('0.0.0.0', '::'):
     host = socket.gethostname()
   link = f'http://{host}:{port}/?token={token}'
-  if not gate.is_loopback(address):
+  if not access.is_loopback(address):
     logging.warning(
         '--address=%s lets everybody in your network reach this server. What '
         'is sent is not encrypted, and who sees the link can change your '
@@ -171,7 +171,7 @@ def check_network(backbone, checkpoint):
   """Checks what is told at once; loading may still fail, and then says so.
 
   Args:
-    backbone: As of `suggester.Suggester`.
+    backbone: As of `suggestion_worker.Suggester`.
     checkpoint: Likewise.
 
   Raises:
@@ -181,10 +181,10 @@ def check_network(backbone, checkpoint):
       checkpoint, config_files.OF_RUN).exists():
     raise UserError(f'--checkpoint={checkpoint} is no workdir of a training '
                     f'run: it holds no {config_files.OF_RUN}.')
-  if backbone not in (*BACKBONES, suggesters.NO_NETWORK):
+  if backbone not in (*BACKBONES, suggestion_worker.NO_NETWORK):
     raise UserError(
         f'--backbone={backbone}: there is no such network. Choose one of: '
-        f'{", ".join(BACKBONES)}, {suggesters.NO_NETWORK}.')
+        f'{", ".join(BACKBONES)}, {suggestion_worker.NO_NETWORK}.')
 
 
 def _has_screen():

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from scribble_jax.annotate import classifier
+from scribble_jax.annotate import cell_classifier
 from scribble_jax.files import atomic
 
 _MOST_BYTES = 2 * 2**30  # Of features on the disk.
@@ -49,15 +49,15 @@ class FeatureCache:
     return found
 
   def samples(self, name, version):
-    """Returns the `classifier.Samples` of a version of strokes, or None."""
+    """Returns `cell_classifier.Samples` of a version of strokes, or None."""
     with (contextlib.suppress(*_DAMAGED),
           np.load(self._path('samples', name, '.npz')) as found):
       if found['version'] == version:
-        return classifier.Samples(found['x'], found['labels'])
+        return cell_classifier.Samples(found['x'], found['labels'])
     return None
 
   def keep_samples(self, name, version, samples):
-    """Keeps the `classifier.Samples` of a version of strokes."""
+    """Keeps the `cell_classifier.Samples` of a version of strokes."""
     path = self._path('samples', name, '.npz')
     path.parent.mkdir(parents=True, exist_ok=True)
     with (contextlib.suppress(OSError),

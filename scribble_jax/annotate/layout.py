@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scribble_jax.annotate import drawing
 from scribble_jax.annotate import palette as palettes
+from scribble_jax.annotate import vector_strokes
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -108,16 +108,17 @@ class Layout:
                         'Remove it.')
 
   def read_document(self, name):
-    """Returns the `drawing.Document` of a photograph.
+    """Returns the `vector_strokes.Document` of a photograph.
 
     Raises:
       UserError: Its file is damaged.
     """
     path = self.path(STROKES, name, '.json')
     try:
-      return drawing.parse(formats.parse_json(path.read_bytes()), _ANY_SIZE)
+      return vector_strokes.parse(
+          formats.parse_json(path.read_bytes()), _ANY_SIZE)
     except FileNotFoundError:
-      return drawing.Document()
+      return vector_strokes.Document()
     except ValueError as error:
       raise UserError(f'{path} {error}. Restore the file, or move it away.'
                       ) from error

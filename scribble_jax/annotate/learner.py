@@ -10,7 +10,7 @@ import time
 from absl import logging
 import numpy as np
 
-from scribble_jax.annotate import classifier
+from scribble_jax.annotate import cell_classifier
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate.photographs import UnreadableError
 
@@ -68,20 +68,20 @@ class Learner:
     Args:
       name: Id.
       version: Of the strokes.
-      features: As of `classifier.samples_of`.
+      features: As of `cell_classifier.samples_of`.
       labels: Likewise.
     """
     self._last_mask = time.monotonic()
-    samples = classifier.samples_of(
-        features, labels, classifier.OTHER_SAMPLES,
-        classifier.SAMPLES_PER_CLASS)
-    samples = classifier.Samples(np.float16(samples.x), samples.labels)
+    samples = cell_classifier.samples_of(
+        features, labels, cell_classifier.OTHER_SAMPLES,
+        cell_classifier.SAMPLES_PER_CLASS)
+    samples = cell_classifier.Samples(np.float16(samples.x), samples.labels)
     self._samples[name] = samples
     self._cache.keep_samples(name, version, samples)
 
   def others(self, name=None):
-    """Returns `classifier.pooled` of all pictures but one."""
-    return classifier.pooled([
+    """Returns `cell_classifier.pooled` of all pictures but one."""
+    return cell_classifier.pooled([
         samples for other, samples in sorted(dict(self._samples).items())
         if other != name and len(samples.labels)])
 
@@ -93,8 +93,8 @@ class Learner:
     """
     pooled = self.others()
     if pooled is not None and len(np.unique(pooled.labels)) > 1:
-      nothing = classifier.Samples(pooled.x[:0], pooled.labels[:0])
-      self._fitted = classifier.fit_classes(nothing, pooled, classes)
+      nothing = cell_classifier.Samples(pooled.x[:0], pooled.labels[:0])
+      self._fitted = cell_classifier.fit_classes(nothing, pooled, classes)
     self._last_mask = time.monotonic()
 
   def forget(self, name):
@@ -118,7 +118,7 @@ class Learner:
     found = [name for name in names if name in glances]
     if self._fitted is None or not found:
       return next(iter(names), None)
-    sure = classifier.sureness(
+    sure = cell_classifier.confidence(
         np.stack([glances[name] for name in found]), *self._fitted)
     return found[int(np.argmin(sure))]
 

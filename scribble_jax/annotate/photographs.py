@@ -14,10 +14,10 @@ from PIL import Image
 
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
+from scribble_jax.files import image_decoding
 from scribble_jax.files import images
 from scribble_jax.files import listings
 from scribble_jax.files import masks
-from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 
 MAX_MEGAPIXELS = 50.0
@@ -94,12 +94,12 @@ class Photographs:
     """
     content = self._content(name)
     try:
-      image = picture_files.open_image(
+      image = image_decoding.open_image(
           content, images.FORMATS, self._max_megapixels)
       if (image.format in _SHOWN and image.mode in ('L', 'RGB')
-          and ';16' not in picture_files.raw_mode(image)
+          and ';16' not in image_decoding.raw_mode(image)
           and (b'eXIf' not in content if image.format == 'PNG' else
-               picture_files.orientation_of(image) == 1)):
+               image_decoding.orientation_of(image) == 1)):
         return content, f'image/{image.format.lower()}'
     except masks.DAMAGED as error:
       raise UnreadableError(_reason(error)) from error
@@ -126,14 +126,14 @@ class Photographs:
     content = self._content(name)
     with _DECODING:
       try:
-        image = picture_files.open_image(
+        image = image_decoding.open_image(
             content, images.FORMATS, self._max_megapixels)
         if image.format == 'JPEG':  # Decodes an eighth of the pixels.
-          orientation = picture_files.orientation_of(image)
+          orientation = image_decoding.orientation_of(image)
           image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))
-          picture_files.load(image)
+          image_decoding.load(image)
           pixels = np.asarray(image.convert('RGB'))
-          image = Image.fromarray(picture_files.upright(
+          image = Image.fromarray(image_decoding.upright(
               pixels, image, orientation))
         else:
           image = Image.fromarray(images.read(content, images.Reading(

@@ -16,12 +16,12 @@ from starlette import responses
 from starlette import routing
 from starlette import staticfiles
 
-from scribble_jax.annotate import drawing
-from scribble_jax.annotate import exporting
-from scribble_jax.annotate import gate
+from scribble_jax.annotate import access
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import store as stores
-from scribble_jax.annotate import suggester as suggesters
+from scribble_jax.annotate import suggestion_worker
+from scribble_jax.annotate import vector_strokes
+from scribble_jax.annotate import zip_export
 from scribble_jax.annotate.photographs import UnreadableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
@@ -51,8 +51,8 @@ class Server:
     Args:
       store: `store.Store`.
       photographs: `photographs.Photographs`.
-      suggester: `suggester.Suggester`.
-      jobs: `jobs.Jobs`.
+      suggester: `suggestion_worker.Suggester`.
+      jobs: `training_jobs.Jobs`.
     """
     self._store, self._photographs = store, photographs
     self._suggester, self._jobs = suggester, jobs
@@ -60,7 +60,7 @@ class Server:
     self._following = dict(itertools.pairwise(names))
 
   def make_app(self, address, port, token):
-    """Returns the guarded ASGI app; see `gate.Gate`."""
+    """Returns the guarded ASGI app; see `access.AccessControl`."""
     get, put, post = ['GET'], ['PUT'], ['POST']
     routes = [
         routing.Route(path, _answer(function), methods=methods)
@@ -77,8 +77,8 @@ class Server:
             ('/imported', self.imported, get),
             ('/export', self.export, get))]
     routes.append(routing.Mount('/page', _PageFiles(directory=PAGE)))
-    return gate.Gate(applications.Starlette(routes=routes), address, port,
-                     token)
+    return access.AccessControl(
+        applications.Starlette(routes=routes), address, port, token)
 
   async def page(self, request):
     """The page itself."""
@@ -103,9 +103,9 @@ class Server:
             for name in self._photographs.paths],
         'palette': self._store.palette.to_json()['classes'],
         'worker': self._suggester.status(),
-        'limits': {'strokes': drawing.MAX_STROKES,
-                   'points': drawing.MAX_POINTS,
-                   'width': drawing.MAX_WIDTH}})
+        'limits': {'strokes': vector_strokes.MAX_STROKES,
+                   'points': vector_strokes.MAX_POINTS,
+                   'width': vector_strokes.MAX_WIDTH}})
 
   async def picture(self, request):
     """Size and strokes of a picture, or why it can't be shown."""
@@ -125,7 +125,7 @@ class Server:
     try:
       size = await _in_thread(self._photographs.size, name)
       document = await _in_thread(
-          drawing.parse, await _body(request), size)
+          vector_strokes.parse, await _body(request), size)
       version = await _in_thread(self._store.write, name, document)
       self._suggester.learner.forget(name)
     except stores.ConflictError as conflict:
@@ -139,7 +139,7 @@ class Server:
     try:
       answer = await asyncio.wrap_future(
           self._suggester.ask(self._name(request)))
-    except suggesters.NoMaskError as error:
+    except suggestion_worker.NoMaskError as error:
       return _json({'reason': str(error),
                     'worker': self._suggester.status()})
     height, width = answer.mask.labels.shape
@@ -228,11 +228,11 @@ class Server:
   async def export(self, request):
     """A zip of all that was made."""
     kind = request.query_params.get('kind')
-    if kind not in exporting.KINDS:
-      raise Refusal(f'Choose one of {", ".join(exporting.KINDS)}.')
+    if kind not in zip_export.KINDS:
+      raise Refusal(f'Choose one of {", ".join(zip_export.KINDS)}.')
     name = f'{"annotations" if kind == "all" else kind}.zip'
     return responses.StreamingResponse(
-        exporting.chunks(
+        zip_export.chunks(
             self._store, self._photographs, self._suggester, kind),
         media_type='application/zip', headers={
             'Content-Disposition': f'attachment; filename="{name}"'})
@@ -286,8 +286,8 @@ async def _body(request):
   content = bytearray()
   async for chunk in request.stream():
     content += chunk
-    if len(content) > gate.MAX_BODY:
-      raise Refusal(f'A request may have {gate.MAX_BODY} bytes.', 413)
+    if len(content) > access.MAX_BODY:
+      raise Refusal(f'A request may have {access.MAX_BODY} bytes.', 413)
   if request.headers.get('content-type') != 'application/json':
     raise Refusal('The request is no JSON.', 415)
   try:

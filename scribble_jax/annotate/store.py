@@ -11,11 +11,11 @@ import threading
 
 import numpy as np
 
-from scribble_jax.annotate import drawing
+from scribble_jax.annotate import label_bitmaps
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
-from scribble_jax.annotate import rendering
+from scribble_jax.annotate import vector_strokes
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
@@ -25,7 +25,7 @@ class ConflictError(Exception):
   """Another page has changed the picture meanwhile.
 
   Attributes:
-    document: The `drawing.Document` that is there.
+    document: The `vector_strokes.Document` that is there.
   """
 
   def __init__(self, document):
@@ -88,7 +88,7 @@ class Store:
       return set(self._listed)
 
   def read(self, name):
-    """Returns the `drawing.Document` of a photograph.
+    """Returns the `vector_strokes.Document` of a photograph.
 
     Raises:
       UserError: Its file is damaged.
@@ -100,7 +100,7 @@ class Store:
 
     Args:
       name: Id of a photograph.
-      document: `drawing.Document` with the version that it changes.
+      document: `vector_strokes.Document` with the version that it changes.
 
     Returns:
       The new version.
@@ -141,7 +141,7 @@ class Store:
     Returns:
       [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
     """
-    return rendering.labels_of(
+    return label_bitmaps.labels_of(
         self.files, self._photographs, self.palette, name, size)
 
   def import_labels(self, name, indices):
@@ -166,7 +166,7 @@ class Store:
     if np.any(used >= len(labels)):
       raise ValueError(f'holds {used[-1]}, but there are {len(labels)} classes')
     self.files.write_bitmap(layout.IMPORTED, name, table[indices])
-    self.write(name, drawing.Document(imported=True))
+    self.write(name, vector_strokes.Document(imported=True))
 
   def change_palette(self, change):
     """Changes the classes; strokes of those that are gone go with them.
@@ -217,7 +217,7 @@ class Store:
       self.files.path(layout.SCRIBBLES, name).unlink(missing_ok=True)
     else:
       self.files.link_photograph(name, self._photographs.paths[name])
-      self.files.write_bitmap(layout.SCRIBBLES, name, drawing.as_indices(
+      self.files.write_bitmap(layout.SCRIBBLES, name, vector_strokes.as_indices(
           self._canvas(name, document, size), self.palette.indices))
     if document.is_blank == (name in self._listed):
       listed = self._listed ^ {name}
@@ -230,8 +230,8 @@ class Store:
     if before and before[0] == name and _continues(document, before[1]):
       canvas, first = before[2], len(before[1].strokes)
     else:
-      canvas, first = rendering.below(self.files, name, document, size), 0
-    drawing.draw(document.strokes[first:], canvas)
+      canvas, first = label_bitmaps.below(self.files, name, document, size), 0
+    vector_strokes.draw(document.strokes[first:], canvas)
     self._drawn = name, document, canvas
     return canvas
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scribble_jax import device_batches
 from scribble_jax import resize
-from scribble_jax.annotate import classifier
+from scribble_jax.annotate import cell_classifier
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
@@ -165,13 +165,13 @@ def suggest(prepared, labels, others, classes, predicted=None):
     prepared: Prepared.
     labels: [h, w] uint8 identifiers of the picture's strokes, as large as
       `prepared.size`, IGNORE_LABEL elsewhere.
-    others: Of other pictures, from `classifier.pooled`; may be None.
+    others: Of other pictures, from `cell_classifier.pooled`; may be None.
     classes: Identifiers of all classes.
     predicted: [h, w] uint8 identifiers that a network predicts, or None.
   """
   classes = np.array(classes)
-  own = classifier.samples_of(
-      prepared.features, labels, classifier.OWN_SAMPLES)
+  own = cell_classifier.samples_of(
+      prepared.features, labels, cell_classifier.OWN_SAMPLES)
   known = {*own.labels, *(others.labels if others else ())}
   tells_apart = len(known) > 1
   if not tells_apart and predicted is None:
@@ -179,8 +179,8 @@ def suggest(prepared, labels, others, classes, predicted=None):
   drawn = np.isin(classes, own.labels)
   prior = np.zeros([*prepared.features.shape[:2], len(classes)], np.float32)
   if tells_apart:
-    prior += np.asarray(classifier.probabilities(
-        prepared.features, *classifier.fit_classes(own, others, classes))
+    prior += np.asarray(cell_classifier.probabilities(
+        prepared.features, *cell_classifier.fit_classes(own, others, classes))
     )[..., :len(classes)]
   if drawn.sum() >= 2:
     prior *= np.where(drawn, 1.0, _ABSENT_FACTOR)

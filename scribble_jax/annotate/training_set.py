@@ -9,10 +9,10 @@ left out.
 from absl import logging
 from PIL import Image
 
-from scribble_jax.annotate import drawing
+from scribble_jax.annotate import label_bitmaps
 from scribble_jax.annotate import layout
-from scribble_jax.annotate import rendering
 from scribble_jax.annotate import suggest
+from scribble_jax.annotate import vector_strokes
 from scribble_jax.annotate.photographs import UnreadableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -72,7 +72,7 @@ def _write_copy(copy, files, photographs, palette, name, side):
   path = listings.new_file(copy.folder / layout.IMAGES, name, '.jpg')
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(suggest.scaled(image, size)).save(path, quality=95)
-  copy.write_bitmap(layout.SCRIBBLES, name, drawing.as_indices(
-      rendering.labels_of(files, photographs, palette, name, size),
+  copy.write_bitmap(layout.SCRIBBLES, name, vector_strokes.as_indices(
+      label_bitmaps.labels_of(files, photographs, palette, name, size),
       palette.indices))
   return True

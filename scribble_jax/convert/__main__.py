@@ -13,11 +13,11 @@ docs/formats.md says what is read and what is lost.
 import argparse
 
 from scribble_jax import command_line
-from scribble_jax.convert import drawing
-from scribble_jax.convert import exporting
-from scribble_jax.convert import importing
-from scribble_jax.convert import sources
-from scribble_jax.data import sources as data_sources
+from scribble_jax.convert import annotation_export
+from scribble_jax.convert import annotation_import
+from scribble_jax.convert import input_files
+from scribble_jax.convert import rasterizing
+from scribble_jax.data import dataset_files
 from scribble_jax.errors import UserError
 from scribble_jax.labels import IGNORE_LABEL
 
@@ -30,18 +30,18 @@ def make_parser():
   add = parser.add_argument
   add('source', metavar='SOURCE', help='File, folder or zip.')
   add('target', metavar='TARGET', help='Folder to make, whole or not at all.')
-  add('--from', dest='kind', choices=sorted(importing.READERS), metavar='KIND',
-      help=f'What SOURCE is, if it is not recognised: '
-      f'{", ".join(sorted(importing.READERS))}.')
-  add('--to', choices=sorted(exporting.WRITERS), metavar='KIND',
+  add('--from', dest='kind', choices=sorted(annotation_import.READERS),
+      metavar='KIND', help=f'What SOURCE is, if it is not recognised: '
+      f'{", ".join(sorted(annotation_import.READERS))}.')
+  add('--to', choices=sorted(annotation_export.WRITERS), metavar='KIND',
       help='Write masks of class indices for '
-      f'{", ".join(sorted(exporting.WRITERS))}.')
+      f'{", ".join(sorted(annotation_export.WRITERS))}.')
   add('--images', metavar='DIR', help='Folder of the photographs; beside the '
       'annotations by default.')
   add('--classes', metavar='FILE', help='Class names, one a line, background '
       'first; others are left out.')
-  add('--photographs', default=sources.LINK,
-      choices=(sources.LINK, sources.SYMLINK, sources.COPY),
+  add('--photographs', default=input_files.LINK,
+      choices=(input_files.LINK, input_files.SYMLINK, input_files.COPY),
       help='Hard links, or copies on another disk (default), symbolic links, '
       'or copies.')
   _add_drawing(parser.add_argument_group('reading').add_argument)
@@ -51,11 +51,13 @@ def make_parser():
 
 def _add_drawing(add):
   """Adds what becomes of shapes."""
-  default = drawing.Drawing()
-  add('--polygons', choices=(drawing.MASK, drawing.STROKE, drawing.BOX),
-      default=default.polygons, help='Fill them (default), simulate a stroke '
+  default = rasterizing.Drawing()
+  add('--polygons', default=default.polygons,
+      choices=(rasterizing.MASK, rasterizing.STROKE, rasterizing.BOX),
+      help='Fill them (default), simulate a stroke '
       'inside of each, or draw one across its bounding box.')
-  add('--boxes', choices=(drawing.MASK, drawing.STROKE), default=default.boxes,
+  add('--boxes', choices=(rasterizing.MASK, rasterizing.STROKE),
+      default=default.boxes,
       help='Fill them, or draw a stroke across each (default).')
   add('--width', type=int, default=default.width, metavar='PIXELS',
       help='Of strokes and points without one (default %(default)s).')
@@ -81,21 +83,21 @@ def _add_writing(add):
 
 def main(options):
   """Converts what the command line says and prints the report."""
-  if not 1 <= options.width <= drawing.MAX_WIDTH or options.seed < 0:
-    raise UserError(f'--width is from 1 to {drawing.MAX_WIDTH} pixels, --seed '
-                    'at least 0.')
+  if not 1 <= options.width <= rasterizing.MAX_WIDTH or options.seed < 0:
+    raise UserError(f'--width is from 1 to {rasterizing.MAX_WIDTH} pixels, '
+                    '--seed at least 0.')
   if options.kind and options.to:
     raise UserError('--from and --to exclude each other: SOURCE of --to is a '
                     'folder of masks.')
   if options.to:
-    print(exporting.convert(options.source, options.target, options))
+    print(annotation_export.convert(options.source, options.target, options))
     return
-  options.class_names = options.classes and data_sources.read_class_names(
+  options.class_names = options.classes and dataset_files.read_class_names(
       options.classes, '.')
-  options.drawing = drawing.Drawing(
+  options.drawing = rasterizing.Drawing(
       options.polygons, options.boxes, options.width,
       0 if options.unannotated == 'background' else IGNORE_LABEL, options.seed)
-  print(importing.convert(options.source, options.target, options))
+  print(annotation_import.convert(options.source, options.target, options))
 
 
 if __name__ == '__main__':

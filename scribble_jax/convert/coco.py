@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import rle
 from scribble_jax.convert import shapes
 from scribble_jax.files import formats
@@ -19,34 +19,34 @@ def is_kind(content):
 def read(source, options):
   """Returns the Export in a JSON file, or in all those of a folder."""
   del options
-  files = [*reading.documents(source, ('.json',))]
+  files = [*parsing.documents(source, ('.json',))]
   names = {}
   for _, path, content in files:
-    with reading.at(path):
+    with parsing.at(path):
       names |= dict.fromkeys(_categories(content).values())
   return shapes.Export(tuple(names), _pictures(files))
 
 
 def _categories(content):
   """Returns {id: name}."""
-  return {reading.field(one, 'id', int): reading.field(one, 'name', str)
-          for one in reading.field(content, 'categories', list)}
+  return {parsing.field(one, 'id', int): parsing.field(one, 'name', str)
+          for one in parsing.field(content, 'categories', list)}
 
 
 def _pictures(files):
   for _, path, content in files:
     of_picture = collections.defaultdict(list)
-    with reading.at(path):
+    with parsing.at(path):
       names = _categories(content)
-      for item in reading.field(content, 'annotations', list):
-        of_picture[reading.field(item, 'image_id', (str, int))].append(item)
-      images = reading.field(content, 'images', list)
+      for item in parsing.field(content, 'annotations', list):
+        of_picture[parsing.field(item, 'image_id', (str, int))].append(item)
+      images = parsing.field(content, 'images', list)
     for image in images:
-      with reading.at(path):
-        place = f'{path}: image {reading.field(image, "id", (str, int))}'
-      with reading.at(place):
-        name = reading.field(image, 'file_name', str)
-        size = reading.size(image, 'height', 'width')
+      with parsing.at(path):
+        place = f'{path}: image {parsing.field(image, "id", (str, int))}'
+      with parsing.at(place):
+        name = parsing.field(image, 'file_name', str)
+        size = parsing.size(image, 'height', 'width')
         found = [_shape(item, names, size) for item in of_picture[image['id']]]
       yield shapes.Picture(
           name, (name,), place, size,
@@ -57,7 +57,7 @@ def _pictures(files):
 
 def _shape(item, names, size):
   """Returns the Shapes of an annotation: of polygons, any number."""
-  number = reading.field(item, 'category_id', int)
+  number = parsing.field(item, 'category_id', int)
   if number not in names:
     raise ValueError(f'names category {number}, which the file does not list')
   name, found = names[number], item.get('segmentation')
@@ -65,14 +65,14 @@ def _shape(item, names, size):
     if found.get('size') != [*size]:
       raise ValueError(f"has run lengths of size {found.get('size')!r}, its "
                        f'image {[*size]}')
-    counts = reading.field(found, 'counts', (str, list))
+    counts = parsing.field(found, 'counts', (str, list))
     if isinstance(counts, str):
       counts = rle.decode_text(counts)
     mask = rle.decode_counts(counts, size[0] * size[1])
     return [shapes.bitmap(name, mask.reshape(size[::-1]).T)]
   if found:
     return [shapes.Shape(name, shapes.POLYGON, (_ring(flat),))
-            for flat in reading.field(item, 'segmentation', list)]
+            for flat in parsing.field(item, 'segmentation', list)]
   if item.get('bbox'):
     corner, sides = _ring(item['bbox'])
     return [shapes.box(name, *corner, *(corner + sides))]

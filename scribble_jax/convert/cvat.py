@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from scribble_jax.convert import label_images
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import rle
 from scribble_jax.convert import shapes
 from scribble_jax.errors import UserError
 from scribble_jax.files import class_list
+from scribble_jax.files import image_decoding
 from scribble_jax.files import listings
-from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 
 _MAX_BYTES = 2**26  # Its elements take up to 40 times as much.
@@ -32,8 +32,8 @@ def read(source, options):
   """Returns the Export in an XML file, or in all those of a folder."""
   del options
   names, roots = {}, []
-  for path in reading.files_in(source, ('.xml',)).values():
-    with reading.at(path):
+  for path in parsing.files_in(source, ('.xml',)).values():
+    with parsing.at(path):
       root = _parse(path)
     roots.append((path, root))
     names |= dict.fromkeys(
@@ -70,9 +70,9 @@ def _pictures(roots):
     for image in root.iter('image'):
       name = image.get('name', '')
       place = f'{path}: image {name}'
-      with reading.at(place):
+      with parsing.at(place):
         size = _number(image, 'height', int), _number(image, 'width', int)
-        size = reading.size(dict(zip('hw', size, strict=True)), 'h', 'w')
+        size = parsing.size(dict(zip('hw', size, strict=True)), 'h', 'w')
         found, left_out = [], []
         for item in sorted(image, key=lambda item: _number(
             item, 'z_order', int, 0)):
@@ -125,8 +125,8 @@ def read_masks(source, options):
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name the folder that holds it.')
   names = _colours(path)
-  files = reading.files_in(source / 'SegmentationClass', ('.png',))
-  own = frozenset([*files.values(), *reading.files_in(
+  files = parsing.files_in(source / 'SegmentationClass', ('.png',))
+  own = frozenset([*files.values(), *parsing.files_in(
       source / 'SegmentationObject', ('.png',)).values()])
   return shapes.Export(tuple(filter(None, names.values())),
                        label_images.pictures(files, names, _read_colours), own)
@@ -153,10 +153,10 @@ def _colours(path):
 
 def _read_colours(path):
   """Returns [h, w] int32: red << 16 | green << 8 | blue of a PNG."""
-  image = picture_files.open_image(storage.read_bytes(path), ('PNG',),
-                                   picture_files.MAX_MEGAPIXELS)
+  image = image_decoding.open_image(storage.read_bytes(path), ('PNG',),
+                                   image_decoding.MAX_MEGAPIXELS)
   if image.mode not in ('RGB', 'RGBA', 'P'):
     raise ValueError(f'has mode {image.mode} instead of colours')
-  picture_files.load(image)
+  image_decoding.load(image)
   pixels = np.asarray(image.convert('RGB')).astype(np.int32)
   return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]

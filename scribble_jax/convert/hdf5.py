@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from scribble_jax.convert import hdf5_process
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
 from scribble_jax.files import formats
 from scribble_jax.files import masks
@@ -27,7 +27,7 @@ def _read(path, names):
     ValueError: See there.
     UserError: h5py is not installed.
   """
-  reading.module('h5py', f'Reading {path}')
+  parsing.module('h5py', f'Reading {path}')
   with storage.local_copy(path) as copy:
     return hdf5_process.read(copy, names)
 
@@ -45,8 +45,8 @@ def read_ilastik(source, options):
   """Returns the Export of an .ilp file, or of all those of a folder."""
   del options
   names, pictures = {}, []
-  for path in reading.files_in(source, ('.ilp',)).values():
-    with reading.at(path):
+  for path in parsing.files_in(source, ('.ilp',)).values():
+    with parsing.at(path):
       found = _read(path, [_NAMES, _LABELS, _INFOS])
       lanes = sorted({name.split('/')[2] for name in found
                       if name.startswith(f'{_INFOS}/')})
@@ -98,7 +98,7 @@ def _block(found, name, values):
 
 def _axes(text):
   """Returns the letters of ilastik's axes, y and x among them."""
-  axes = [reading.field(axis, 'key', str) for axis in reading.field(
+  axes = [parsing.field(axis, 'key', str) for axis in parsing.field(
       formats.parse_json(str(text)), 'axes', list)]
   if not {'y', 'x'} <= {*axes} or any(len(axis) != 1 for axis in axes):
     raise ValueError(f'has axes {axes} instead of y and x')
@@ -114,28 +114,28 @@ def read_scribbles4all(source, options):
     source: From `storage.path`.
     options: `class_names`, a tuple or None.
   """
-  names = options.class_names or reading.class_list(source)
+  names = options.class_names or parsing.class_list(source)
   return shapes.Export(tuple(names), _strokes(
       source, names or tuple(f'class_{k}' for k in range(IGNORE_LABEL))))
 
 
 def _strokes(source, names):
-  for name, path in reading.files_in(source, ('.h5', '.hdf5')).items():
-    with reading.at(path):
+  for name, path in parsing.files_in(source, ('.h5', '.hdf5')).items():
+    with parsing.at(path):
       file = _read(path, ['scribble', 'scribble_values', 'image_dims',
                           'config'])
       lines = _part(file, 'scribble', 'iuf', 3)
       colours = _part(file, 'scribble_values', 'iu', 2)
       sides = _part(file, 'image_dims', 'iu', 1).tolist()
       settings = formats.parse_json(str(_part(file, 'config', 'U', 0)))
-      width = reading.field(settings, 'line_thickness', (int, float))
-      size = reading.size(dict(zip('hw', sides, strict=False)), 'h', 'w')
+      width = parsing.field(settings, 'line_thickness', (int, float))
+      size = parsing.size(dict(zip('hw', sides, strict=False)), 'h', 'w')
       if len(lines) != len(colours) or colours.shape[1] != 3:
         raise ValueError(f'has strokes of shape {lines.shape} and colours of '
                          f'shape {colours.shape}')
       found = [_stroke(line, colour, names, width)
                for line, colour in zip(lines, colours, strict=True)]
-    name = reading.stem(name)
+    name = parsing.stem(name)
     yield shapes.Picture(
         name, (name,), str(path), size, tuple(filter(None, found)),
         (('', 'is of unlabelled pixels'),) * found.count(None))

@@ -7,12 +7,12 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
 from scribble_jax.errors import UserError
+from scribble_jax.files import image_decoding
 from scribble_jax.files import listings
 from scribble_jax.files import masks
-from scribble_jax.files import picture_files
 from scribble_jax.files import storage
 from scribble_jax.labels import IGNORE_LABEL
 
@@ -33,19 +33,19 @@ def read(source, options):
     options: `images`, without which only files whose name ends in _labels or
       alike are label images, and `class_names`, a tuple or None.
   """
-  files = reading.files_in(source, SUFFIXES)
+  files = parsing.files_in(source, SUFFIXES)
   if options.images is None and source.is_dir():
     files = {name: path for name, path in files.items()
-             if _ADDED.search(reading.stem(name))}
+             if _ADDED.search(parsing.stem(name))}
     if not files:
       raise UserError(f'{source} holds no file that is named as label images '
                       'are, such as ID_labels.tif. Name the folder of '
                       'photographs by --images.')
-  listed = options.class_names or reading.class_list(source)
+  listed = options.class_names or parsing.class_list(source)
   if not listed:
     highest = 0
     for path in files.values():
-      with reading.at(path):
+      with parsing.at(path):
         highest = max(highest, int(read_file(path).max()))
     listed = tuple(f'class_{k}' for k in range(1, min(
         highest, IGNORE_LABEL) + 1))
@@ -56,8 +56,8 @@ def read(source, options):
 
 def read_indices(source, options):
   """Returns the Export of a folder of masks as training reads them."""
-  files = reading.files_in(source, listings.MASK_SUFFIXES)
-  listed = options.class_names or reading.class_list(source)
+  files = parsing.files_in(source, listings.MASK_SUFFIXES)
+  listed = options.class_names or parsing.class_list(source)
   if not listed:
     raise UserError(f'{source} has no classes.txt. Name one by --classes.')
   return shapes.Export(
@@ -71,16 +71,16 @@ def read_nnunet(source, options):
   path = source / 'dataset.json'
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name the folder that holds it.')
-  with reading.at(path):
+  with parsing.at(path):
     values = {}
-    for name, value in reading.field(
-        reading.json_in(path), 'labels', dict).items():
+    for name, value in parsing.field(
+        parsing.json_in(path), 'labels', dict).items():
       if not isinstance(value, int) or value in values:
         raise ValueError(f'label {name!r} is {value!r} instead of an index of '
                          'its own; regions are not read')
       values[value] = '' if name == 'ignore' else name
     names = tuple(values[value] for value in sorted(values) if values[value])
-  files = reading.files_in(source / 'labelsTr', SUFFIXES)
+  files = parsing.files_in(source / 'labelsTr', SUFFIXES)
   if not files:
     raise UserError(f'{source / "labelsTr"} holds no PNG or TIFF file. NIfTI '
                     'is not read: convert it to PNG.')
@@ -98,10 +98,10 @@ def pictures(files, names, read_values=None, ending=''):
     ending: What stands behind the id in the names of photographs.
   """
   for name, path in files.items():
-    with reading.at(path):
+    with parsing.at(path):
       values = (read_values or read_file)(path)
       found = shapes.values(values, names)
-    name = reading.stem(name)
+    name = parsing.stem(name)
     if not ending:
       name = _ADDED.sub('', name)
     last = name.rpartition('/')[2]
@@ -119,8 +119,8 @@ def read_file(path):
   if content.startswith(b'PK'):
     return _in_npz(content)
   try:
-    image = picture_files.open_image(content, ('PNG', 'TIFF'),
-                                     picture_files.MAX_MEGAPIXELS)
+    image = image_decoding.open_image(content, ('PNG', 'TIFF'),
+                                     image_decoding.MAX_MEGAPIXELS)
   except ValueError:
     if not content.startswith((b'II', b'MM')):
       raise
@@ -128,7 +128,7 @@ def read_file(path):
   if image.mode not in ('P', 'L', 'I', 'I;16', 'I;16B') or (
       image.info.get('compression') in masks.LOSSY):
     raise ValueError(f'has mode {image.mode}, not one label a pixel')
-  picture_files.load(image)
+  image_decoding.load(image)
   return np.asarray(image)
 
 
@@ -151,7 +151,7 @@ def _in_npz(content):
 
 def _by_tifffile(content):
   """Returns the labels of a TIFF file of a kind that Pillow does not read."""
-  tifffile = reading.module('tifffile', 'This kind of TIFF')
+  tifffile = parsing.module('tifffile', 'This kind of TIFF')
   try:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
       series = file.series[0]
@@ -170,8 +170,8 @@ def _check(shape, dtype):
   sides = [side for side in shape if side != 1]
   if len(sides) > 2 or len(shape) < 2 or min(shape) < 1:
     raise ValueError(f'it has the shape {tuple(shape)} instead of two sides')
-  picture_files.check_size(int(np.prod(shape, dtype=float)), 1,
-                           picture_files.MAX_MEGAPIXELS)
+  image_decoding.check_size(int(np.prod(shape, dtype=float)), 1,
+                           image_decoding.MAX_MEGAPIXELS)
 
 
 def _flat(values):

@@ -10,7 +10,7 @@ import uuid
 import numpy as np
 
 from scribble_jax.convert import contours
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import rle
 from scribble_jax.convert import shapes
 from scribble_jax.files import formats
@@ -39,13 +39,13 @@ def read(source, options):
 
 
 def _pictures(source):
-  for _, path, tasks in reading.documents(source, ('.json',)):
-    with reading.at(path):
+  for _, path, tasks in parsing.documents(source, ('.json',)):
+    with parsing.at(path):
       if not isinstance(tasks, list):
         raise ValueError('holds no list of tasks')
     for number, task in enumerate(tasks, 1):
       place = f'{path}: task {number}'
-      with reading.at(place):
+      with parsing.at(place):
         picture = _picture(task, place)
       yield picture
 
@@ -53,20 +53,20 @@ def _pictures(source):
 def _picture(task, place):
   """Returns the Picture of a task, as its last annotation has it."""
   names = _photographs(task)
-  done = [one for one in reading.field(task, 'annotations', list)
-          if not reading.field(one, 'was_cancelled', bool, False)]
+  done = [one for one in parsing.field(task, 'annotations', list)
+          if not parsing.field(one, 'was_cancelled', bool, False)]
   left_out = [('', 'is of an earlier annotation of the same picture')
-              for one in done[:-1] for _ in reading.field(one, 'result', list)]
+              for one in done[:-1] for _ in parsing.field(one, 'result', list)]
   found, size = [], None
-  for result in reading.field(done[-1], 'result', list) if done else ():
-    value = reading.field(result, 'value', dict, {})
+  for result in parsing.field(done[-1], 'result', list) if done else ():
+    value = parsing.field(result, 'value', dict, {})
     labels = next((label for key, label in value.items()
                    if key.endswith('labels')), None)
     if not isinstance(labels, list) or not labels or not isinstance(
         labels[0], str):
       left_out.append(('', f'{result.get("type")!r} has no class'))
       continue
-    here = reading.size(result, 'original_height', 'original_width')
+    here = parsing.size(result, 'original_height', 'original_width')
     if size not in (None, here):
       raise ValueError('has regions of pictures of several sizes')
     size = here
@@ -81,10 +81,10 @@ def _picture(task, place):
 
 def _photographs(task):
   """Returns the names that a task's photograph may have, its own one last."""
-  data = reading.field(task, 'data', dict, {})
+  data = parsing.field(task, 'data', dict, {})
   text = data.get('image') or next(
       (value for value in data.values() if isinstance(value, str)),
-      None) or reading.field(task, 'file_upload', str)
+      None) or parsing.field(task, 'file_upload', str)
   parts = urllib.parse.urlsplit(str(text))
   name = urllib.parse.parse_qs(parts.query).get('d')  # Of a local folder.
   name = name[0] if name else urllib.parse.unquote(parts.path).rpartition(
@@ -108,14 +108,14 @@ def _shape(label, value, size):
   if 'radiusX' in value or 'x' not in value:
     return None
   (corner,) = scale * shapes.coordinates([[
-      reading.field(value, key, (int, float)) for key in 'xy']])
-  width = reading.field(value, 'width', (int, float), 0) * scale[0]
+      parsing.field(value, key, (int, float)) for key in 'xy']])
+  width = parsing.field(value, 'width', (int, float), 0) * scale[0]
   if 'height' not in value:
     return shapes.Shape(label, shapes.POINTS, (corner[None],),
                         float(width) or None)
-  height = reading.field(value, 'height', (int, float)) * scale[1]
+  height = parsing.field(value, 'height', (int, float)) * scale[1]
   return shapes.box(label, *corner, corner[0] + width, corner[1] + height,
-                    reading.field(value, 'rotation', (int, float), 0), corner)
+                    parsing.field(value, 'rotation', (int, float), 0), corner)
 
 
 def write(folder, items, names, options):

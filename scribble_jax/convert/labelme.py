@@ -4,9 +4,9 @@ import posixpath
 
 import numpy as np
 
-from scribble_jax.convert import reading
+from scribble_jax.convert import input_files
+from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
-from scribble_jax.convert import sources
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 
@@ -33,42 +33,42 @@ def read(source, options):
 
 
 def _pictures(source):
-  for name, path, content in reading.documents(source, ('.json',)):
-    with reading.at(path):
+  for name, path, content in parsing.documents(source, ('.json',)):
+    with parsing.at(path):
       picture = _picture(name, path, content)
     yield picture
 
 
 def _picture(name, path, content):
   """Returns the Picture of a file, named as the file is."""
-  photograph = reading.field(content, 'imagePath', str).replace('\\', '/')
+  photograph = parsing.field(content, 'imagePath', str).replace('\\', '/')
   # It may lead anywhere: only the file's own name counts.
   photograph = posixpath.basename(photograph)
   beside = posixpath.join(posixpath.dirname(name), photograph)
   size = None
   if content.get('imageHeight') is not None:
-    size = reading.size(content, 'imageHeight', 'imageWidth')
+    size = parsing.size(content, 'imageHeight', 'imageWidth')
   found, left_out = [], []
-  for number, item in enumerate(reading.field(content, 'shapes', list), 1):
-    label = reading.field(item, 'label', str)
-    kind = reading.field(item, 'shape_type', str, 'polygon')
-    with reading.at(f'{path}: shape {number}'):
+  for number, item in enumerate(parsing.field(content, 'shapes', list), 1):
+    label = parsing.field(item, 'label', str)
+    kind = parsing.field(item, 'shape_type', str, 'polygon')
+    with parsing.at(f'{path}: shape {number}'):
       shape = _shape(label, kind, item, size)
     if shape is None:
       left_out.append((label, f'{kind!r} is not read'))
     else:
       found.append(shape)
   return shapes.Picture(
-      reading.stem(name), (beside, photograph, reading.stem(name)), str(path),
+      parsing.stem(name), (beside, photograph, parsing.stem(name)), str(path),
       size, tuple(found), tuple(left_out))
 
 
 def _shape(label, kind, item, size):
   """Returns a Shape; None for a kind that is not read."""
-  points = shapes.coordinates(reading.field(item, 'points', list))
+  points = shapes.coordinates(parsing.field(item, 'points', list))
   if kind == 'mask':
-    mask = reading.decode_bitmap(
-        reading.field(item, 'mask', str), size or (2**15, 2**15))
+    mask = parsing.decode_bitmap(
+        parsing.field(item, 'mask', str), size or (2**15, 2**15))
     column, row = np.floor(points[0]).astype(int).tolist()
     return shapes.bitmap(label, mask, (row, column))
   if kind == 'circle' and len(points) == 2:
@@ -92,7 +92,7 @@ def write(folder, items, names, options):
     found = [shapes.bitmap(names[label], item.mask == label)
              for label in item.labels]
     if item.file:
-      sources.place_photograph(item.file, folder / item.photograph,
+      input_files.place_photograph(item.file, folder / item.photograph,
                                options.photographs)
     formats.write_json(listings.new_file(folder, item.id, '.json'), {
         'version': '5.8.1', 'flags': {}, 'shapes': [*map(_item, found)],
@@ -107,4 +107,4 @@ def _item(shape):
   return {'label': shape.class_name, 'shape_type': 'mask', 'flags': {},
           'group_id': None, 'description': '',
           'points': [[column, row], [column + width - 1, row + height - 1]],
-          'mask': reading.encode_bitmap(shape.mask)}
+          'mask': parsing.encode_bitmap(shape.mask)}

@@ -1,6 +1,6 @@
 """QuPath: a GeoJSON file an image, named as the image is."""
 
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
 
 _SUFFIXES = ('.geojson', '.json')
@@ -24,12 +24,12 @@ def read(source, options):
 
 
 def _pictures(source):
-  for name, path, content in reading.documents(source, _SUFFIXES):
+  for name, path, content in parsing.documents(source, _SUFFIXES):
     found, left_out = [], []
-    with reading.at(path):
+    with parsing.at(path):
       features = content if isinstance(content, list) else [content]
       if isinstance(content, dict) and 'features' in content:
-        features = reading.field(content, 'features', list)
+        features = parsing.field(content, 'features', list)
       for feature in features:
         label, kind, parts = _parts(feature)
         if not label:
@@ -39,20 +39,20 @@ def _pictures(source):
         else:
           found += [shapes.Shape(label, _KINDS[kind][0], part)
                     for part in parts]
-    name = reading.stem(name)
+    name = parsing.stem(name)
     yield shapes.Picture(name, (name, name.rpartition('/')[2]), str(path), None,
                          tuple(found), tuple(left_out))
 
 
 def _parts(feature):
   """Returns a feature's class or '', type, and the points of its Shapes."""
-  properties = reading.field(feature, 'properties', dict, {})
-  described = reading.field(properties, 'classification', dict, {})
-  names = reading.field(described, 'names', list, [])
-  label = reading.field(described, 'name', str, '') or ': '.join(
+  properties = parsing.field(feature, 'properties', dict, {})
+  described = parsing.field(properties, 'classification', dict, {})
+  names = parsing.field(described, 'names', list, [])
+  label = parsing.field(described, 'name', str, '') or ': '.join(
       map(str, names))
-  geometry = reading.field(feature, 'geometry', dict)
-  kind = reading.field(geometry, 'type', str)
+  geometry = parsing.field(feature, 'geometry', dict)
+  kind = parsing.field(geometry, 'type', str)
   if kind not in _KINDS:
     return label, kind, []
   found, depth = geometry.get('coordinates'), _KINDS[kind][1]

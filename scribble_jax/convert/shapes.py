@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from scribble_jax.strokes import polylines
+from scribble_jax.weak_labels import polylines
 
 LINE, POLYGON, BOX, POINTS, BITMAP = 'line', 'polygon', 'box', 'points', 'mask'
 

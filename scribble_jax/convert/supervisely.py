@@ -4,7 +4,7 @@ Points are pixels there: whole numbers mean the middle of one, and the outline
 belongs to a polygon.
 """
 
-from scribble_jax.convert import reading
+from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
 
 _KINDS = {'polygon': shapes.POLYGON, 'line': shapes.LINE,
@@ -23,29 +23,29 @@ def read(source, options):
   names = ()
   if source.is_dir() and (source / 'meta.json').is_file():
     path = source / 'meta.json'
-    with reading.at(path):
-      names = tuple(reading.field(one, 'title', str) for one in reading.field(
-          reading.json_in(path), 'classes', list))
+    with parsing.at(path):
+      names = tuple(parsing.field(one, 'title', str) for one in parsing.field(
+          parsing.json_in(path), 'classes', list))
   return shapes.Export(names, _pictures(source))
 
 
 def _pictures(source):
-  for name, path in reading.files_in(source, ('.json',)).items():
+  for name, path in parsing.files_in(source, ('.json',)).items():
     *folders, name = name.split('/')
     if folders[-1:] != ['ann'] and (folders or name == 'meta.json'):
       continue  # What else a project holds.
-    with reading.at(path):
-      yield _picture('/'.join([*folders[:-1], reading.stem(name)]), path,
-                     reading.json_in(path))
+    with parsing.at(path):
+      yield _picture('/'.join([*folders[:-1], parsing.stem(name)]), path,
+                     parsing.json_in(path))
 
 
 def _picture(name, path, content):
-  size = reading.size(reading.field(content, 'size', dict), 'height', 'width')
+  size = parsing.size(parsing.field(content, 'size', dict), 'height', 'width')
   found, left_out = [], []
-  for number, item in enumerate(reading.field(content, 'objects', list), 1):
-    label = reading.field(item, 'classTitle', str)
-    kind = reading.field(item, 'geometryType', str)
-    with reading.at(f'{path}: object {number}'):
+  for number, item in enumerate(parsing.field(content, 'objects', list), 1):
+    label = parsing.field(item, 'classTitle', str)
+    kind = parsing.field(item, 'geometryType', str)
+    with parsing.at(f'{path}: object {number}'):
       shape = _shape(label, kind, item, size)
     if shape is None:
       left_out.append((label, f'{kind!r} is not read'))
@@ -59,22 +59,22 @@ def _picture(name, path, content):
 def _shape(label, kind, item, size):
   """Returns a Shape; None for a kind that is not read."""
   if kind == 'bitmap':
-    found = reading.field(item, 'bitmap', dict)
-    ((column, row),) = shapes.coordinates([reading.field(
+    found = parsing.field(item, 'bitmap', dict)
+    ((column, row),) = shapes.coordinates([parsing.field(
         found, 'origin', list)])
-    mask = reading.decode_bitmap(reading.field(found, 'data', str), size,
+    mask = parsing.decode_bitmap(parsing.field(found, 'data', str), size,
                                  is_deflated=True)
     return shapes.bitmap(label, mask, (int(row), int(column)))
   if kind not in _KINDS and kind != 'rectangle':
     return None
-  found = reading.field(item, 'points', dict)
-  outer = shapes.coordinates(reading.field(found, 'exterior', list))
+  found = parsing.field(item, 'points', dict)
+  outer = shapes.coordinates(parsing.field(found, 'exterior', list))
   if kind == 'rectangle':
     left, top = outer.min(0)
     right, bottom = outer.max(0) + 1
     return shapes.box(label, left, top, right, bottom)
   inner = [shapes.coordinates(ring) + 0.5
-           for ring in reading.field(found, 'interior', list, [])]
+           for ring in parsing.field(found, 'interior', list, [])]
   is_polygon = kind == 'polygon'
   return shapes.Shape(
       label, _KINDS[kind], (outer + 0.5, *(inner if is_polygon else [])),

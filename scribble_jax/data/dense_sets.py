@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from scribble_jax import hosts
 from scribble_jax import labels
-from scribble_jax.data import embedded
+from scribble_jax.data import drawn_dataset
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -27,8 +27,8 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.files import storage
-from scribble_jax.strokes import seeding
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import seeding
+from scribble_jax.weak_labels import simulation
 
 SPLITS = ('train', 'val')
 DESCRIPTION = 'dense_set.json'  # What a folder was made of.
@@ -46,7 +46,7 @@ def prepare(config):
     UserError: The files or the set are not as described, or `data.root` holds
       something else or can't be written.
   """
-  embedded.prepare(config)
+  drawn_dataset.prepare(config)
   if config.tfds or config.unpacked:
     hosts.first_then_others(functools.partial(_prepare, config))
 

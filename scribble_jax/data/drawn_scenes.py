@@ -1,4 +1,4 @@
-"""The embedded demo: little sea-bed scenes drawn from numbers alone.
+"""The pictures of the demo: little sea-bed scenes drawn from numbers alone.
 
 Striped fish, spotted shells and checked starfish lie among pebbles and weed.
 Pebbles wear the same textures and relief, and every colour is anybody's: no

@@ -16,13 +16,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax.data import distance_maps
-from scribble_jax.data import findings
+from scribble_jax.data import label_checks
 from scribble_jax.data import loading
 from scribble_jax.files import formats
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.labels import meanings
-from scribble_jax.strokes import deformation
+from scribble_jax.weak_labels import deformation
 
 MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
          'pseudo_label_distance', 'ground_truth')
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
 
   Attributes:
     content: The record's bytes, or None if there are problems.
-    seen: What `findings.look` returns.
+    seen: What `label_checks.count` returns.
     problems: One line for each.
     digests: {part: int} of what training learns from, whatever file held it:
       'images', 'scribbles', 'pseudo_labels', 'ground_truths'.
@@ -73,14 +73,14 @@ def encode_example(example, spec, reading):
   """Reads, checks and encodes one example. Runs in a thread.
 
   Args:
-    example: A `sources.Example`.
+    example: A `dataset_files.Example`.
     spec: 'class_names', 'lambda_s', 'lambda_c', 'unlabelled_index',
       'label_map' and what `_deformed` needs.
     reading: `images.Reading`.
 
   Returns:
     features: The record, or None if there are problems.
-    seen: What `findings.look` returns.
+    seen: What `label_checks.count` returns.
     problems: One line for each.
     digests: See `Encoded`.
   """
@@ -108,7 +108,7 @@ def encode_example(example, spec, reading):
     features[name] = masks.encode_grey(values)
   digests = {f'{part}s': _digest(example.id, value) for part, value in (
       {'image': features['image']} | labels).items()}
-  return features, findings.look(example.id, maps), [], digests
+  return features, label_checks.count(example.id, maps), [], digests
 
 
 _meanings = functools.cache(meanings)  # Parsing takes longer than using them.

@@ -9,7 +9,7 @@ from absl import logging
 from scribble_jax.errors import UserError
 from scribble_jax.files import listings
 from scribble_jax.files import storage
-from scribble_jax.strokes import annotations
+from scribble_jax.weak_labels import annotations
 
 SPLITS = ('train', 'val')
 NO_VAL_LIST = NO_GROUND_TRUTH = 'none'

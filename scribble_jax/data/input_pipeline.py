@@ -40,14 +40,14 @@ def scribbled_classes(scribble):
   return tf.math.bincount(indices, minlength=256, maxlength=256) > 0
 
 
-def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
+def train_batches(dataset, inputs, *, augmentation, batch_size, shuffle_buffer,
                   seed, start_step, rows):
   """Yields rows of the global batches start_step, start_step + 1, ...
 
   No other rows are read, nor those of earlier batches.
 
   Args:
-    source: `records.Records`.
+    dataset: `records.Records`.
     inputs: Names of `encoding.MASKS`, and SCRIBBLED_CLASSES if wanted.
     augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
@@ -61,12 +61,12 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
     SCRIBBLED_CLASSES is [B, 256] bool, by class index.
 
   Raises:
-    UserError: A record is damaged, unless `source.skip_corrupt`: the next
+    UserError: A record is damaged, unless `dataset.skip_corrupt`: the next
       readable one of the order takes its place then.
   """
   masks = [name for name in inputs if name in encoding.MASKS]
-  order = ordering.Order(source.shards['train'].lengths, seed, shuffle_buffer)
-  total = source.num_examples('train')
+  order = ordering.Order(dataset.shards['train'].lengths, seed, shuffle_buffer)
+  total = dataset.num_examples('train')
 
   def wanted(start_step):
     """Yields (position in the run, records that may stand there)."""
@@ -94,16 +94,16 @@ def train_batches(source, inputs, *, augmentation, batch_size, shuffle_buffer,
     return ds.prefetch(_AHEAD)
 
   steps = itertools.count(start_step + 1)
-  yield from _iterate(source, 'train', wanted, batches, start=start_step,
+  yield from _iterate(dataset, 'train', wanted, batches, start=start_step,
                       after=lambda batch: next(steps), size=len(rows),
                       masks=masks)
 
 
-def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
+def whole_examples(dataset, split, *, limit=-1, chosen=None, shared=False):
   """Yields examples as they are, in the lists' order.
 
   Args:
-    source: `records.Records`.
+    dataset: `records.Records`.
     split: 'train' or 'val'.
     limit: At most this many; -1 for all.
     chosen: [N] bool, which of the split's N; None for all. No other is read.
@@ -115,10 +115,10 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
     and `encoding.MASKS` [H, W], uint8.
 
   Raises:
-    UserError: A record is damaged, unless `source.skip_corrupt`: it is left out
-      then, with a warning.
+    UserError: A record is damaged, unless `dataset.skip_corrupt`: it is left
+      out then, with a warning.
   """
-  which = np.arange(source.num_examples(split))
+  which = np.arange(dataset.num_examples(split))
   if chosen is not None:
     which = which[chosen]
   if limit >= 0:
@@ -142,7 +142,7 @@ def whole_examples(source, split, *, limit=-1, chosen=None, shared=False):
     return ds.prefetch(_AHEAD)
 
   for example in _iterate(
-      source, split, wanted, examples, start=0,
+      dataset, split, wanted, examples, start=0,
       after=lambda example: example['place'] + 1, size=1,
       masks=encoding.MASKS):
     yield example | {'id': example['id'].decode(),
@@ -158,11 +158,11 @@ def _options():
   return options
 
 
-def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
+def _iterate(dataset, split, wanted, pipeline, *, start, after, size, masks):
   """Yields what a pipeline makes of the records that are wanted.
 
   Args:
-    source: `records.Records`.
+    dataset: `records.Records`.
     split: 'train' or 'val'.
     wanted: Function of where to start: (key, candidates) as of `Reader.read`.
     pipeline: From tf.data of (key, content) to tf.data.
@@ -171,11 +171,11 @@ def _iterate(source, split, wanted, pipeline, *, start, after, size, masks):
     size: Examples of an element.
     masks: What the pipeline decodes besides the image.
   """
-  reader = source.reader(split)
+  reader = dataset.reader(split)
   try:
     while True:
       try:
-        for element in pipeline(reader.dataset(wanted(start))).with_options(
+        for element in pipeline(reader.tf_dataset(wanted(start))).with_options(
             _options()).as_numpy_iterator():
           start = after(element)
           yield element
@@ -196,8 +196,8 @@ def _note_undecodable(reader, wanted, size, masks):
   none.
 
   Args:
-    reader: `reading.Reader`, which will skip it or end the run.
-    wanted: As of `Reader.dataset`, from the element on.
+    reader: `record_reader.Reader`, which will skip it or end the run.
+    wanted: As of `Reader.tf_dataset`, from the element on.
     size: Examples of the element.
     masks: What to decode besides the image.
 

@@ -8,7 +8,7 @@ from scribble_jax.files import images
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.labels import OWN
-from scribble_jax.strokes import annotations
+from scribble_jax.weak_labels import annotations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Maps:
     scribble: [H, W] uint8 or None, as are the other maps.
     pseudo_label: See there.
     ground_truth: See there.
-    truth_kind: As of `sources.Example`.
+    truth_kind: As of `dataset_files.Example`.
     colours: {kind of `labels.KINDS`: {value: (red, green, blue)}} of palettes.
     remarks: `images.Remark`s.
   """

@@ -156,7 +156,7 @@ def why(parent, spec):
           else 'the records there are not complete')
 
 
-def say_several(parent, used):
+def warn_of_several(parent, used):
   """Logs how much disk records take, if there are more than a start uses.
 
   Args:

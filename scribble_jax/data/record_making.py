@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from scribble_jax.data import encoding
-from scribble_jax.data import findings
+from scribble_jax.data import label_checks
 from scribble_jax.data import record_folders
-from scribble_jax.data import writing
+from scribble_jax.data import record_writer
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -26,7 +26,7 @@ def build(directory, examples, encoder, pipeline_options, metadata):
 
   Args:
     directory: From `storage.path`.
-    examples: {split: [`sources.Example`, ...]}.
+    examples: {split: [`dataset_files.Example`, ...]}.
     encoder: From an example to `encoding.Encoded`.
     pipeline_options: As of `records.prepare`.
     metadata: What to keep of their making, with 'class_names', ready for JSON.
@@ -53,7 +53,7 @@ def _write(folder, examples, encoder, pipeline_options, metadata):
   Raises:
     UserError: Sources have problems, or Beam.
   """
-  lengths = {split: writing.shard_lengths(listed, encoder)
+  lengths = {split: record_writer.shard_lengths(listed, encoder)
              for split, listed in examples.items()}
   templates = {split: tfds.core.ShardedFileTemplate(
       data_dir=folder, dataset_name=_NAME, split=split,
@@ -67,9 +67,10 @@ def _write(folder, examples, encoder, pipeline_options, metadata):
          [*itertools.islice(rest, length)])
         for index, length in enumerate(lengths[split])]
   if pipeline_options is None:
-    written = writing.write_in_threads(tasks, encoder)
+    written = record_writer.write_in_threads(tasks, encoder)
   else:
-    written = writing.write_by_beam(tasks, encoder, folder, pipeline_options)
+    written = record_writer.write_by_beam(
+        tasks, encoder, folder, pipeline_options)
   raise_problems([line for shard in written for line in shard.problems],
                  'Mend these files and start again.')
   of_split, rest = {}, iter(written)
@@ -90,8 +91,8 @@ def _judge(folder, written, class_names):
   splits = {split: {} for split in written}
   for split, shards_of_split in written.items():
     for shard in shards_of_split:
-      findings.add(splits[split], shard.seen)
-  problems, warnings = findings.judge(splits, class_names)
+      label_checks.add(splits[split], shard.seen)
+  problems, warnings = label_checks.find_problems(splits, class_names)
   raise_problems(problems, 'Then start again.')
   formats.write_json(folder / WARNINGS, warnings)
 

@@ -12,13 +12,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scribble_jax import hosts
+from scribble_jax.data import dataset_files
 from scribble_jax.data import encoding
-from scribble_jax.data import findings
-from scribble_jax.data import reading
+from scribble_jax.data import label_checks
 from scribble_jax.data import record_folders
 from scribble_jax.data import record_making
+from scribble_jax.data import record_reader
 from scribble_jax.data import shards
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import formats
@@ -83,14 +83,14 @@ class Records:
     return parts
 
   def reader(self, split):
-    """Returns a new `reading.Reader` of a split."""
-    return reading.Reader(
+    """Returns a new `record_reader.Reader` of a split."""
+    return record_reader.Reader(
         self.shards[split], skip_corrupt=self.skip_corrupt, remedy=(
             f'Delete {self.builder.data_dir}; the next start makes it again. '
             'Or leave them out with --config.data.skip_corrupt=True.'))
 
 
-def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
+def prepare(config, pseudo_labels_needed=True, splits=dataset_files.SPLITS,
             pipeline_options=None):
   """Opens the records of a data set, making them if they are missing.
 
@@ -98,10 +98,10 @@ def prepare(config, pseudo_labels_needed=True, splits=sources.SPLITS,
   processes, all of which call it, the first makes them.
 
   Args:
-    config: The `data` part of a config: `sources.list_examples`' keys,
+    config: The `data` part of a config: `dataset_files.list_examples`' keys,
       `classes`, `records`, `skip_corrupt`, `max_megapixels` and SETTINGS.
     pseudo_labels_needed: Whether their folder must exist.
-    splits: Which of `sources.SPLITS`.
+    splits: Which of `dataset_files.SPLITS`.
     pipeline_options: Flags for Apache Beam, which makes them then; None: this
       process does.
 
@@ -151,15 +151,15 @@ def _plan(config, pseudo_labels_needed, splits):
   Raises:
     UserError: The sources can't be used.
   """
-  examples = sources.list_examples(config, pseudo_labels_needed, splits)
-  class_names = sources.read_class_names(config.classes, config.root)
-  unlabelled_index, label_map = sources.label_settings(config)
+  examples = dataset_files.list_examples(config, pseudo_labels_needed, splits)
+  class_names = dataset_files.read_class_names(config.classes, config.root)
+  unlabelled_index, label_map = dataset_files.label_settings(config)
   spec = {'version': _VERSION, 'splits': [*splits],
           'class_names': [*class_names],
           **{name: config[name] for name in SETTINGS},
           'image_range': list(config.image_range or ()),  # As JSON has it.
           'unlabelled_index': unlabelled_index, 'label_map': label_map,
-          **sources.fingerprint(examples)}
+          **dataset_files.fingerprint(examples)}
   # A mistake in these is told before any work.
   meanings(unlabelled_index, label_map, len(class_names))
   directory = storage.path(
@@ -167,7 +167,7 @@ def _plan(config, pseudo_labels_needed, splits):
   return directory, spec, examples
 
 
-def find(config, pseudo_labels_needed=True, splits=sources.SPLITS):
+def find(config, pseudo_labels_needed=True, splits=dataset_files.SPLITS):
   """Returns the folder of a data set's records, and Records if it holds them.
 
   Args:
@@ -194,7 +194,7 @@ def _open(directory, class_names, skip_corrupt):
     UserError: A file is missing, shortened or lengthened.
   """
   if hosts.is_first():
-    findings.report(
+    label_checks.log_warnings(
         formats.read_json(directory / record_making.WARNINGS) or ())
   try:
     builder = tfds.builder_from_directory(str(directory))

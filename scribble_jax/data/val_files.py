@@ -5,9 +5,9 @@ import functools
 from tqdm import tqdm
 
 from scribble_jax import hosts
-from scribble_jax.data import findings
+from scribble_jax.data import dataset_files
+from scribble_jax.data import label_checks
 from scribble_jax.data import loading
-from scribble_jax.data import sources
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import images
 from scribble_jax.labels import meanings
@@ -21,13 +21,13 @@ def checked(data, class_names):
     class_names: Background first.
 
   Returns:
-    How many val images there are, this process's `sources.Example`s, and
+    How many val images there are, this process's `dataset_files.Example`s, and
     `loading.load` of an example with its settings given.
 
   Raises:
     UserError: Files can't be used, or their ground truth tells nothing.
   """
-  examples = sources.list_examples(
+  examples = dataset_files.list_examples(
       data, pseudo_labels_needed=False, splits=('val',))['val']
   mine = hosts.share(examples)
   load = functools.partial(
@@ -45,7 +45,7 @@ def _check_examples(examples, load):
   """Lists what is wrong with the files before the long work starts.
 
   Returns:
-    What their ground truth holds, {kind: `findings.Seen`}.
+    What their ground truth holds, {kind: `label_checks.LabelCounts`}.
   """
   problems, seen = [], {}
   for example in tqdm(examples, desc='Checking val images', unit='image',
@@ -53,7 +53,7 @@ def _check_examples(examples, load):
     maps, found = load(example)
     problems += found
     if maps:
-      findings.add(seen, findings.look(example.id, maps))
+      label_checks.add(seen, label_checks.count(example.id, maps))
   raise_problems(problems, 'Mend these files and start again.')
   return seen
 
@@ -62,8 +62,8 @@ def _check_set(seen_by_hosts, class_names):
   """Refuses ground truth that tells nothing, warns of what looks wrong."""
   total = {}
   for seen in seen_by_hosts:
-    findings.add(total, seen)
-  problems, warnings = findings.judge({'val': total}, class_names)
+    label_checks.add(total, seen)
+  problems, warnings = label_checks.find_problems({'val': total}, class_names)
   raise_problems(problems, 'Then start again.')
   if hosts.is_first():
-    findings.report(warnings)
+    label_checks.log_warnings(warnings)

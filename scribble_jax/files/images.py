@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scribble_jax.files import picture_files
+from scribble_jax.files import image_decoding
 
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP')  # Pillow's names.
 _SHOWN = 5  # Names of files in a line.
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
     max_megapixels: Larger pictures are refused before they are decoded.
   """
   image_range: tuple[float, float] | None = None
-  max_megapixels: float = picture_files.MAX_MEGAPIXELS
+  max_megapixels: float = image_decoding.MAX_MEGAPIXELS
 
 
 READING = Reading()  # Of those who have no config.
@@ -107,10 +107,10 @@ def read(content, reading):
   Raises:
     ValueError: It is damaged, too large or of a kind that is not read.
   """
-  image = picture_files.open_image(content, FORMATS, reading.max_megapixels)
-  raw = picture_files.raw_mode(image)
-  orientation = picture_files.orientation_of(image)
-  picture_files.load(image)
+  image = image_decoding.open_image(content, FORMATS, reading.max_megapixels)
+  raw = image_decoding.raw_mode(image)
+  orientation = image_decoding.orientation_of(image)
+  image_decoding.load(image)
   values, largest = _deep_values(image, raw, content, reading.image_range), None
   if values is None:
     image.info.pop('transparency', None)  # Converting would warn of it.
@@ -126,7 +126,8 @@ def read(content, reading):
     pixels = (values >> 8).astype(np.uint8)
   if pixels.ndim == 2:
     pixels = np.repeat(pixels[..., None], 3, axis=-1)
-  return Picture(picture_files.upright(pixels, image, orientation), orientation,
+  return Picture(image_decoding.upright(pixels, image, orientation),
+                 orientation,
                  orientation == 1 and _is_plain(image, raw, content), largest)
 
 
@@ -140,9 +141,9 @@ def read_size(content, max_megapixels):
   Raises:
     ValueError: As `read`.
   """
-  image = picture_files.open_image(content, FORMATS, max_megapixels)
+  image = image_decoding.open_image(content, FORMATS, max_megapixels)
   width, height = image.size
-  if image.format != 'TIFF' and picture_files.orientation_of(image) >= 5:
+  if image.format != 'TIFF' and image_decoding.orientation_of(image) >= 5:
     return width, height
   return height, width
 
@@ -173,12 +174,12 @@ def _deep_values(image, raw, content, image_range):
                        'grey or RGB')
     return None
   # Pillow keeps one byte of each value. The other byte order's is the other.
-  other = picture_files.open_image(content, FORMATS, np.inf)
+  other = image_decoding.open_image(content, FORMATS, np.inf)
   swapped = raw[:-1] + ('L' if raw.endswith('B') else 'B')
   other.tile = [
       tile._replace(args=swapped if isinstance(tile.args, str)
                     else (swapped, *tile.args[1:])) for tile in other.tile]
-  picture_files.load(other)
+  image_decoding.load(other)
   high, low = (np.asarray(one)[..., :3] for one in (image, other))
   return high.astype(np.uint16) << 8 | low
 

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from scribble_jax.files import picture_files
+from scribble_jax.files import image_decoding
 from scribble_jax.files import storage
 
 # What reading a damaged or unsuitable file raises.
@@ -55,12 +55,12 @@ def write_mask(path, mask):
   image.save(path, 'PNG')
 
 
-def read_mask(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
+def read_mask(path, max_megapixels=image_decoding.MAX_MEGAPIXELS):
   """Returns the [H, W] uint8 of `read_with_palette` alone."""
   return read_with_palette(path, max_megapixels)[0]
 
 
-def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
+def read_with_palette(path, max_megapixels=image_decoding.MAX_MEGAPIXELS):
   """Reads class indices, whether stored as palette or as grey values.
 
   Args:
@@ -74,7 +74,7 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
     DAMAGED: The file is truncated, too large or no image, or holds colours or
       other numbers instead of class indices.
   """
-  image = picture_files.open_image(
+  image = image_decoding.open_image(
       storage.read_bytes(path), _FORMATS, max_megapixels)
   if image.mode == '1':
     raise ValueError('is a black-and-white picture of 1 bit a pixel; save it '
@@ -82,7 +82,7 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   if image.mode not in _INDEX_MODES:
     raise ValueError(f'has mode {image.mode}, not one class index a pixel '
                      '(palette or greyscale PNG or TIFF)')
-  raw = picture_files.raw_mode(image)
+  raw = image_decoding.raw_mode(image)
   if image.mode == 'L' and ';' in raw:  # Pillow stretches or inverts them.
     raise ValueError('has inverted values (MinIsWhite) or fewer than 8 bits a '
                      'pixel and no palette; save its class indices as 8-bit '
@@ -90,13 +90,13 @@ def read_with_palette(path, max_megapixels=picture_files.MAX_MEGAPIXELS):
   if image.info.get('compression') in LOSSY:
     raise ValueError('is compressed with losses, which change class indices; '
                      'save the original mask as PNG')
-  orientation = picture_files.orientation_of(image)
-  picture_files.load(image)
+  orientation = image_decoding.orientation_of(image)
+  image_decoding.load(image)
   mask = np.asarray(image)
   low, high = int(mask.min()), int(mask.max())
   if not 0 <= low <= high <= 255:
     raise ValueError(f'has values from {low} to {high}; class indices are from '
                      '0 to 255')
   palette = image.getpalette()
-  return (picture_files.upright(mask.astype(np.uint8), image, orientation),
+  return (image_decoding.upright(mask.astype(np.uint8), image, orientation),
           palette and np.reshape(np.array(palette, np.uint8), [-1, 3]))

@@ -17,13 +17,13 @@ def main(argv):
   """Runs the stage that the flags describe and prints its table."""
   del argv
   # TensorFlow takes seconds to load: a mistake in the flags is told before.
-  from scribble_jax.pseudo_labels import labelling
-  from scribble_jax.pseudo_labels import stage
+  from scribble_jax.pseudo_labels import generation
+  from scribble_jax.pseudo_labels import label_quality
   command_line.join_job()
-  summary = stage.generate(
+  summary = generation.generate(
       _CONFIG.value, _WORKDIR.value, _OTHER_DATA.value)
   if hosts.is_first():
-    print(labelling.report(summary))
+    print(label_quality.report(summary))
     print(f'{summary["num_images"]} pseudo-labels and pictures are in '
           f'{_WORKDIR.value}.')
 

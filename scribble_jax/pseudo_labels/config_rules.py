@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict
 from scribble_jax import config_check
 from scribble_jax import config_keys
 from scribble_jax import models
-from scribble_jax.data import sources
+from scribble_jax.data import dataset_files
 from scribble_jax.pseudo_labels import refinement
 from scribble_jax.pseudo_labels.scores import SOURCES
 
@@ -32,7 +32,7 @@ def stage1_config(config):
     stage1.data = copy.deepcopy(config.data)
     stage1.mesh = copy.deepcopy(config.mesh)
     stage1.profile = ''
-  stage1.data.pseudo_labels = sources.NO_PSEUDO_LABELS
+  stage1.data.pseudo_labels = dataset_files.NO_PSEUDO_LABELS
   # Stage 1 has no use for distance maps: its records serve every lambda.
   stage1.data.lambda_s = stage1.data.lambda_c = 0.0
   return stage1

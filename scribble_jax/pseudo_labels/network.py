@@ -16,7 +16,7 @@ from scribble_jax import sharding
 from scribble_jax.data import input_pipeline
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import classification
-from scribble_jax.pseudo_labels import judging
+from scribble_jax.pseudo_labels import image_labeller
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import refinement
 from scribble_jax.pseudo_labels import scores
@@ -36,19 +36,20 @@ def learns_strokes(config):
       source.needs_network and config.supervision == 'classes+scribbles')
 
 
-def make_judge(config, workdir, source):
-  """Returns `(questions, thresholds, stages) -> iterator of answers`.
+def make_labeller(config, workdir, dataset):
+  """Returns `(requests, thresholds, variants) -> iterator of results`.
 
-  Questions are pairs of an example, as of `input_pipeline.whole_examples`, and
-  two scribbles that it is to be judged by, [H, W] uint8. Answers are pairs of
-  the example and its `judging.Judgement`, as NumPy arrays, in their order;
-  `thresholds` are [len(STAGES), C] for the labels, `stages` which are wanted.
-  An answer depends neither on the other questions nor on the devices.
+  Requests are pairs of an example, as of `input_pipeline.whole_examples`, and
+  two scribbles that it is to be labelled from, [H, W] uint8. Results are pairs
+  of the example and its `image_labeller.LabelledImage`, as NumPy arrays, in
+  their order; `thresholds` are [len(VARIANTS), C] for the labels, `variants`
+  which are wanted. A result depends neither on the other requests nor on the
+  devices.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     workdir: Absolute path of the classifier's run.
-    source: `records.Records`, the whole of which it is trained on.
+    dataset: `records.Records`, the whole of which it is trained on.
 
   Returns:
     The function.
@@ -60,39 +61,39 @@ def make_judge(config, workdir, source):
   kind = scores.SOURCES[config.labels.source]
   walk = refinement.make_walk(config.refinement)
   if kind.needs_network:
-    run = _with_network(config, workdir, source)
+    run = _with_network(config, workdir, dataset)
   elif kind.needs_features:
     backbone = models.make_backbone(config.model)
     variables = _pretrained(config, backbone)
     shared = _shared_regression(
-        source, config.model.num_classes, backbone, variables, walk)
+        dataset, config.model.num_classes, backbone, variables, walk)
     lacks_background = bool(shared.offsets[0] == -jnp.inf)
     run = functools.partial(_without_network, shared=(variables, shared))
 
-  def work(question, thresholds):
+  def work(request, thresholds):
     """Returns what `run` takes."""
-    example, scribbles = question
+    example, scribbles = request
     if lacks_background:
       _warn_of_one_class(example)
     return (example, example['image'],
             _inputs(example, scribbles, thresholds, walk))
 
-  def judge(questions, thresholds, stages=judging.STAGES):
-    """Yields answers."""
-    finish = judging.Judge(
+  def label_images(requests, thresholds, variants=image_labeller.VARIANTS):
+    """Yields results."""
+    finish = image_labeller.ImageLabeller(
         walk, config.labels.source, config.labels.branch,
-        config.labels.undecided, config.labels.unnamed == 'undecided', stages,
+        config.labels.undecided, config.labels.unnamed == 'undecided', variants,
         backbone)
-    return run(finish, (work(question, thresholds) for question in questions))
+    return run(finish, (work(request, thresholds) for request in requests))
 
-  return judge
+  return label_images
 
 
-def _shared_regression(source, num_classes, backbone, variables, walk):
+def _shared_regression(dataset, num_classes, backbone, variables, walk):
   """Returns the regression on the strokes of up to _SHARED_PICTURES.
 
   Args:
-    source: `records.Records`, of which evenly chosen pictures are looked at.
+    dataset: `records.Records`, of which evenly chosen pictures are looked at.
     num_classes: Of the data set.
     backbone: `family.Backbone`.
     variables: Its own.
@@ -107,12 +108,12 @@ def _shared_regression(source, num_classes, backbone, variables, walk):
         picture_features.cell_features(backbone, variables, image, inside),
         scribble, num_classes)
 
-  total = source.num_examples('train')
+  total = dataset.num_examples('train')
   count = min(_SHARED_PICTURES, total)
   chosen = np.isin(np.arange(total), np.arange(count) * total // count)
   found = []
   for example in tqdm(
-      input_pipeline.whole_examples(source, 'train', chosen=chosen),
+      input_pipeline.whole_examples(dataset, 'train', chosen=chosen),
       desc='Learning from all strokes', total=count, unit='image',
       dynamic_ncols=True):
     image, scribble = example['image'], example['scribble']
@@ -138,18 +139,18 @@ def _warn_of_one_class(example):
 
 
 def _inputs(example, scribbles, thresholds, walk):
-  """Returns the `judging.Inputs` of a question."""
+  """Returns the `image_labeller.Inputs` of a request."""
   sides = [walk.padded(side) for side in example['scribble'].shape]
   padded = np.stack([
       device_batches.padded(x, sides, IGNORE_LABEL) for x in scribbles])
   named = scores.classes_of(example['scribble'])
   classes = np.zeros(thresholds.shape[1], np.uint8)
   classes[:len(named)] = named
-  return judging.Inputs(
+  return image_labeller.Inputs(
       padded, classes, np.int32(len(named)), np.float32(thresholds))
 
 
-def _with_network(config, workdir, source):
+def _with_network(config, workdir, dataset):
   """Trains; returns `(finish, images) -> iterator`, as of `make_predict`."""
   with_segmentation = learns_strokes(config)
   model = models.build_classifier(config.model, with_segmentation)
@@ -166,7 +167,7 @@ def _with_network(config, workdir, source):
           'crop_size': config.data.crop_size,
           'distance_fill': 'official'},  # There are no distance maps here.
       title='Training the classifier')
-  outcome = loop.run(config, workdir, task, source,
+  outcome = loop.run(config, workdir, task, dataset,
                      loop.read_initial(config, workdir, model))
   variables = sharding.on_this_host(outcome.state.variables)
 

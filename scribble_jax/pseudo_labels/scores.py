@@ -169,7 +169,7 @@ class Best(NamedTuple):
     return jnp.where(self.foreground > self.background, self.foreground, 0.0)
 
 
-def nothing_yet(shape):
+def no_class_yet(shape):
   """Returns the Best of no class."""
   return Best(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.uint8))
 

@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from scribble_jax import config_check
 from scribble_jax import config_keys
+from scribble_jax.data import dataset_files
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import listings
@@ -22,7 +22,7 @@ from scribble_jax.training import provenance
 
 FOLDER = 'pseudo_labels'  # Below the workdir.
 CALIBRATION, SUMMARY = 'calibration.json', 'summary.json'
-_SETTINGS = sources.STAGE1_SETTINGS
+_SETTINGS = dataset_files.STAGE1_SETTINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Stage1:
 
   Attributes:
     config: ConfigDict as in configs/pseudo_labels.py, with its classes.
-    source: `records.Records`.
+    dataset: `records.Records`.
   """
   config: ConfigDict
-  source: records.Records
+  dataset: records.Records
 
   def settings(self):
     """Returns all that the pseudo-labels depend on, ready for JSON.
@@ -47,10 +47,10 @@ class Stage1:
     without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
                       'num_panels', 'mesh', 'profile')
     everything = config_keys.without_added(json.loads(self.config.to_json()))
-    read = self.source.learned_from(pseudo_labels=False)
+    read = self.dataset.learned_from(pseudo_labels=False)
     del read['pseudo-labels']  # They come of this.
     data = everything.pop('data')  # Files count by what they hold.
-    contents = self.source.builder.info.metadata['contents']['train']
+    contents = self.dataset.builder.info.metadata['contents']['train']
     # Memory, not labels, depends on these.
     del everything['model']['remat'], everything['evaluation']['batch_size']
     classifier = {key: value for key, value in everything.items()

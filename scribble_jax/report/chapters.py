@@ -3,13 +3,13 @@
 import re
 import shlex
 
-from scribble_jax.report import axes
 from scribble_jax.report import comparison
 from scribble_jax.report import figures
-from scribble_jax.report import outcomes
 from scribble_jax.report import page
+from scribble_jax.report import run_tables
 from scribble_jax.report import runs as runs_lib
-from scribble_jax.report import summaries
+from scribble_jax.report import score_tables
+from scribble_jax.report import sweep_axes
 from scribble_jax.tables import Table
 
 _NUM_IMAGES = 8  # Best and worst ones to list.
@@ -76,13 +76,13 @@ class Chapter:
   def _headline(self):
     study, best = self._study, ''
     if study.best:
-      score, measure, under = outcomes.headline(study)
+      score, measure, under = score_tables.headline(study)
       best = (f'<div class="headline">{score} <small>{measure}</small></div>\n'
               + page.paragraph(under))
     return ''.join([
         page.heading(study.title, 1),
         page.paragraph(study.question) if study.question else '', best,
-        page.findings(outcomes.findings(study) if study.is_sweep else []),
+        page.findings(score_tables.findings(study) if study.is_sweep else []),
         page.paragraph(runs_lib.describe_evaluation(study.runs), 'note'),
         self._warning()])
 
@@ -100,10 +100,10 @@ class Chapter:
         'warning')
 
   def _results(self):
-    content = self._table('results', outcomes.results(self._study))
-    if note := outcomes.seeds_note(self._study):
+    content = self._table('results', score_tables.results(self._study))
+    if note := score_tables.seeds_note(self._study):
       content += page.paragraph(note, 'note')
-    lacking = outcomes.unfinished(self._study)
+    lacking = score_tables.unfinished(self._study)
     if lacking.rows:
       content += page.heading('Runs that are missing', 3)
       content += self._table('unfinished', lacking)
@@ -111,14 +111,14 @@ class Chapter:
 
   def _published(self):
     runs = [run for run in self._study.runs if run.by_class]
-    if not summaries.has_published(self._study):
+    if not run_tables.has_published(self._study):
       return
     content = (page.paragraph(comparison.comparability(runs), 'note')
-               + self._table('published', summaries.published(self._study)))
+               + self._table('published', run_tables.published(self._study)))
     self._add('Beside published results', content, self._study.is_sweep)
 
   def _axis(self, axis):
-    lines = axes.lines(self._study, axis)
+    lines = sweep_axes.lines(self._study, axis)
     if not lines:
       return
     label, measure = self._study.axis_label(axis), self._study.measure
@@ -133,9 +133,9 @@ class Chapter:
       content += page.paragraph('Lines: means over the seeds. Bands: from the '
                                 'lowest to the highest seed. Faint dots: '
                                 'single seeds.', 'note')
-    content += self._table(name, outcomes.along_axis(
+    content += self._table(name, score_tables.along_axis(
         self._study, axis, lines))
-    between = outcomes.between_ends(self._study, lines)
+    between = score_tables.between_ends(self._study, lines)
     if between:
       content += page.heading('From end to end', 3)
       content += self._table(f'{name}_ends', between)
@@ -182,23 +182,23 @@ class Chapter:
     self._add('Training curves', content, len(runs) > _MAX_OPEN)
 
   def _classes(self):
-    study, measure = self._study, summaries.class_measure(self._study)
+    study, measure = self._study, run_tables.class_measure(self._study)
     if not study.measured:
       return
     figure = figures.classes(
         [(setting.label, setting.by_class()) for setting in study.measured],
-        summaries.class_names(study), measure)
+        run_tables.class_names(study), measure)
     name = 'iou' if measure == 'IoU' else 'by_class'
     content = self._figure(name, figure,
                            f'{measure} by class, figures in the table below')
     self._add('Classes', content + page.folded(
-        'As a table', self._table(name, summaries.by_class(study))))
+        'As a table', self._table(name, run_tables.by_class(study))))
 
   def _confusion(self):
     ranked = sorted(self._study.measured,
                     key=lambda setting: -setting.score.mean)
     found = [(setting, shares) for setting in ranked
-             if (shares := summaries.confusion_shares(setting))]
+             if (shares := run_tables.confusion_shares(setting))]
     if not found:
       return
     setting, (shares, names, num_runs) = found[0]
@@ -213,7 +213,7 @@ class Chapter:
     content += self._figure('confusion', figures.confusion(shares, names),
                             'Confusion matrix, figures in the table below')
     self._add('Confusion', content + page.folded('As a table', self._table(
-        'confusion', summaries.confusion(shares, names))))
+        'confusion', run_tables.confusion(shares, names))))
 
   def _shown(self):
     """Returns {title: setting} of whom to show pictures."""
@@ -240,7 +240,7 @@ class Chapter:
       if found:
         content += page.folded(
             f'{heading}: figures',
-            self._table(f'images_{name}', summaries.images(found)))
+            self._table(f'images_{name}', run_tables.images(found)))
     if not content:
       return
     if self._study.is_sweep:
@@ -258,7 +258,7 @@ class Chapter:
     study = self._study
     content = ''
     if len(study.finished) > 1:
-      differences = summaries.config_differences(study)
+      differences = run_tables.config_differences(study)
       content += (self._table('config_differences', differences)
                   if differences else page.paragraph(
                       'Nothing differs besides the seed.'))
@@ -270,11 +270,11 @@ class Chapter:
 
   def _machine(self):
     study = self._study
-    content = self._table('times', summaries.times(study))
+    content = self._table('times', run_tables.times(study))
     if len(study.runs) > _MAX_OPEN:
       content = page.folded('Every run', content)
-    content = page.findings(summaries.whole_time(study)) + content
-    machine = summaries.machine(study)
+    content = page.findings(run_tables.whole_time(study)) + content
+    machine = run_tables.machine(study)
     if machine:
       content += self._table('machine', machine)
     self._add('Times, hardware, versions', content)

@@ -1,6 +1,6 @@
 """Figures of runs beside the published ones."""
 
-from scribble_jax import published
+from scribble_jax import published_results
 from scribble_jax.tables import Table
 from scribble_jax.tables import signed
 
@@ -23,8 +23,8 @@ def network(config):
 
 
 def benchmark_of(runs):
-  """Returns the `published.Benchmark` with the classes of all runs, or None."""
-  return next((found for found in published.BENCHMARKS if all(
+  """Returns the `published_results.Benchmark` of all runs' classes or None."""
+  return next((found for found in published_results.BENCHMARKS if all(
       tuple(run.by_class) == found.classes for run in runs)), None)
 
 
@@ -34,8 +34,8 @@ def comparability(runs):
   if found:
     return (f'Published figures are on {found.name}; differences hold '
             'only if the figures here were measured there.')
-  return (f'Published figures are on {published.BENCHMARKS[0].name}. The '
-          'classes here are others, so no difference is shown.')
+  return (f'Published figures are on {published_results.BENCHMARKS[0].name}. '
+          'The classes here are others, so no difference is shown.')
 
 
 def comparison(own, whose, benchmark):
@@ -44,8 +44,8 @@ def comparison(own, whose, benchmark):
   Args:
     own: [(name, network, mIoU in per cent)] of what was measured here.
     whose: What differences are taken of, such as 'This run'.
-    benchmark: `published.Benchmark` with the same classes; None: of others,
-      so that differences mean nothing.
+    benchmark: `published_results.Benchmark` with the same classes; None: of
+      others, so that differences mean nothing.
 
   Returns:
     A Table; a difference is the best of one's own minus the published figure,
@@ -57,7 +57,7 @@ def comparison(own, whose, benchmark):
   others = sorted(
       [(result.method, result.network, 100 * result.miou, 'published',
         best - 100 * result.miou)
-       for result in (benchmark or published.BENCHMARKS[0]).results],
+       for result in (benchmark or published_results.BENCHMARKS[0]).results],
       key=by_miou)
   rows = sorted(mine + others, key=by_miou) if benchmark else mine + others
   return Table(

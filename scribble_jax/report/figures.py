@@ -6,14 +6,14 @@ from matplotlib.colors import PowerNorm
 import numpy as np
 
 from scribble_jax import results
-from scribble_jax.report import axes as axes_lib
-from scribble_jax.report import drawing
+from scribble_jax.report import plot_style
+from scribble_jax.report import sweep_axes
 
 _MARKERS = 'osD^vP'
 _MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
 
 
-@drawing.styled
+@plot_style.styled
 def score_bars(rows, measure, reference=None, differences=()):
   """Draws the score of settings as bars, and how far they are from one of them.
 
@@ -24,7 +24,7 @@ def score_bars(rows, measure, reference=None, differences=()):
       differences.
     differences: Their Spreads in points, as many as rows; None without one.
   """
-  figure = drawing.new_figure(9, 0.9 + 0.36 * len(rows))
+  figure = plot_style.new_figure(9, 0.9 + 0.36 * len(rows))
   panels = figure.subplots(1, 1 if reference is None else 2, sharey=True,
                            squeeze=False)[0]
   _bars(panels[0], [spread for _, spread in rows])
@@ -32,13 +32,13 @@ def score_bars(rows, measure, reference=None, differences=()):
   panels[0].set_xlim(0, 100)
   panels[0].set_xlabel(f'{measure} (%)')
   panels[0].set_yticks(
-      range(len(rows)), [drawing.short(label) for label, _ in rows])
+      range(len(rows)), [plot_style.short(label) for label, _ in rows])
   panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
   if reference is not None:
     _bars(panels[1], differences)
     panels[1].axvline(0, color='#555', linewidth=1)
     panels[1].set_xlabel(
-        f'Difference to “{drawing.short(reference)}” (points)')
+        f'Difference to “{plot_style.short(reference)}” (points)')
   for panel in panels:
     panel.grid(axis='y', visible=False)
     panel.tick_params(axis='y', length=0)
@@ -50,7 +50,8 @@ def _bars(panel, spreads):
   for y, spread in enumerate(spreads):
     if spread is None:
       continue
-    panel.barh(y, spread.mean, height=0.62, color=drawing.COLOURS[0], alpha=0.8)
+    panel.barh(y, spread.mean, height=0.62, color=plot_style.COLOURS[0],
+               alpha=0.8)
     if len(spread.values) > 1:
       panel.plot([spread.low, spread.high], [y, y], color='black',
                  linewidth=1.4)
@@ -69,25 +70,25 @@ def _write_means(panel, spreads):
                      textcoords='offset points', va='center', fontsize=9)
 
 
-@drawing.styled
+@plot_style.styled
 def axis_plot(lines, label, measure, logarithmic):
   """Draws scores over an axis: means, the range of the seeds, single seeds.
 
   Args:
-    lines: Of `axes.lines`.
+    lines: Of `sweep_axes.lines`.
     label: Of the x axis.
     measure: What the score is: 'mIoU'.
     logarithmic: Whether its scale is to be logarithmic.
   """
-  figure = drawing.new_figure(8, 4.4)
+  figure = plot_style.new_figure(8, 4.4)
   panel = figure.subplots()
-  xs = axes_lib.positions(lines)
-  styles = zip(lines, drawing.line_styles(), strict=False)
+  xs = sweep_axes.positions(lines)
+  styles = zip(lines, plot_style.line_styles(), strict=False)
   for i, (line, style) in enumerate(styles):
     spreads = [(x, setting.score) for x, setting in line.settings.items()]
     where = [x for x, _ in spreads]
     panel.plot(where, [spread.mean for _, spread in spreads],
-               label=drawing.short(line.label), linewidth=1.8,
+               label=plot_style.short(line.label), linewidth=1.8,
                marker=_MARKERS[i % len(_MARKERS)], markersize=5.5, **style)
     if any(len(spread.values) > 1 for _, spread in spreads):
       panel.fill_between(where, [spread.low for _, spread in spreads],
@@ -103,14 +104,14 @@ def axis_plot(lines, label, measure, logarithmic):
     panel.minorticks_off()
   if len(xs) <= 12:
     panel.set_xticks(xs, [f'{x:.4g}' for x in xs])
-  panel.set_xlabel(drawing.short(label))
+  panel.set_xlabel(plot_style.short(label))
   panel.set_ylabel(f'{measure} (%)')
   if len(lines) > 1:
     figure.legend(loc='outside upper left', ncols=min(len(lines), 3))
   return figure
 
 
-@drawing.styled
+@plot_style.styled
 def curves_of_run(scalars, measure):
   """Draws a run's loss terms and its validation over its updates.
 
@@ -124,18 +125,18 @@ def curves_of_run(scalars, measure):
   panels, figure = _two_panels(terms, measure if validated else None)
   for (term, points), style in zip(
       sorted(terms.items(), key=lambda item: item[0] != 'total'),
-      drawing.line_styles(), strict=False):
-    _curve(panels[0], points, drawing.short(term.replace('_', ' ')), style)
+      plot_style.line_styles(), strict=False):
+    _curve(panels[0], points, plot_style.short(term.replace('_', ' ')), style)
   panels[0].set_title('Loss terms, unweighted; total, weighted')
   if validated:
     _curve(panels[-1], validated, None,
-           {'color': drawing.COLOURS[0], 'marker': 'o'}, 100)
+           {'color': plot_style.COLOURS[0], 'marker': 'o'}, 100)
   panels[0].legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
                    ncols=2)
   return figure
 
 
-@drawing.styled
+@plot_style.styled
 def curves_of_several(scalars, measure):
   """Draws the total loss and the validation of several runs.
 
@@ -147,8 +148,8 @@ def curves_of_several(scalars, measure):
             for label, found in scalars.items()}
   panels, figure = _two_panels(losses, measure, height=4 + 0.1 * len(scalars))
   for (label, found), style in zip(
-      scalars.items(), drawing.line_styles(), strict=False):
-    _curve(panels[0], losses[label], drawing.short(label), style)
+      scalars.items(), plot_style.line_styles(), strict=False):
+    _curve(panels[0], losses[label], plot_style.short(label), style)
     _curve(panels[-1], found.get(f'val/{measure}', []), None,
            style | {'marker': '.'}, 100)
   panels[0].set_title('Total loss')
@@ -158,7 +159,7 @@ def curves_of_several(scalars, measure):
 
 def _two_panels(losses, measure, height=4.2):
   """Returns (panels, figure) for losses and, if there is any, validation."""
-  figure = drawing.new_figure(9, height)
+  figure = plot_style.new_figure(9, height)
   panels = figure.subplots(1, 2 if measure else 1, squeeze=False)[0]
   positive = [value for points in losses.values() for _, value in points
               if value > 0]
@@ -195,37 +196,37 @@ def classes(rows, class_names, measure):
   return _class_map(rows, class_names, measure)
 
 
-@drawing.styled
+@plot_style.styled
 def _class_bars(by_class, measure):
-  figure = drawing.new_figure(7.5, 0.9 + 0.3 * len(by_class))
+  figure = plot_style.new_figure(7.5, 0.9 + 0.3 * len(by_class))
   panel = figure.subplots()
   for y, value in enumerate(by_class.values()):
     if value is not None:
-      panel.barh(y, value, height=0.65, color=drawing.COLOURS[0], alpha=0.8)
+      panel.barh(y, value, height=0.65, color=plot_style.COLOURS[0], alpha=0.8)
     panel.annotate('does not occur' if value is None else f'{value:.1f}',
                    (value or 0, y), (4, 0), textcoords='offset points',
                    va='center', fontsize=9)
   panel.set_xlim(0, 100)
   panel.set_xlabel(f'{measure} (%)')
-  panel.set_yticks(range(len(by_class)), map(drawing.short, by_class))
+  panel.set_yticks(range(len(by_class)), map(plot_style.short, by_class))
   panel.invert_yaxis()
   panel.grid(axis='y', visible=False)
   panel.tick_params(axis='y', length=0)
   return figure
 
 
-@drawing.styled
+@plot_style.styled
 def _class_map(rows, class_names, measure):
   values = np.array([[math.nan if found.get(name) is None else found[name]
                       for name in class_names] for _, found in rows])
-  figure = drawing.new_figure(
+  figure = plot_style.new_figure(
       3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
   panel = figure.subplots()
   _cells(panel, values, '{:.0f}')
-  panel.set_xticks(range(len(class_names)), map(drawing.short, class_names),
+  panel.set_xticks(range(len(class_names)), map(plot_style.short, class_names),
                    rotation=45, ha='right', rotation_mode='anchor')
   panel.set_yticks(
-      range(len(rows)), [drawing.short(label) for label, _ in rows])
+      range(len(rows)), [plot_style.short(label) for label, _ in rows])
   panel.set_title(f'{measure} (%)')
   return figure
 
@@ -247,7 +248,7 @@ def _cells(panel, values, form):
   return picture
 
 
-@drawing.styled
+@plot_style.styled
 def confusion(shares, class_names):
   """Draws a confusion matrix.
 
@@ -259,11 +260,11 @@ def confusion(shares, class_names):
   size = len(class_names)
   annotated = size <= _MAX_ANNOTATED
   side = 2 + (0.7 if annotated else 0.27) * size
-  figure = drawing.new_figure(side + 1.4, side)
+  figure = plot_style.new_figure(side + 1.4, side)
   panel = figure.subplots()
   picture = _cells(
       panel, np.asarray(shares), '{:.1f}' if annotated else None)
-  names = list(map(drawing.short, class_names))
+  names = list(map(plot_style.short, class_names))
   panel.set_xticks(range(size), names, rotation=45, ha='right',
                    rotation_mode='anchor')
   panel.set_yticks(range(size), names)

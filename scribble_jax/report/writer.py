@@ -4,12 +4,12 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 from scribble_jax.report import chapters
 from scribble_jax.report import comparison
-from scribble_jax.report import files as files_lib
-from scribble_jax.report import outcomes
 from scribble_jax.report import page
+from scribble_jax.report import report_files
+from scribble_jax.report import run_tables
 from scribble_jax.report import runs
+from scribble_jax.report import score_tables
 from scribble_jax.report import studies
-from scribble_jax.report import summaries
 
 
 def write_report(folders, output=None):
@@ -32,9 +32,9 @@ def write_report(folders, output=None):
   if output:
     command.append(f'--output={output}')
   output = storage.path(output or storage.path(folders[0], 'report'))
-  files_lib.check_output(output)  # Before the long work starts.
+  report_files.check_output(output)  # Before the long work starts.
   found = _read_studies(folders)
-  files = files_lib.Files()
+  files = report_files.Files()
   written = [
       (study.title, chapters.Chapter(
           study, files, i,
@@ -44,7 +44,7 @@ def write_report(folders, output=None):
   if found[0].best:
     title += f': {found[0].best.score.mean:.2f} % {found[0].measure}'
   document = page.document(title, written)
-  files_lib.write(output, files.contents | {
+  report_files.write(output, files.contents | {
       'report.html': document.encode()})
   return '\n\n'.join(map(_text, found)), output / 'report.html'
 
@@ -68,13 +68,13 @@ def _read_studies(folders):
 
 def _text(study):
   """Returns what the terminal shows of a study."""
-  parts = [study.title, outcomes.results(study).text()]
-  lacking = outcomes.unfinished(study)
+  parts = [study.title, score_tables.results(study).text()]
+  lacking = score_tables.unfinished(study)
   if lacking.rows:
     parts.append(lacking.text())
   if len(study.runs) == 1 and not study.is_sweep and (
-      summaries.has_published(study)):
-    parts += [summaries.published(study).text(),
+      run_tables.has_published(study)):
+    parts += [run_tables.published(study).text(),
               comparison.comparability(study.runs)]
-  parts += outcomes.findings(study) if study.is_sweep else []
+  parts += score_tables.findings(study) if study.is_sweep else []
   return '\n'.join([*parts, runs.describe_evaluation(study.runs)])

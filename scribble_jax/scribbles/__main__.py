@@ -11,12 +11,12 @@ id and --seed alone.
 import argparse
 
 from scribble_jax import command_line
-from scribble_jax.files import picture_files
+from scribble_jax.files import image_decoding
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.scribbles import checks
 from scribble_jax.scribbles import commands
-from scribble_jax.strokes import annotations
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import annotations
+from scribble_jax.weak_labels import simulation
 
 _SCRIBBLES = ('Folder of PNG or TIFF masks or of XML, zip of XML, or JSON of '
               'points or boxes.')
@@ -48,7 +48,7 @@ def _add_command(subparsers, name, run, summary, example, details=''):
   parser.add_argument('--processes', type=_positive, metavar='N',
                       help='How many work at a time; all cores by default.')
   parser.add_argument('--max_megapixels', type=_positive, metavar='N',
-                      default=int(picture_files.MAX_MEGAPIXELS),
+                      default=int(image_decoding.MAX_MEGAPIXELS),
                       help='Larger pictures are refused (default %(default)s).')
   return parser
 

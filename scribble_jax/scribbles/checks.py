@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scribble_jax.data import findings
+from scribble_jax.data import dataset_files
 from scribble_jax.data import ground_truth
+from scribble_jax.data import label_checks
 from scribble_jax.data import loading
-from scribble_jax.data import sources
+from scribble_jax.dataset_classes import VOC_CLASSES
 from scribble_jax.errors import UserError
 from scribble_jax.files import images
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.labels import meanings
-from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import parallel
 
 # Of `config.data`; each is an option of the command.
@@ -47,14 +47,14 @@ def check(options):
   config = _config(options)
   problems, examples = [], {}
   try:
-    names = sources.read_class_names(config.classes, config.root)
+    names = dataset_files.read_class_names(config.classes, config.root)
   except UserError as error:
     names = None
     problems += _lines(error)
-  needed = config.pseudo_labels != sources.NO_PSEUDO_LABELS
+  needed = config.pseudo_labels != dataset_files.NO_PSEUDO_LABELS
   for split in ground_truth.listed_splits(config):
     try:
-      found, missing = sources.find_examples(config, needed, (split,))
+      found, missing = dataset_files.find_examples(config, needed, (split,))
       examples[split] = found[split]
       problems += missing
     except UserError as error:
@@ -68,12 +68,12 @@ def check(options):
     seen, of_splits = _read(
         examples, names,
         images.Reading(config.image_range, config.max_megapixels),
-        meanings(*sources.label_settings(config), len(names), '--'),
+        meanings(*dataset_files.label_settings(config), len(names), '--'),
         options.processes)
     problems += [line for ones in seen.values() for one in ones.values()
                  for line in one.problems]
-    wrong, notes = findings.judge(of_splits, names)
-    problems += wrong + sources.in_both_lists(examples)
+    wrong, notes = label_checks.find_problems(of_splits, names)
+    problems += wrong + dataset_files.in_both_lists(examples)
     notes += _notes(seen, config.crop_size)
   print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
                    *(f'  {line}' for line in problems)]))
@@ -90,8 +90,9 @@ def _config(options):
   for key in (*OPTIONS, *_NUMBERS):
     if getattr(options, key) is not None:
       config[key] = getattr(options, key)
-  if config.pseudo_labels == sources.GENERATE:
-    config.pseudo_labels = sources.NO_PSEUDO_LABELS  # They are yet to come.
+  if config.pseudo_labels == dataset_files.GENERATE:
+    # They are yet to come.
+    config.pseudo_labels = dataset_files.NO_PSEUDO_LABELS
   if config.classes == 'voc':
     config.unlock()
     del config.classes  # From a text to a tuple.
@@ -104,7 +105,7 @@ def _lines(error):
 
 
 def _read(examples, names, reading, meaning, processes):
-  """Returns {split: {id: _Seen}} and {split: {kind: `findings.Seen`}}."""
+  """Returns {split: {id: _Seen}} and {split: {kind: LabelCounts}}."""
   tasks = [(split, example) for split, listed in examples.items()
            for example in listed]
   seen = {split: {} for split in examples}
@@ -115,17 +116,17 @@ def _read(examples, names, reading, meaning, processes):
       tasks, parallel.map_tasks(look, tasks, processes, 'Checking'),
       strict=True):
     seen[split][example.id] = one
-    findings.add(of_splits[split], found)
+    label_checks.add(of_splits[split], found)
   return seen, of_splits
 
 
 def _look(task, names, reading, meaning):
-  """Reads one example as training does; returns _Seen and `findings.look`'s."""
+  """Reads an example as training does; returns _Seen, {kind: LabelCounts}."""
   _, example = task
   maps, problems = loading.load(example, names, reading, meaning)
   if problems:
     return _Seen(problems), {}
-  return _compare(maps), findings.look(example.id, maps)
+  return _compare(maps), label_checks.count(example.id, maps)
 
 
 def _compare(maps):

@@ -6,7 +6,8 @@ from absl import logging
 import numpy as np
 
 from scribble_jax import labels
-from scribble_jax.data import sources
+from scribble_jax.data import dataset_files
+from scribble_jax.dataset_classes import VOC_CLASSES
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import formats
@@ -15,16 +16,15 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
 from scribble_jax.files import storage
-from scribble_jax.published import VOC_CLASSES
 from scribble_jax.scribbles import measures
 from scribble_jax.scribbles import outputs
 from scribble_jax.scribbles import parallel
-from scribble_jax.scribbles import pictures
 from scribble_jax.scribbles import statistics
-from scribble_jax.strokes import annotations
-from scribble_jax.strokes import deformation
-from scribble_jax.strokes import seeding
-from scribble_jax.strokes import simulation
+from scribble_jax.scribbles import stroke_previews
+from scribble_jax.weak_labels import annotations
+from scribble_jax.weak_labels import deformation
+from scribble_jax.weak_labels import seeding
+from scribble_jax.weak_labels import simulation
 
 VOC = 'voc'
 
@@ -33,7 +33,7 @@ def class_names(classes):
   """Returns the names that --classes stands for, VOC's by default."""
   if classes in (None, VOC):
     return VOC_CLASSES
-  return sources.read_class_names(classes, '.')
+  return dataset_files.read_class_names(classes, '.')
 
 
 def _meanings(options):
@@ -144,7 +144,7 @@ def simulate(options):
         draw, tasks, options.processes, 'Drawing strokes'))
     if shown:
       (folder / 'panels').mkdir()
-      formats.write_png(folder / 'panels/panels.png', pictures.draw(
+      formats.write_png(folder / 'panels/panels.png', stroke_previews.draw(
           shown, photographs, folder / rounds[0], names, meaning,
           options.max_megapixels))
   print(statistics.table(statistics.summarise(measured)).text())

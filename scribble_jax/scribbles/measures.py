@@ -7,8 +7,8 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.strokes import deformation
-from scribble_jax.strokes import paths
+from scribble_jax.weak_labels import deformation
+from scribble_jax.weak_labels import paths
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from absl import flags
 
 from scribble_jax import command_line
 from scribble_jax.report import writer
-from scribble_jax.sweep import points
 from scribble_jax.sweep import runner
+from scribble_jax.sweep import sweep_points
 
 
 def main(argv):
@@ -23,7 +23,7 @@ def main(argv):
   command_line.end_on_sigterm()  # The runs must end too, with a checkpoint.
   sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value, _SET.value,
                        reused=_REUSE.value, evaluate=_EVALUATE.value)
-  chosen = points.choose(_CONFIG.value.points, _ONLY.value)
+  chosen = sweep_points.choose(_CONFIG.value.points, _ONLY.value)
   if _LIST.value:
     print('\n'.join(sweep.describe(point) for point in chosen))
     return 0

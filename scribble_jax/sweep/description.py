@@ -10,7 +10,7 @@ from scribble_jax import config_files
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 from scribble_jax.files import formats
-from scribble_jax.sweep import points
+from scribble_jax.sweep import sweep_points
 
 FILE = 'sweep.json'
 # What a run depends on, besides its point and its seed.
@@ -36,7 +36,7 @@ def describe(config, changes):
     raise UserError('The config of a sweep needs '
                     f'{", ".join(sorted(lacking))}; configs/robustness.py is '
                     'one. Train other configs with scribble_jax.main.')
-  flags = [*config.flags, *points.change_flags(changes)]
+  flags = [*config.flags, *sweep_points.change_flags(changes)]
   return json.loads(json.dumps({
       'title': config.title, 'question': config.question, 'base': config.base,
       'base_config': _read_base(config.base), 'flags': flags,
@@ -116,7 +116,7 @@ def names_of_same(stored, wanted, point):
   Args:
     stored: Description of the other sweep.
     wanted: Description of the point's sweep.
-    point: points.Point.
+    point: sweep_points.Point.
   """
   if any(stored[key] != wanted[key] for key in _SHARED):
     return []

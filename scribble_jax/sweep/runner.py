@@ -19,8 +19,8 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.sweep import description
-from scribble_jax.sweep import points
 from scribble_jax.sweep import process
+from scribble_jax.sweep import sweep_points
 
 _TRAINED = 'metrics.json'  # The last file that training writes.
 _EVALUATED = 'evaluation/metrics.json'
@@ -55,7 +55,7 @@ class Sweep:
                       'of this machine; --set=data.root may be gs://.')
     self.workdir = pathlib.Path(workdir).absolute()
     self._description = description.describe(config, changes)
-    points.choose(config.points, None)
+    sweep_points.choose(config.points, None)
     self._config = config
     self._needed = [_TRAINED, *[_EVALUATED] * evaluate]
     self._stopping = threading.Event()
@@ -181,10 +181,11 @@ class Sweep:
   def _run_flags(self, point, seed):
     """Returns the flags of a run's training."""
     return [
-        points.config_flag(self._config.base, point.variant),
+        sweep_points.config_flag(self._config.base, point.variant),
         f'--workdir={self._folder(point, seed)}',
         f'--config.data.records={self._records(point)}',
-        *self._description['flags'], *points.override_flags(point.overrides),
+        *self._description['flags'],
+        *sweep_points.override_flags(point.overrides),
         f'--config.seed={seed}']
 
   def _run_one(self, point, seed, cores):

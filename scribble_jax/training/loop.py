@@ -130,14 +130,14 @@ def read_initial(config, workdir, model):
   return {name: {'backbone': tree} for name, tree in backbone.items()}
 
 
-def run(config, workdir, task, source, initial):
+def run(config, workdir, task, dataset, initial):
   """Trains until `config.num_steps`, resuming from `workdir` if it can.
 
   Args:
     config: ConfigDict of either stage.
     workdir: Absolute path, from `open_workdir`.
     task: A Task.
-    source: `records.Records` to learn from.
+    dataset: `records.Records` to learn from.
     initial: From `read_initial`.
 
   Returns:
@@ -163,7 +163,7 @@ def run(config, workdir, task, source, initial):
     with metric_writers.ensure_flushes(writer):
       if state.step < config.num_steps:  # Of a finished run, it is on record.
         updates = _updates(
-            config, workdir, task, source, mesh, state, compile_step)
+            config, workdir, task, dataset, mesh, state, compile_step)
         with (environment.recorded(workdir, resuming=state.step > 0),
               contextlib.closing(updates),
               memory.shortage_named(_MEMORY_REMEDY)):
@@ -210,13 +210,13 @@ def _compile_step(train_step, rng, cpu_libraries, state, batch):
   logging.info('Compiled the train step in %.0f s; less on the next start.',
                time.monotonic() - start)
   if hosts.is_first():
-    profiling.say_price(compiled, mesh, batch_size=len(batch['image']))
+    profiling.log_cost(compiled, mesh, batch_size=len(batch['image']))
   # A CPU's collectives wait half a minute for the others, when first used.
   hosts.wait_for_all()
   return lambda state, batch: compiled(state, batch, rng)
 
 
-def _updates(config, workdir, task, source, mesh, state, compile_step):
+def _updates(config, workdir, task, dataset, mesh, state, compile_step):
   """Yields (step, state, scalars, wait) of the remaining updates.
 
   `step` counts completed updates, as in state.step and checkpoint names. `wait`
@@ -224,7 +224,7 @@ def _updates(config, workdir, task, source, mesh, state, compile_step):
   """
   start_step = int(state.step)
   batches = input_pipeline.train_batches(
-      source, task.inputs, augmentation=task.augmentation,
+      dataset, task.inputs, augmentation=task.augmentation,
       batch_size=config.batch_size, shuffle_buffer=config.data.shuffle_buffer,
       seed=config.seed, start_step=start_step,
       rows=sharding.local_rows(mesh, config.batch_size))

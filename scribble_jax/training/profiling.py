@@ -46,7 +46,7 @@ class Trace:
     self._recorded = None
 
 
-def say_price(compiled, mesh, batch_size):
+def log_cost(compiled, mesh, batch_size):
   """Logs what a step runs on and what it takes, as far as the backend knows.
 
   Args:

@@ -140,11 +140,11 @@ def families():
   return [*dict.fromkeys(type(make(64)) for make in BACKBONES.values())]
 
 
-def read_backbone(source, backbone):
+def read_backbone(weights, backbone):
   """Returns the variables of a pretrained backbone.
 
   Args:
-    source: 'imagenet', what the family has published, fetched once; or a file
+    weights: 'imagenet', what the family has published, fetched once; or a file
       in one of its namings.
     backbone: `family.Backbone`.
 
@@ -154,7 +154,7 @@ def read_backbone(source, backbone):
   Raises:
     UserError: The file can't be had, or belongs to another network.
   """
-  path = _fetch(backbone) if source == 'imagenet' else source
+  path = _fetch(backbone) if weights == 'imagenet' else weights
   if storage.path(path).is_dir():
     raise UserError(f'{path} is a folder; --config.backbone_weights takes a '
                     'file. Start from the network of a workdir with '

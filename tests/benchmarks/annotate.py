@@ -23,9 +23,9 @@ import jax
 import numpy as np
 from PIL import Image
 
-from scribble_jax.annotate import classifier
+from scribble_jax.annotate import cell_classifier
 from scribble_jax.annotate import feature_cache
-from scribble_jax.annotate import networks
+from scribble_jax.annotate import feature_network
 from scribble_jax.annotate import suggest
 from scribble_jax.data import drawn_scenes
 from tests import annotated
@@ -100,8 +100,8 @@ def measure_masks(folder, count, args, network):
     store.write(f'b{number}', annotated.document(*(
         (label, 12, [(50 + 9 * label, 60), (100, 100)])
         for label in range(CLASSES))))
-    labels = np.repeat(np.arange(CLASSES), classifier.SAMPLES_PER_CLASS)
-    cache.keep_samples(f'b{number}', 1, classifier.Samples(
+    labels = np.repeat(np.arange(CLASSES), cell_classifier.SAMPLES_PER_CLASS)
+    cache.keep_samples(f'b{number}', 1, cell_classifier.Samples(
         np.float16(rng.normal(size=[len(labels), width]) / 20), labels))
   start = time.perf_counter()
   with (annotated.served(pictures, f'--workdir={work}') as (process, link, _),
@@ -188,7 +188,7 @@ def main():
   args = harness.parse_args('annotate', __doc__, add_arguments)
   if args.smoke:
     args.drawn, args.strokes, args.pictures = [2], 2, 30
-  backbone, variables, digest = networks.load('efficientnet_lite0')
+  backbone, variables, digest = feature_network.load('efficientnet_lite0')
   width = jax.eval_shape(
       lambda: suggest.picture_features.cell_features(
           backbone, variables, np.zeros([128, 128, 3], np.float32),

@@ -32,9 +32,9 @@ def resident():
     return int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def repeat_record(source, folder, count):
+def repeat_record(dataset, folder, count):
   """Returns Records of one record `count` times."""
-  content = source.shards['train'].read(0)
+  content = dataset.shards['train'].read(0)
   paths = []
   for first in range(0, count, _SHARD):
     paths.append(os.path.join(folder, f'shard{first}'))
@@ -44,7 +44,7 @@ def repeat_record(source, folder, count):
   size = len(content) + tfrecords.OVERHEAD
   ends = np.tile(np.arange(1, _SHARD + 1, dtype=np.uint32) * size, len(paths))
   many = shards.Shards(tuple(paths), np.full(len(paths), _SHARD), ends)
-  return Repeated(source.builder, source.class_names, {'train': many}, False)
+  return Repeated(dataset.builder, dataset.class_names, {'train': many}, False)
 
 
 class Repeated(records.Records):
@@ -62,12 +62,12 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     config.root = folder
     drawn._write_data(config, pathlib.Path(folder), 2, 375, 500)
-    source = repeat_record(
+    dataset = repeat_record(
         records.prepare(config, splits=('train',)), folder, args.records)
-    print(f'{source.shards["train"].size / 1e6:.0f} MB of records')
+    print(f'{dataset.shards["train"].size / 1e6:.0f} MB of records')
     before = resident()
     batches = input_pipeline.train_batches(
-        source, input_pipeline.TRAIN_MASKS, augmentation=(
+        dataset, input_pipeline.TRAIN_MASKS, augmentation=(
             config.augmentation.to_dict() | {
                 'crop_size': 65, 'distance_fill': 'official'}),
         batch_size=16, shuffle_buffer=config.shuffle_buffer, seed=0,

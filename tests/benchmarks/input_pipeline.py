@@ -36,7 +36,7 @@ from scribble_jax.data import records
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.normalization import MEAN_PIXEL
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import simulation
 from tests.benchmarks import harness
 
 try:
@@ -199,11 +199,11 @@ def _peers(examples, batch_size, crop_size, config):
           augment_uint8, itertools.cycle(decoded))}
 
 
-def _ours(source, count, batch_size, crop_size, config):
+def _ours(dataset, count, batch_size, crop_size, config):
   """As `_peers`, from the records."""
   augmentation = config.to_dict() | {
       'crop_size': crop_size, 'distance_fill': 'official'}
-  masks, shards = input_pipeline.TRAIN_MASKS, source.shards['train']
+  masks, shards = input_pipeline.TRAIN_MASKS, dataset.shards['train']
   encoded = tf.data.Dataset.from_tensor_slices(
       [shards.read(record) for record in range(len(shards.ends))])
   decode = lambda content: input_pipeline.decode(
@@ -224,7 +224,7 @@ def _ours(source, count, batch_size, crop_size, config):
 
   return {
       (_OURS, 'all'): lambda: input_pipeline.train_batches(
-          source, masks, augmentation=augmentation, batch_size=batch_size,
+          dataset, masks, augmentation=augmentation, batch_size=batch_size,
           shuffle_buffer=count, seed=0, start_step=0,
           rows=range(batch_size)),
       (_OURS, 'decode'): lambda: iterate(encoded.repeat(), decode),
@@ -263,8 +263,8 @@ def _measure(args, folder):
       name: round(statistics.mean(os.path.getsize(paths[name])
                                   for paths in examples))
       for name in examples[0]})
-  source = records.prepare(config, splits=('train',))
-  parts = (_ours(source, count, batch_size, crop_size, config.augmentation)
+  dataset = records.prepare(config, splits=('train',))
+  parts = (_ours(dataset, count, batch_size, crop_size, config.augmentation)
            | _peers(examples, batch_size, crop_size, config.augmentation))
   seconds = {key: [] for key in parts}
   contestants = {}

@@ -19,14 +19,14 @@ import numpy as np
 from PIL import Image
 import torch
 
+from scribble_jax.data import dataset_files
 from scribble_jax.data import distance_maps
 from scribble_jax.data import drawn_scenes
 from scribble_jax.data import loading
 from scribble_jax.data import records
-from scribble_jax.data import sources
 from scribble_jax.files import masks
 from scribble_jax.labels import IGNORE_LABEL
-from scribble_jax.strokes import simulation
+from scribble_jax.weak_labels import simulation
 from tests.benchmarks import harness
 from tests.oracles import distance_maps as brute_force
 
@@ -182,7 +182,7 @@ def main():
     args.images, args.scenes, args.repeats, size = 12, 2, 1, (48, 64)
   with tempfile.TemporaryDirectory() as root:
     config = write_dataset(pathlib.Path(root), args.images, args.scenes, size)
-    examples = sources.list_examples(config, True, ('train',))['train']
+    examples = dataset_files.list_examples(config, True, ('train',))['train']
     parts = time_parts(examples[:200])
     seconds, cpu = time_prepare(config, args.repeats)
     timings = compare_distance_maps(examples[0])

@@ -38,7 +38,7 @@ def unnamed(maps, classes, num_classes):
       ..., classes].max(-1)
 
 
-def scores_by_stage(image, network, seeds, source, refinement):
+def scores_by_variant(image, network, seeds, source, refinement):
   """Returns [H, W, K] raw and refined."""
   raw = network
   if source != 'network':

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
 from scribble_jax.models.backbones import family
-from scribble_jax.models.backbones import published
+from scribble_jax.models.backbones import published_weights
 
 PATCH = 14  # Pixels.
 NUM_REGISTERS = 4
@@ -223,7 +223,7 @@ class DINOv2(family.Backbone):
   def published(self):
     """The Hub's, of the authors."""
     registers = 'with-registers-' if self.registers else ''
-    return published.Hub(
+    return published_weights.Hub(
         f'facebook/dinov2-{registers}{self.size}', 'Apache-2.0')
 
   @classmethod

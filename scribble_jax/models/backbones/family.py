@@ -153,7 +153,7 @@ class Backbone(nn.Module):
 
   @property
   def published(self):
-    """Where its weights come from, of `published`; None if from nowhere."""
+    """Of `published_weights`, where its weights come from; None if nowhere."""
     return None
 
   @classmethod

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from scribble_jax.errors import UserError
 from scribble_jax.models.backbones import family
-from scribble_jax.models.backbones import published
+from scribble_jax.models.backbones import published_weights
 from scribble_jax.models.batch_norm import BatchNorm
 from scribble_jax.models.layers import conv
 
@@ -143,8 +143,9 @@ class ResNet(family.Backbone):
   @property
   def published(self):
     """The Hub's copy of torchvision's first weights, as the authors' are."""
-    return published.Hub(f'timm/resnet{self.depth}.tv_in1k', 'BSD-3-Clause',
-                         or_else="take torchvision's own .pth")
+    return published_weights.Hub(
+        f'timm/resnet{self.depth}.tv_in1k', 'BSD-3-Clause',
+        or_else="take torchvision's own .pth")
 
   @classmethod
   def recognise(cls, shapes):

@@ -1,1 +1,0 @@
-"""What people draw: strokes, points and boxes; read, spoilt and simulated."""
