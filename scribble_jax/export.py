@@ -92,8 +92,9 @@ def _write_network():
 def _class_names(config, checkpoint, num_classes):
   """Returns the names of a network's classes, background first."""
   path = storage.path(checkpoint, config_files.CLASSES)
-  names = (formats.read_json(path) if path.exists() else
-           dataset_files.read_class_names(config.data.classes, config.data.root))
+  names = (
+      formats.read_json(path) if path.exists() else
+      dataset_files.read_class_names(config.data.classes, config.data.root))
   if len(names) != num_classes:
     raise UserError(
         f'{checkpoint} has {num_classes} classes, but {len(names)} names are '
