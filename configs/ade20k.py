@@ -7,7 +7,7 @@ The folder holds ADEChallengeData2016.zip, unpacked. Variants as in
 scribblesup.py.
 """
 
-from configs import dense
+from scribble_jax.configs import dense
 from scribble_jax.dataset_classes import ADE20K_CLASSES
 
 

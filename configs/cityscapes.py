@@ -7,7 +7,7 @@ The folder holds leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip,
 unpacked. Variants as in scribblesup.py.
 """
 
-from configs import dense
+from scribble_jax.configs import dense
 from scribble_jax.dataset_classes import CITYSCAPES_CLASSES
 
 

@@ -8,7 +8,7 @@ COCO-Stuff's stuffthingmaps_trainval2017.zip in annotations/. Stuff is
 background. Variants as in scribblesup.py.
 """
 
-from configs import dense
+from scribble_jax.configs import dense
 
 _CLASSES = (
     'background', 'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus',

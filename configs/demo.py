@@ -9,8 +9,8 @@ with the same budget and without pseudo-labels.
 
 from ml_collections import ConfigDict
 
-from configs import own_data
-from configs import scribblesup
+from scribble_jax.configs import own_data
+from scribble_jax.configs import scribblesup
 
 
 def get_config(variant=''):

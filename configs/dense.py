@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from configs import own_data
-from configs import scribblesup
+from scribble_jax.configs import own_data
+from scribble_jax.configs import scribblesup
 
 
 def get_config(variant, num_steps, classes, label_map='', **unpacked):

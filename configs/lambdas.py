@@ -9,7 +9,7 @@ its variants.
 
 import math
 
-from configs import sweeps
+from scribble_jax.configs import sweeps
 from scribble_jax.sweep.sweep_points import Point
 
 EXPONENTS = range(8)  # 1, e, ..., e^7.

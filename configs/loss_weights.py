@@ -7,7 +7,7 @@ A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants.
 """
 
-from configs import sweeps
+from scribble_jax.configs import sweeps
 from scribble_jax.sweep.sweep_points import Point
 
 WEIGHTS = (0.0, 0.1, 0.5, 1.0, 2.0)

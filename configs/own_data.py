@@ -11,7 +11,7 @@ and `small_dinov2` for an accelerator.
 
 from ml_collections import config_dict
 
-from configs import scribblesup
+from scribble_jax.configs import scribblesup
 
 
 def get_config(variant='deeplabv3plus_resnet101'):

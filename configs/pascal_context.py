@@ -10,7 +10,7 @@ MMSegmentation's conversion of the annotations leaves them. ScribbleSup's
 archive has the strokes. Variants as in scribblesup.py.
 """
 
-from configs import dense
+from scribble_jax.configs import dense
 
 _CLASSES = (
     'background', 'aeroplane', 'bag', 'bed', 'bedclothes', 'bench', 'bicycle',

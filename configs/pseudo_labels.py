@@ -8,7 +8,7 @@ its variants, such as own_data:small. The numbers are those of `config.stage1`
 in that config.
 """
 
-from configs import sweeps
+from scribble_jax.configs import sweeps
 from scribble_jax.pseudo_labels import config_rules
 
 

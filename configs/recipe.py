@@ -7,7 +7,7 @@ A data set may follow a colon: own_data:small (the default), demo:small, or
 scribblesup with its variants.
 """
 
-from configs import sweeps
+from scribble_jax.configs import sweeps
 from scribble_jax.sweep.sweep_points import Point
 
 _LORM = {'loss_weights.lorm': 0.1}

@@ -7,7 +7,7 @@ A data set may follow a colon: scribblesup (the default), own_data or demo, with
 its variants, as in `robustness.py:scribblesup:deeplabv2_resnet50`.
 """
 
-from configs import sweeps
+from scribble_jax.configs import sweeps
 from scribble_jax.sweep.sweep_points import Point
 
 RATIOS = {'shrink': (0.2, 0.5, 0.8, 1.0), 'drop': (0.1, 0.2, 0.3, 0.4, 0.5)}

@@ -52,7 +52,7 @@ def base_config(base):
   if data_set not in DATA_SETS:
     raise UserError(f'Unknown data set {data_set!r}. Choose from: '
                     f'{", ".join(DATA_SETS)}.')
-  module = importlib.import_module(f'configs.{data_set}')
+  module = importlib.import_module(f'scribble_jax.configs.{data_set}')
   return module.get_config(*[variant] if variant else [])
 
 

@@ -9,7 +9,7 @@ and neither. The first start downloads the set, if need be, and makes
 config.data.root of it. Variants as in own_data.py.
 """
 
-from configs import own_data
+from scribble_jax.configs import own_data
 
 
 def get_config(variant='deeplabv3plus_resnet101'):

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes .venv with everything the program needs, or reuses the one there.
+# Makes .venv with the program and everything it needs, or reuses the one there.
 #
-#   launch/setup.sh [cpu|cuda|tpu] [GROUP...]
+#   launch/setup.sh [cpu|cuda|tpu] [EXTRA...]
 #
-# The groups are those of pyproject.toml, such as beam and buckets. cuda and tpu
+# The extras are those of pyproject.toml, such as beam and buckets. cuda and tpu
 # bring hub, which fetches the ImageNet weights that training starts from.
 #
 # Needs Python 3.11 or newer and a package index; leaves the system's Python
@@ -13,12 +13,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 device=${1:-cpu}
-groups=("${@:2}")
+extras=("${@:2}")
 venv=${VENV:-.venv}
 case $device in
-  cpu) plugin=() ;;
-  cuda) plugin=('jax[cuda13]') groups+=(hub) ;;
-  tpu) plugin=('jax[tpu]') groups+=(hub) ;;
+  cpu) ;;
+  cuda | tpu) extras+=("$device") ;;
   *) echo "error: unknown device '$device'. Choose cpu, cuda or tpu." >&2
      exit 1 ;;
 esac
@@ -40,25 +39,24 @@ find_python() {
 
 # What is installed is noted once it is complete: an interrupted set-up is done
 # again, a complete one is reused.
-wanted="$device ${groups[*]-} $(cat requirements.txt pyproject.toml \
+wanted="${extras[*]-} $(cat requirements.txt pyproject.toml \
   ${PIP_CONSTRAINT:+"$PIP_CONSTRAINT"} | cksum)"
 stamp=$venv/.installed
 if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   python=$(find_python)
-  echo "Setting up $venv ($device${groups[*]+ ${groups[*]}}); this takes some" \
+  echo "Setting up $venv ($device${extras[*]+ ${extras[*]}}); this takes some" \
     'minutes.'
   "$venv/bin/python" -m pip --version >/dev/null 2>&1 \
     || "$python" -m venv --clear "$venv"
-  # Of 25.1 or newer, which know groups.
   "$venv/bin/python" -m pip install --quiet --upgrade pip
-  "$venv/bin/python" -m pip install --quiet -r requirements.txt \
-    ${groups[@]+"${groups[@]/#/--group=}"} ${plugin[@]+"${plugin[@]}"}
-  if [[ " ${groups[*]-} " == *' onnx '* || " ${groups[*]-} " == *' test '* ]]
+  "$venv/bin/python" -m pip install --quiet \
+    --editable ".[$(IFS=,; echo "${extras[*]-}")]"
+  if [[ " ${extras[*]-} " == *' onnx '* || " ${extras[*]-} " == *' test '* ]]
   then
     # Alone: it names an older Orbax, and libraries that we do not convert.
     "$venv/bin/python" -m pip install --quiet --no-deps jax2onnx==0.17.1
   fi
-  if [[ " ${groups[*]-} " == *' test '* && $(uname -sm) == 'Linux x86_64' ]]
+  if [[ " ${extras[*]-} " == *' test '* && $(uname -sm) == 'Linux x86_64' ]]
   then
     # The TPU compiler, which needs no TPU. In a folder of its own: wherever JAX
     # finds it, each start complains that there is none.

@@ -10,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from ml_collections import config_dict
 
-from configs import scribblesup
+from scribble_jax.configs import scribblesup
 from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import storage
@@ -20,17 +20,25 @@ CLASSES = 'classes.json'  # Names of the classes that the run learns, in order.
 # May be None in spite of its default: as many as the class list has.
 _OF_CLASS_LIST = 'num_classes'
 _MODULE = 'scribble_jax_config_file'
-_ROOT = pathlib.Path(scribblesup.__file__).parents[1]  # Of this program.
+_OWN = pathlib.Path(scribblesup.__file__).parent  # The configs of this program.
 
 
 def find(path):
-  """Returns where a config file is: here, or in this program's own folder.
+  """Returns the path of a config file.
 
   Args:
-    path: Such as 'configs/scribblesup.py', which is found from anywhere.
+    path: Of a file, or the name of one of this program's own configs, from
+      anywhere: 'scribblesup', 'configs/scribblesup.py'.
   """
-  own = _ROOT / path
-  return str(own) if own.exists() and not pathlib.Path(path).exists() else path
+  name = path.removeprefix('configs/').removesuffix('.py')
+  own = _OWN / f'{name}.py'
+  return path if pathlib.Path(path).is_file() or not own.is_file() else str(own)
+
+
+def names():
+  """Returns the names of this program's own configs."""
+  return sorted(path.stem for path in _OWN.glob('*.py')
+                if 'def get_config' in path.read_text())
 
 
 def load(argument):
@@ -51,8 +59,9 @@ def load(argument):
   try:
     loader.get_code(_MODULE)  # Reads and compiles; nothing is run yet.
   except OSError as error:
-    raise UserError(f'--config={argument}: {path}: {error.strerror}. Name a '
-                    'config file, such as configs/scribblesup.py.') from error
+    raise UserError(
+        f'--config={argument}: {path}: {error.strerror}. Name a config file, '
+        f'or one of {", ".join(names())}.') from error
   except SyntaxError as error:
     raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
                     'Mend the config file.') from error

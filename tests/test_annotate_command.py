@@ -76,8 +76,8 @@ def test_what_is_missing(pictures, tmp_path):
   (stub / '__init__.py').write_text("raise ImportError('no starlette')")
   code, output = run(pictures, PYTHONPATH=str(stub.parent))
   assert code == 1 and output == (
-      'error: The page needs starlette and uvicorn (no starlette): pip install '
-      '--group annotate.\n')
+      'error: The page needs starlette and uvicorn (no starlette). Run: pip '
+      "install 'scribble-jax[annotate]'\n")
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -559,7 +559,7 @@ def test_packages_that_are_not_installed(
   else:
     (source / 'a.tif').write_bytes(b'II*\0' + bytes(99))
   monkeypatch.setitem(sys.modules, package, None)
-  assert 'pip install --group convert' in refusal(
+  assert "pip install 'scribble-jax[convert]'" in refusal(
       capsys, source, tmp_path / 'out', f'--images={photographs}')
 
 

@@ -125,7 +125,7 @@ def test_other_suffixes_are_refused(file_format, output, words):
 @pytest.mark.parametrize('lacking', ['onnx', 'onnxruntime', 'jax2onnx'])
 def test_missing_packages_are_named(lacking, monkeypatch):
   monkeypatch.setitem(sys.modules, lacking, None)
-  with pytest.raises(UserError, match=f'{lacking}.* Run launch/setup.sh'):
+  with pytest.raises(UserError, match=f'{lacking}.* Run: pip install'):
     exporting.check('onnx', 'net.onnx')
 
 

@@ -24,7 +24,7 @@ FLOORS = (
      'config_files', 'command_line', 'validation', 'sweep', 'train',
      'deployment'),
     ('main', 'prepare', 'evaluate', 'predict', 'export', 'scribbles',
-     'voc2012', 'annotate', 'convert'),
+     'voc2012', 'annotate', 'convert', '__main__'),
 )
 
 
@@ -41,7 +41,8 @@ def imported(name):
       found |= {f'{node.module}.{alias.name}' for alias in node.names}
     elif isinstance(node, ast.Import):
       found |= {alias.name for alias in node.names}
-  return {path for path in found if path.split('.')[0] == 'scribble_jax'}
+  return {path for path in found if path.startswith('scribble_jax.')
+          and not path.startswith('scribble_jax.configs.')}
 
 
 def room(name):

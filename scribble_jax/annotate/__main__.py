@@ -134,8 +134,8 @@ def serve(photographs, store, listener, address):
     from scribble_jax.annotate import access
     from scribble_jax.annotate import server
   except ImportError as error:
-    raise UserError(f'The page needs starlette and uvicorn ({error}): pip '
-                    'install --group annotate.') from error
+    raise UserError(f'The page needs starlette and uvicorn ({error}). Run: pip '
+                    "install 'scribble-jax[annotate]'") from error
   port = listener.getsockname()[1]
   token = access.read_token(store.files.folder / layout.CACHE)
   suggester = suggestion_worker.Suggester(

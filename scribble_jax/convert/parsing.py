@@ -178,7 +178,7 @@ def module(name, purpose):
     return __import__(name)
   except ImportError as error:
     raise UserError(f'{purpose} takes {name}, which is not installed ({error}).'
-                    ' Run: pip install --group convert') from error
+                    " Run: pip install 'scribble-jax[convert]'") from error
 
 
 def stem(name):

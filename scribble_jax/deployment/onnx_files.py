@@ -18,9 +18,8 @@ def check_packages():
       importlib.import_module(name)
   except ImportError as error:
     raise UserError(
-        f'--format=onnx: {error}. Run launch/setup.sh with the group onnx, or '
-        'pip install onnx onnx-ir onnxruntime; pip install --no-deps '
-        'jax2onnx==0.17.1') from error
+        f"--format=onnx: {error}. Run: pip install 'scribble-jax[onnx]'; "
+        'pip install --no-deps jax2onnx==0.17.1') from error
 
 
 def write(path, probabilities, shape):

@@ -84,7 +84,8 @@ def check(options):
 
 def _config(options):
   """Returns the `data` part of configs/own_data.py with the options set."""
-  from configs import own_data  # Defaults live there; drawing needs none.
+  # Defaults live there; drawing needs none.
+  from scribble_jax.configs import own_data
   config = own_data.get_config().data
   config.root = options.root
   for key in (*OPTIONS, *_NUMBERS):
