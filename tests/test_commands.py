@@ -462,7 +462,7 @@ def test_network_is_exported_with_its_card(finished, tmp_path):
   done = command('export', *flags, '--format=stablehlo', f'--picture={picture}')
   assert done.returncode == 0, done.stderr
   assert f'On 4 windows of {picture.name} its' in done.stdout
-  card = (tmp_path / 'net.md').read_text()
+  card = (tmp_path / 'net.stablehlo.md').read_text()
   assert f'from {workdir}, step 6' in card
   assert '[1, 33, 33, 3] float32' in card
   figures = json.loads((workdir / 'metrics.json').read_text())

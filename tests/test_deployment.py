@@ -71,7 +71,7 @@ def test_probabilities_are_those_of_the_network(
   np.testing.assert_allclose(found, expected, atol=1e-4)
   assert np.ptp(expected) > 0.1  # Of something that can differ.
   assert sorted(file.name for file in tmp_path.iterdir()) == [
-      'net.md', path.name, 'run_network.py']
+      path.name, f'{path.name}.md', 'run_network.py']
 
 
 @pytest.mark.parametrize('file_format', exporting.FORMATS)

@@ -52,7 +52,7 @@ def check(file_format, output):
 
 def write(file_format, output, model, variables, window, picture, reading,
           describe):
-  """Writes a network and beside it NAME.md, a model card, and the script.
+  """Writes a network and beside it FILE.md, a model card, and the script.
 
   Args:
     file_format: Of FORMATS.
@@ -93,7 +93,7 @@ def write(file_format, output, model, variables, window, picture, reading,
             'written. Install the versions that pyproject.toml names, or '
             'choose another --format.')
     checked = Checked(storage.path(picture).name, len(pixels), difference)
-    for name, text in ((f'{output.stem}.md', describe(module, checked)),
+    for name, text in ((f'{output.name}.md', describe(module, checked)),
                        (_SCRIPT.name, _SCRIPT.read_text())):
       with atomic.whole_file(output.with_name(name)) as partial:
         pathlib.Path(partial).write_text(text)
