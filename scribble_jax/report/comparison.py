@@ -1,4 +1,4 @@
-"""Figures of runs beside the published ones."""
+"""Comparison of runs with published results."""
 
 from scribble_jax import published_results
 from scribble_jax.tables import Table
@@ -6,14 +6,13 @@ from scribble_jax.tables import signed
 
 _HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+',
           'linear': 'Linear'}
-# Families as they are written: 'dinov2_small' is 'DINOv2 small'.
+# Prefixes of backbones: 'dinov2_small' is shown as 'DINOv2 small'.
 _FAMILIES = {'resnet': 'ResNet-', 'efficientnet_lite': 'EfficientNet-Lite',
              'dinov2_': 'DINOv2 '}
-_NO_NETWORK = 'none'
 
 
 def network(config):
-  """Returns a run's head and backbone in words, '' where they are unknown."""
+  """Returns a run's head and backbone, such as 'DeepLabV3+ ResNet-101'."""
   model = config.get('model', {})
   head, backbone = model.get('head', ''), model.get('backbone', '')
   for prefix, family in _FAMILIES.items():
@@ -23,15 +22,19 @@ def network(config):
 
 
 def benchmark_of(runs):
-  """Returns the `published_results.Benchmark` of all runs' classes or None."""
-  return next((found for found in published_results.BENCHMARKS if all(
-      tuple(run.by_class) == found.classes for run in runs)), None)
+  """Returns the Benchmark with the classes of all runs, or None.
+
+  Args:
+    runs: List of Run; those without figures by class are ignored.
+  """
+  classes = {tuple(run.by_class) for run in runs if run.by_class}
+  return next((benchmark for benchmark in published_results.BENCHMARKS
+               if classes <= {benchmark.classes}), None)
 
 
 def comparability(runs):
-  """Returns what to know before comparing with the published figures."""
-  found = benchmark_of(runs)
-  if found:
+  """Returns a sentence: whether runs compare with the published results."""
+  if found := benchmark_of(runs):
     return (f'Published figures are on {found.name}; differences hold '
             'only if the figures here were measured there.')
   return (f'Published figures are on {published_results.BENCHMARKS[0].name}. '
@@ -39,17 +42,17 @@ def comparability(runs):
 
 
 def comparison(own, whose, benchmark):
-  """Returns the table: best first, or one's own before the others.
+  """Returns a table of one's own results and the published ones.
 
   Args:
-    own: [(name, network, mIoU in per cent)] of what was measured here.
-    whose: What differences are taken of, such as 'This run'.
-    benchmark: `published_results.Benchmark` with the same classes; None: of
-      others, so that differences mean nothing.
+    own: [(name, network, mIoU in per cent)] of the runs of this report.
+    whose: What the published figures are subtracted from: 'This run'.
+    benchmark: The `published_results.Benchmark` with the same classes. None
+      for other classes; then the table has no differences.
 
   Returns:
-    A Table; a difference is the best of one's own minus the published figure,
-    in points.
+    A Table, best first; without a benchmark, one's own results come first. A
+    difference is one's own best minus the published figure, in points.
   """
   best = max(miou for _, _, miou in own)
   by_miou = lambda row: -row[2]
@@ -63,9 +66,9 @@ def comparison(own, whose, benchmark):
   return Table(
       ('Method', 'Network', 'mIoU (%)', 'Origin',
        *[f'{whose} minus it (points)'] * bool(benchmark)),
-      tuple((method, '' if named == _NO_NETWORK else named, f'{miou:.2f}',
-             origin, *[signed(difference)] * bool(benchmark))
-            for method, named, miou, origin, difference in rows),
+      tuple((method, name, f'{miou:.2f}', origin,
+             *[signed(difference)] * bool(benchmark))
+            for method, name, miou, origin, difference in rows),
       emphasised=frozenset(i for i, row in enumerate(rows)
                            if row[3] != 'published'),
       bars=2)

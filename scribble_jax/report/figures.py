@@ -1,4 +1,4 @@
-"""Figures of the report, drawn with matplotlib; no display is needed."""
+"""Figures of the report, drawn with matplotlib without a display."""
 
 import math
 
@@ -10,43 +10,45 @@ from scribble_jax.report import plot_style
 from scribble_jax.report import sweep_axes
 
 _MARKERS = 'osD^vP'
-_MAX_ANNOTATED = 8  # Classes of a confusion matrix with figures in its cells.
+_MAX_ANNOTATED = 8  # Confusion matrices of more classes show no numbers.
 
 
 @plot_style.styled
 def score_bars(rows, measure, reference=None, differences=()):
-  """Draws the score of settings as bars, and how far they are from one of them.
+  """Draws scores as bars, and their differences to one of them.
 
   Args:
-    measure: What the score is: 'mIoU'.
     rows: [(label, Spread in per cent, or None without a result)].
-    reference: Label of the row that differences are taken to; None for no
+    measure: Name of the score: 'mIoU'.
+    reference: Label of the row from which differences are taken; None for no
       differences.
-    differences: Their Spreads in points, as many as rows; None without one.
+    differences: For each row, the Spread of its difference in points, or None.
   """
   figure = plot_style.new_figure(9, 0.9 + 0.36 * len(rows))
   panels = figure.subplots(1, 1 if reference is None else 2, sharey=True,
                            squeeze=False)[0]
-  _bars(panels[0], [spread for _, spread in rows])
-  _write_means(panels[0], [spread for _, spread in rows])
-  panels[0].set_xlim(0, 100)
-  panels[0].set_xlabel(f'{measure} (%)')
-  panels[0].set_yticks(
-      range(len(rows)), [plot_style.short(label) for label, _ in rows])
-  panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first on top.
+  spreads = [spread for _, spread in rows]
+  _spread_bars(panels[0], spreads)
+  for y, spread in enumerate(spreads):
+    if spread is None:
+      panels[0].text(
+          1, y, 'no result yet', va='center', color='#777', fontsize=9)
+    else:
+      _write_beside(panels[0], f'{spread.mean:.1f}', spread.high, y, 7)
+  _name_bars(panels[0], [label for label, _ in rows], measure)
+  panels[0].set_ylim(len(rows) - 0.5, -0.5)  # The first bar on top.
   if reference is not None:
-    _bars(panels[1], differences)
+    _spread_bars(panels[1], differences)
     panels[1].axvline(0, color='#555', linewidth=1)
     panels[1].set_xlabel(
         f'Difference to “{plot_style.short(reference)}” (points)')
-  for panel in panels:
-    panel.grid(axis='y', visible=False)
-    panel.tick_params(axis='y', length=0)
+    panels[1].grid(axis='y', visible=False)
+    panels[1].tick_params(axis='y', length=0)
   return figure
 
 
-def _bars(panel, spreads):
-  """Draws means, their range and the single seeds; nothing for None."""
+def _spread_bars(panel, spreads):
+  """Draws means, ranges and single seeds; nothing for None."""
   for y, spread in enumerate(spreads):
     if spread is None:
       continue
@@ -60,25 +62,30 @@ def _bars(panel, spreads):
                  clip_on=False)
 
 
-def _write_means(panel, spreads):
-  """Writes the means beside their bars."""
-  for y, spread in enumerate(spreads):
-    if spread is None:
-      panel.text(1, y, 'no result yet', va='center', color='#777', fontsize=9)
-    else:
-      panel.annotate(f'{spread.mean:.1f}', (spread.high, y), (7, 0),
-                     textcoords='offset points', va='center', fontsize=9)
+def _write_beside(panel, text, x, y, points):
+  """Writes a text some points to the right of a bar's end."""
+  panel.annotate(text, (x, y), (points, 0), textcoords='offset points',
+                 va='center', fontsize=9)
+
+
+def _name_bars(panel, labels, measure):
+  """Labels the axes of bars in per cent."""
+  panel.set_xlim(0, 100)
+  panel.set_xlabel(f'{measure} (%)')
+  panel.set_yticks(range(len(labels)), map(plot_style.short, labels))
+  panel.grid(axis='y', visible=False)
+  panel.tick_params(axis='y', length=0)
 
 
 @plot_style.styled
 def axis_plot(lines, label, measure, logarithmic):
-  """Draws scores over an axis: means, the range of the seeds, single seeds.
+  """Draws scores along an axis: means, ranges of the seeds, single seeds.
 
   Args:
-    lines: Of `sweep_axes.lines`.
-    label: Of the x axis.
-    measure: What the score is: 'mIoU'.
-    logarithmic: Whether its scale is to be logarithmic.
+    lines: Lines from `sweep_axes.lines`.
+    label: Label of the x axis.
+    measure: Name of the score: 'mIoU'.
+    logarithmic: Whether the x axis is logarithmic, if it starts above 0.
   """
   figure = plot_style.new_figure(8, 4.4)
   panel = figure.subplots()
@@ -113,7 +120,7 @@ def axis_plot(lines, label, measure, logarithmic):
 
 @plot_style.styled
 def curves_of_run(scalars, measure):
-  """Draws a run's loss terms and its validation over its updates.
+  """Draws one run's loss terms and its validation over its steps.
 
   Args:
     scalars: {tag: [(step, value), ...]}.
@@ -158,7 +165,7 @@ def curves_of_several(scalars, measure):
 
 
 def _two_panels(losses, measure, height=4.2):
-  """Returns (panels, figure) for losses and, if there is any, validation."""
+  """Returns (panels, figure) for losses and, with a measure, validation."""
   figure = plot_style.new_figure(9, height)
   panels = figure.subplots(1, 2 if measure else 1, squeeze=False)[0]
   positive = [value for points in losses.values() for _, value in points
@@ -183,68 +190,58 @@ def _curve(panel, points, label, style, factor=1):
                linewidth=1.5, **style)
 
 
+@plot_style.styled
 def classes(rows, class_names, measure):
-  """Draws a figure of each class: one setting as bars, several as a map.
+  """Draws figures by class: bars for one setting, a map for several.
 
   Args:
     rows: [(label, {class: per cent or None})].
     class_names: Columns of the map.
-    measure: What it is: 'IoU'.
+    measure: Name of the figures: 'IoU'.
   """
   if len(rows) == 1:
     return _class_bars(rows[0][1], measure)
-  return _class_map(rows, class_names, measure)
+  values = np.array([[math.nan if found.get(name) is None else found[name]
+                      for name in class_names] for _, found in rows])
+  figure = plot_style.new_figure(
+      3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
+  panel = figure.subplots()
+  _cells(panel, values, '{:.0f}', [label for label, _ in rows], class_names)
+  panel.set_title(f'{measure} (%)')
+  return figure
 
 
-@plot_style.styled
 def _class_bars(by_class, measure):
   figure = plot_style.new_figure(7.5, 0.9 + 0.3 * len(by_class))
   panel = figure.subplots()
   for y, value in enumerate(by_class.values()):
     if value is not None:
       panel.barh(y, value, height=0.65, color=plot_style.COLOURS[0], alpha=0.8)
-    panel.annotate('does not occur' if value is None else f'{value:.1f}',
-                   (value or 0, y), (4, 0), textcoords='offset points',
-                   va='center', fontsize=9)
-  panel.set_xlim(0, 100)
-  panel.set_xlabel(f'{measure} (%)')
-  panel.set_yticks(range(len(by_class)), map(plot_style.short, by_class))
+    _write_beside(
+        panel, 'does not occur' if value is None else f'{value:.1f}',
+        value or 0, y, 4)
+  _name_bars(panel, by_class, measure)
   panel.invert_yaxis()
-  panel.grid(axis='y', visible=False)
-  panel.tick_params(axis='y', length=0)
   return figure
 
 
-@plot_style.styled
-def _class_map(rows, class_names, measure):
-  values = np.array([[math.nan if found.get(name) is None else found[name]
-                      for name in class_names] for _, found in rows])
-  figure = plot_style.new_figure(
-      3.2 + 0.38 * max(len(class_names), 8), 1.7 + 0.3 * len(rows))
-  panel = figure.subplots()
-  _cells(panel, values, '{:.0f}')
-  panel.set_xticks(range(len(class_names)), map(plot_style.short, class_names),
-                   rotation=45, ha='right', rotation_mode='anchor')
-  panel.set_yticks(
-      range(len(rows)), [plot_style.short(label) for label, _ in rows])
-  panel.set_title(f'{measure} (%)')
-  return figure
-
-
-def _cells(panel, values, form):
-  """Draws per cents as colours; `form` writes them as well, None does not."""
-  # Without figures the few per cent of a confusion have to show by colour.
+def _cells(panel, values, number_format, row_names, column_names):
+  """Draws percentages as colours, with numbers unless the format is None."""
+  # Without numbers, the colours have to show small percentages too.
   picture = panel.imshow(values, cmap='cividis', aspect='auto',
-                         norm=PowerNorm(1 if form else 0.5, 0, 100))
+                         norm=PowerNorm(1 if number_format else 0.5, 0, 100))
   panel.grid(visible=False)
   panel.spines[:].set_visible(False)
   panel.tick_params(length=0)
-  if form is None:
-    return picture
-  for (row, column), value in np.ndenumerate(values):
-    panel.text(column, row, '-' if math.isnan(value) else form.format(value),
-               ha='center', va='center', fontsize=8.5,
-               color='white' if value < 50 else 'black')
+  panel.set_xticks(
+      range(len(column_names)), map(plot_style.short, column_names),
+      rotation=45, ha='right', rotation_mode='anchor')
+  panel.set_yticks(range(len(row_names)), map(plot_style.short, row_names))
+  if number_format:
+    for (row, column), value in np.ndenumerate(values):
+      text = '-' if math.isnan(value) else number_format.format(value)
+      panel.text(column, row, text, ha='center', va='center', fontsize=8.5,
+                 color='white' if value < 50 else 'black')
   return picture
 
 
@@ -255,19 +252,15 @@ def confusion(shares, class_names):
   Args:
     shares: [C, C] per cent of each ground-truth class; NaN for a class without
       pixels.
-    class_names: Background first.
+    class_names: Class names, background first.
   """
   size = len(class_names)
   annotated = size <= _MAX_ANNOTATED
   side = 2 + (0.7 if annotated else 0.27) * size
   figure = plot_style.new_figure(side + 1.4, side)
   panel = figure.subplots()
-  picture = _cells(
-      panel, np.asarray(shares), '{:.1f}' if annotated else None)
-  names = list(map(plot_style.short, class_names))
-  panel.set_xticks(range(size), names, rotation=45, ha='right',
-                   rotation_mode='anchor')
-  panel.set_yticks(range(size), names)
+  picture = _cells(panel, shares, '{:.1f}' if annotated else None,
+                   class_names, class_names)
   panel.set_xlabel('Prediction')
   panel.set_ylabel('Ground truth')
   if not annotated:

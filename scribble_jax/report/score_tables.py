@@ -1,4 +1,4 @@
-"""What a study found: tables and sentences on the score of its settings."""
+"""Tables and sentences about the scores of a study's settings."""
 
 from scribble_jax.report import comparison
 from scribble_jax.report import sweep_axes
@@ -8,11 +8,9 @@ from scribble_jax.tables import signed
 
 
 def results(study):
-  """Returns the table of settings, or of runs that were named one by one."""
-  return _sweep_results(study) if study.is_sweep else _run_results(study)
-
-
-def _run_results(study):
+  """Returns the table of a sweep's settings or of single runs."""
+  if study.is_sweep:
+    return _sweep_results(study)
   with_pixels = study.measure == 'mIoU'
   rows = []
   for run in study.runs:
@@ -59,15 +57,17 @@ def _done(setting):
 
 
 def _mean(spread, form=number):
-  """Returns mean and standard deviation as texts; '' for what there is none."""
+  """Returns the texts of a Spread's mean and deviation; '' for None."""
   return (form(spread and spread.mean), number(spread and spread.deviation))
 
 
 def headline(study):
-  """Returns (the best score, what it is, whose it is) of a study with scores.
+  """Returns the headline of a study with scores.
 
   Returns:
-    '72.50 %', 'mIoU' and a phrase.
+    score: The best score: '72.50 %'.
+    measure: Name of the score: 'mIoU'.
+    origin: Which setting or network has that score.
   """
   best = study.best
   if len(study.settings) > 1:
@@ -85,7 +85,7 @@ def headline(study):
 
 
 def seeds_note(study):
-  """Returns how to read means and spreads over seeds, '' for single seeds."""
+  """Returns what means and spreads cover; '' for a single seed."""
   if not study.is_sweep or len(study.seeds) < 2:
     return ''
   note = ('Differences are taken seed by seed, over the seeds that both '
@@ -98,20 +98,22 @@ def seeds_note(study):
 
 
 def _best_of_several(study):
-  """Returns the index of the best setting, to stand out among others."""
+  """Returns {index of the best setting} if several have a score, else {}."""
   return frozenset({study.settings.index(study.best)}
                    if len(study.measured) > 1 else ())
 
 
 def unfinished(study):
-  """Returns the table of runs without results."""
+  """Returns a table of the runs without results."""
   return Table(('Setting', 'Seed', 'State', 'Detail'), tuple(
-      (setting.label, str(entry.seed), entry.state, entry.detail)
-      for setting in study.settings for entry in setting.unfinished))
+      (run.label, str(run.seed), run.state, run.detail)
+      for run in study.unfinished))
 
 
 def findings(study):
-  """Returns sentences on what a sweep found."""
+  """Returns sentences about the results of a sweep; [] for single runs."""
+  if not study.is_sweep:
+    return []
   sentences = [_along(study, axis) for axis in study.axes]
   measured, first = study.measured, study.settings[0]
   if len(measured) > 1 and (study.axes or not first.score):
@@ -135,7 +137,7 @@ def findings(study):
 
 
 def _along(study, axis):
-  """Returns what the lines of an axis lose from end to end, '' without ends."""
+  """Returns how scores change along an axis; '' if no line has both ends."""
   found = sweep_axes.lines(study, axis)
   changes = [f'{label} {ends.first.mean:.2f} → {ends.second.mean:.2f} % '
              f'({ends.difference.mean:+.2f} points{_over(ends)})'
@@ -148,16 +150,23 @@ def _along(study, axis):
 
 
 def _over(ends):
-  """Returns over which seeds a Pair is, if not over all."""
+  """Returns how many seeds a Pair covers, or '' if it covers all."""
   count = len(ends.difference.values)
   return (f' over {count} common seed{"s" * (count > 1)}'
           if ends.is_partial else '')
 
 
 def along_axis(study, axis, lines):
-  """Returns the score of every line at every x, and how far they are apart."""
-  several = any(len(setting.runs) > 1 for line in lines
-                for setting in line.settings.values())
+  """Returns a table of every line's score at every x of an axis.
+
+  Further columns are the differences between the first line and the others.
+
+  Args:
+    study: A Study.
+    axis: Name of one of its axes.
+    lines: The axis' lines, from `sweep_axes.lines`.
+  """
+  several = sweep_axes.has_several_seeds(lines)
   columns = [study.axis_label(axis)]
   for line in lines:
     columns += [f'{line.label} (%)'] + ['std. dev.'] * several
@@ -178,14 +187,14 @@ def along_axis(study, axis, lines):
 
 
 def between_ends(study, lines):
-  """Returns what lines lose from the smallest to the largest x.
+  """Returns a table of the loss from the smallest to the largest x.
 
   Args:
     study: A Study.
-    lines: Of one of its axes.
+    lines: The lines of one of its axes, from `sweep_axes.lines`.
 
   Returns:
-    A Table over the seeds that both ends have finished, or None unless two
+    A Table over the seeds that both ends have finished; None if fewer than two
     lines have both ends.
   """
   found, xs = sweep_axes.ends(lines), sweep_axes.positions(lines)
@@ -199,7 +208,7 @@ def between_ends(study, lines):
 
 
 def _loss(ends):
-  """Returns the cells of a Pair, or of None."""
+  """Returns the cells of `between_ends` for a Pair or None."""
   if ends is None:
     return ('0', *[''] * 4)
   start, end = ends.first.mean, ends.second.mean
