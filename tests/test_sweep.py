@@ -324,7 +324,7 @@ def test_commands_are_those_a_person_would_type(tmp_path):
   config = make_config(point, flags=('--config.num_steps=5',))
   config.base = 'configs/scribblesup.py:deeplabv2_resnet50'
   sweep = runner.Sweep(config, tmp_path, ['data.root=VOC2012'])
-  assert sweep._run_flags(point, 4) == [
+  assert sweep._run_flags(runner.Run(tmp_path, point, 4)) == [
       '--config=configs/scribblesup.py:deeplabv2_resnet50,scribble_only',
       f'--workdir={tmp_path}/p/seed_4',
       f'--config.data.records={tmp_path}/records/lambda_s=1.0/records',
