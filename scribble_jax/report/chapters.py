@@ -61,9 +61,9 @@ def _results(study, files):
 
 
 def _published(study, files):
-  if run_tables.has_published(study):
+  if study.measure == 'mIoU':
     content = blocks.paragraph(comparison.comparability(study.runs), 'note')
-    content += files.table('published', run_tables.published(study))
+    content += files.table('published', comparison.published(study))
     yield Section('Beside published results', content, study.is_sweep)
 
 

@@ -1,8 +1,8 @@
-"""Comparison of runs with published results."""
+"""Compares runs with published results."""
 
 from scribble_jax import published_results
 from scribble_jax.tables import Table
-from scribble_jax.tables import signed
+from scribble_jax.tables import number
 
 _HEADS = {'deeplabv2': 'DeepLabV2', 'deeplabv3plus': 'DeepLabV3+',
           'linear': 'Linear'}
@@ -41,34 +41,36 @@ def comparability(runs):
           'The classes here are others, so no difference is shown.')
 
 
-def comparison(own, whose, benchmark):
-  """Returns a table of one's own results and the published ones.
+def published(study):
+  """Returns a table of a study's mIoU and the published results.
 
   Args:
-    own: [(name, network, mIoU in per cent)] of the runs of this report.
-    whose: What the published figures are subtracted from: 'This run'.
-    benchmark: The `published_results.Benchmark` with the same classes. None
-      for other classes; then the table has no differences.
+    study: A Study with a score; of a sweep, only the best setting is shown.
 
   Returns:
-    A Table, best first; without a benchmark, one's own results come first. A
-    difference is one's own best minus the published figure, in points.
+    A Table, best first. A difference is the study's best mIoU minus the
+    published one, in points. If the classes are not those of a benchmark, the
+    study's rows come first, and there are no differences.
   """
-  best = max(miou for _, _, miou in own)
+  settings = [study.best] if study.is_sweep else study.measured
+  alone = len(settings) == 1 and not study.is_sweep
+  benchmark = benchmark_of(study.runs)
+  mine = [('this run' if alone else setting.label,
+           network(setting.runs[0].config), setting.score.mean, 'measured here')
+          for setting in settings]
+  others = [(result.method, result.network, 100 * result.miou, 'published')
+            for result in (
+                benchmark or published_results.BENCHMARKS[0]).results]
   by_miou = lambda row: -row[2]
-  mine = sorted([(*row, 'measured here', None) for row in own], key=by_miou)
-  others = sorted(
-      [(result.method, result.network, 100 * result.miou, 'published',
-        best - 100 * result.miou)
-       for result in (benchmark or published_results.BENCHMARKS[0]).results],
-      key=by_miou)
-  rows = sorted(mine + others, key=by_miou) if benchmark else mine + others
-  return Table(
-      ('Method', 'Network', 'mIoU (%)', 'Origin',
-       *[f'{whose} minus it (points)'] * bool(benchmark)),
-      tuple((method, name, f'{miou:.2f}', origin,
-             *[signed(difference)] * bool(benchmark))
-            for method, name, miou, origin, difference in rows),
-      emphasised=frozenset(i for i, row in enumerate(rows)
-                           if row[3] != 'published'),
-      bars=2)
+  rows = (sorted(mine + others, key=by_miou) if benchmark
+          else sorted(mine, key=by_miou) + sorted(others, key=by_miou))
+  columns = ('Method', 'Network', 'mIoU (%)', 'Origin')
+  cells = [(*row[:2], number(row[2]), row[3]) for row in rows]
+  if benchmark:
+    columns += (f'{"This run" if alone else "The best here"} minus it '
+                '(points)',)
+    cells = [(*texts, '' if row in mine else number(
+        study.best.score.mean - row[2], '+.2f'))
+             for texts, row in zip(cells, rows, strict=True)]
+  return Table(columns, tuple(cells), frozenset(
+      i for i, row in enumerate(rows) if row in mine), bars=2)

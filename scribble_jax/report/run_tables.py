@@ -6,28 +6,11 @@ import statistics
 
 import numpy as np
 
-from scribble_jax.report import comparison
 from scribble_jax.report import runs as runs_lib
 from scribble_jax.tables import Table
 from scribble_jax.tables import number
 
 _MACHINE = ('devices', 'processor', 'cores', 'platform', 'commit')
-
-
-def has_published(study):
-  """Returns whether a study's measure is mIoU, as in publications."""
-  return study.runs[0].measure == 'miou'
-
-
-def published(study):
-  """Returns a table of a study's results and the published ones."""
-  settings = [study.best] if study.is_sweep else study.measured
-  alone = len(settings) == 1 and not study.is_sweep
-  own = [('this run' if alone else setting.label,
-          comparison.network(setting.runs[0].config), setting.score.mean)
-         for setting in settings]
-  return comparison.comparison(own, 'This run' if alone else 'The best here',
-                               comparison.benchmark_of(study.runs))
 
 
 def class_names(study):
@@ -150,16 +133,17 @@ def _moment(text):
 
 
 def _times(label, run):
-  figures = run.validated or {}
-  seconds, speed = run.facts.get('seconds'), figures.get('images_per_second')
-  best, step = figures.get(f'best_{run.measure}'), figures.get('best_step')
-  return (label, str(run.config.get('seed', '')),
-          _moment(run.facts.get('started', '')),
-          '' if seconds is None else _clock(seconds),
-          str(run.facts.get('starts', '')),
-          '' if speed is None else f'{speed:.1f}', *([
-              '' if best is None else number(100 * best),
-              '' if step is None else f'{step:,}'] if run.measure else []))
+  figures, seconds = run.validated or {}, run.facts.get('seconds')
+  cells = (label, str(run.config.get('seed', '')),
+           _moment(run.facts.get('started', '')),
+           '' if seconds is None else _clock(seconds),
+           str(run.facts.get('starts', '')),
+           number(figures.get('images_per_second'), '.1f'))
+  if not run.measure:
+    return cells
+  best = figures.get(f'best_{run.measure}')
+  return (*cells, number(best and 100 * best),
+          number(figures.get('best_step'), ','))
 
 
 def machine(study):

@@ -4,7 +4,6 @@ from scribble_jax.report import comparison
 from scribble_jax.report import sweep_axes
 from scribble_jax.tables import Table
 from scribble_jax.tables import number
-from scribble_jax.tables import signed
 
 
 def results(study):
@@ -19,16 +18,11 @@ def results(study):
         run.name, comparison.network(run.config),
         *[number(run.score)] * bool(study.measure),
         *[number(accuracy and 100 * accuracy)] * with_pixels,
-        '' if step is None else f'{step:,}', _measured_by(run)))
+        number(step, ','), '' if run.score is None else
+        'evaluate' if 'protocol' in run.figures else 'validation'))
   return Table(('Run', 'Network', *[f'{study.measure} (%)'] * bool(
       study.measure), *['Pixel accuracy (%)'] * with_pixels, 'Steps',
                 'Measured by'), tuple(rows), _best_of_several(study))
-
-
-def _measured_by(run):
-  if run.score is None:
-    return ''
-  return 'evaluate' if 'protocol' in run.figures else 'validation'
 
 
 def _sweep_results(study):
@@ -41,7 +35,7 @@ def _sweep_results(study):
     found = setting.by_seed
     rows.append((
         setting.label, _done(setting), *_mean(setting.score),
-        *_mean(None if setting is first else setting.minus(first), signed),
+        *_mean(None if setting is first else setting.minus(first), '+.2f'),
         *(number(found.get(seed)) for seed in seeds)))
   return Table(
       ('Setting', 'Seeds done', f'Mean {study.measure} (%)',
@@ -56,9 +50,10 @@ def _done(setting):
           f'{len(setting.runs) + len(setting.unfinished)}')
 
 
-def _mean(spread, form=number):
+def _mean(spread, form='.2f'):
   """Returns the texts of a Spread's mean and deviation; '' for None."""
-  return (form(spread and spread.mean), number(spread and spread.deviation))
+  return (number(spread and spread.mean, form),
+          number(spread and spread.deviation))
 
 
 def headline(study):
@@ -71,17 +66,16 @@ def headline(study):
   """
   best = study.best
   if len(study.settings) > 1:
-    under = f'Highest of {len(study.measured)}: {best.label}'
+    origin = f'Highest of {len(study.measured)}: {best.label}'
     if len(best.runs) > 1:
-      under += f' (mean of {len(best.runs)} seeds)'
+      origin += f' (mean of {len(best.runs)} seeds)'
   else:
-    run = best.runs[0]
-    network = comparison.network(run.config)
-    accuracy = run.figures.get('pixel_accuracy')
-    under = ', '.join(filter(None, [
-        accuracy is not None and f'Pixel accuracy {100 * accuracy:.2f} %',
-        network]))
-  return f'{best.score.mean:.2f} %', study.measure, under
+    origin = comparison.network(best.runs[0].config)
+    accuracy = best.runs[0].figures.get('pixel_accuracy')
+    if accuracy is not None:
+      text = f'Pixel accuracy {100 * accuracy:.2f} %'
+      origin = f'{text}, {origin}' if origin else text
+  return f'{best.score.mean:.2f} %', study.measure, origin
 
 
 def seeds_note(study):
@@ -120,14 +114,13 @@ def findings(study):
     worst = min(measured, key=lambda setting: setting.score.mean)
     sentences.append(f'Lowest of {len(measured)}: {worst.label}, '
                      f'{worst.score.mean:.2f} %.')
-  others = [setting for setting in measured if setting is not first]
-  if not study.axes and first.score and others:
-    gaps = {setting.label: gap.mean for setting in others
-            if (gap := setting.minus(first))}
-    furthest = max(gaps, key=lambda label: abs(gaps[label]), default=None)
-    if furthest is not None:
-      sentences.append(f'Furthest from {first.label}: {furthest}, '
-                       f'by {gaps[furthest]:+.2f} points.')
+  gaps = {} if study.axes else {
+      setting.label: gap.mean for setting in measured
+      if setting is not first and (gap := setting.minus(first))}
+  if gaps:
+    furthest = max(gaps, key=lambda label: abs(gaps[label]))
+    sentences.append(f'Furthest from {first.label}: {furthest}, '
+                     f'by {gaps[furthest]:+.2f} points.')
   ranges = [setting.score.high - setting.score.low for setting in measured
             if len(setting.by_seed) > 1]
   if ranges:
@@ -181,7 +174,7 @@ def along_axis(study, axis, lines):
       row += _mean(setting and setting.score)[:1 + several]
     for setting in settings[1:]:
       gap = setting and settings[0] and setting.minus(settings[0])
-      row += _mean(gap, signed)[:1 + several]
+      row += _mean(gap, '+.2f')[:1 + several]
     rows.append(tuple(row))
   return Table(tuple(columns), tuple(rows))
 

@@ -8,7 +8,6 @@ from scribble_jax.report import chapters
 from scribble_jax.report import comparison
 from scribble_jax.report import page
 from scribble_jax.report import report_files
-from scribble_jax.report import run_tables
 from scribble_jax.report import runs
 from scribble_jax.report import score_tables
 from scribble_jax.report import studies
@@ -70,9 +69,9 @@ def _text(study):
   parts = [study.title, score_tables.results(study).text()]
   if study.unfinished:
     parts.append(score_tables.unfinished(study).text())
-  if len(study.runs) == 1 and not study.is_sweep and (
-      run_tables.has_published(study)):
-    parts += [run_tables.published(study).text(),
+  if (len(study.runs) == 1 and not study.is_sweep
+      and study.measure == 'mIoU'):
+    parts += [comparison.published(study).text(),
               comparison.comparability(study.runs)]
   return '\n'.join([*parts, *score_tables.findings(study),
                     runs.describe_evaluation(study.runs)])

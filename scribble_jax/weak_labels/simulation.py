@@ -157,8 +157,10 @@ def background_strokes(rng, region, width, count, style=MEDIAL,
     List of [H, W] bool.
   """
   strokes = []
-  while len(strokes) < count and region.any():
+  while region.any():
     strokes.append(draw_stroke(rng, region, width, style, coverage))
+    if len(strokes) == count:
+      break
     distance = ndimage.distance_transform_cdt(~strokes[-1])
     region = region & (distance > BACKGROUND_GAP * max(region.shape))
   return strokes
