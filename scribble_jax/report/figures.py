@@ -126,20 +126,16 @@ def curves_of_run(scalars, measure):
     scalars: {tag: [(step, value), ...]}.
     measure: Key of `results.MEASURES`; None without validation.
   """
+  losses = {tag.removeprefix('loss/').replace('_', ' '): points
+            for tag, points in scalars.items() if tag.startswith('loss/')}
+  losses = dict(sorted(losses.items(), key=lambda item: item[0] != 'total'))
   validated = scalars.get(f'val/{measure}')
-  terms = {tag.removeprefix('loss/'): points for tag, points in scalars.items()
-           if tag.startswith('loss/')}
-  panels, figure = _two_panels(terms, measure if validated else None)
-  for (term, points), style in zip(
-      sorted(terms.items(), key=lambda item: item[0] != 'total'),
-      plot_style.line_styles(), strict=False):
-    _curve(panels[0], points, plot_style.short(term.replace('_', ' ')), style)
-  panels[0].set_title('Loss terms, unweighted; total, weighted')
-  if validated:
-    _curve(panels[-1], validated, None,
-           {'color': plot_style.COLOURS[0], 'marker': 'o'}, 100)
-  panels[0].legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
-                   ncols=2)
+  # The validation gets the first curve's colour.
+  figure, panel = _curves(losses, {next(iter(losses)): validated},
+                          measure if validated else None, 'o')
+  panel.set_title('Loss terms, unweighted; total, weighted')
+  panel.legend(fontsize=8.5, loc='upper left', bbox_to_anchor=(0, -0.16),
+               ncols=2)
   return figure
 
 
@@ -151,23 +147,40 @@ def curves_of_several(scalars, measure):
     scalars: {run's label: {tag: [(step, value), ...]}}.
     measure: Key of `results.MEASURES`; None without validation.
   """
-  losses = {label: found.get('loss/total', [])
-            for label, found in scalars.items()}
-  panels, figure = _two_panels(losses, measure, height=4 + 0.1 * len(scalars))
-  for (label, found), style in zip(
-      scalars.items(), plot_style.line_styles(), strict=False):
-    _curve(panels[0], losses[label], plot_style.short(label), style)
-    _curve(panels[-1], found.get(f'val/{measure}', []), None,
-           style | {'marker': '.'}, 100)
-  panels[0].set_title('Total loss')
+  losses, validated = (
+      {label: found.get(tag, []) for label, found in scalars.items()}
+      for tag in ('loss/total', f'val/{measure}'))
+  figure, panel = _curves(
+      losses, validated, measure, '.', height=4 + 0.1 * len(scalars))
+  panel.set_title('Total loss')
   figure.legend(loc='outside lower left', fontsize=8.5, ncols=3)
   return figure
 
 
-def _two_panels(losses, measure, height=4.2):
-  """Returns (panels, figure) for losses and, with a measure, validation."""
+def _curves(losses, validated, measure, marker, height=4.2):
+  """Draws losses and, with a measure, the validation of the same labels.
+
+  Args:
+    losses: {label: [(step, value), ...]}.
+    validated: The same for the measure, which is a share.
+    measure: Key of `results.MEASURES` or None.
+    marker: Marker of the validation's points.
+    height: Height of the figure in inches.
+
+  Returns:
+    (figure, panel of the losses).
+  """
   figure = plot_style.new_figure(9, height)
   panels = figure.subplots(1, 2 if measure else 1, squeeze=False)[0]
+  for (label, points), style in zip(
+      losses.items(), plot_style.line_styles(), strict=False):
+    if points:
+      panels[0].plot(*zip(*points, strict=True), linewidth=1.5,
+                     label=plot_style.short(label), **style)
+    if measure and validated.get(label):
+      steps, shares = zip(*validated[label], strict=True)
+      panels[1].plot(steps, [100 * share for share in shares], linewidth=1.5,
+                     marker=marker, **style)
   positive = [value for points in losses.values() for _, value in points
               if value > 0]
   if positive and max(positive) > 30 * min(positive):
@@ -180,14 +193,7 @@ def _two_panels(losses, measure, height=4.2):
     panels[1].set_ylabel(f'{results.MEASURES[measure]} (%)')
   for panel in panels:
     panel.set_xlabel('Step (completed updates)')
-  return panels, figure
-
-
-def _curve(panel, points, label, style, factor=1):
-  if points:
-    panel.plot([step for step, _ in points],
-               [factor * value for _, value in points], label=label,
-               linewidth=1.5, **style)
+  return figure, panels[0]
 
 
 @plot_style.styled

@@ -13,7 +13,7 @@ from scribble_jax.report import runs as runs_lib
 from scribble_jax.report.spreads import pair
 from scribble_jax.report.spreads import spread
 
-# Keys of a sweep.json with their types; the first two are required.
+# Types of a sweep.json's values, if they are not null.
 _TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
           'axis_labels': dict, 'log_axes': list}
 # Keys of the config that vary pseudo-labels and deformations.
@@ -221,10 +221,7 @@ def read_sweep(folder):
 
 
 def _read_settings(folder, sweep):
-  """Returns the Settings of a sweep; raises what a malformed one causes."""
-  for key in ('seeds', 'points'):
-    if key not in sweep:
-      raise KeyError(key)
+  """Returns the Settings of a sweep; a malformed one raises any error."""
   for key, kind in _TYPES.items():
     if not isinstance(sweep.get(key), kind | None):
       raise TypeError(f'{key} is {sweep[key]!r}')

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import pathlib
-import queue
 import shlex
 import threading
 import time
@@ -122,26 +121,22 @@ class Sweep:
       raise UserError(f'Cannot write to {self.workdir}: {error}. Set --workdir '
                       'to a folder that can be written.') from error
     waiting = self._unfinished(runs)
-    slots = queue.SimpleQueue()  # Each stands for a share of the cores.
-    for slot in range(parallel):
-      slots.put(slot)
+    slots, thread = iter(range(parallel)), threading.local()
 
-    def work(run):
-      """Runs one of them on a free share of the cores."""
-      slot = slots.get()
-      try:
-        return run, self._run_one(run, process.shared_cores(slot, parallel))
-      finally:
-        slots.put(slot)
+    def take_cores():
+      """Gives each thread of the pool its share of the cores."""
+      thread.cores = process.shared_cores(next(slots), parallel)
 
-    with (concurrent.futures.ThreadPoolExecutor(parallel) as pool,
+    with (concurrent.futures.ThreadPoolExecutor(
+        parallel, initializer=take_cores) as pool,
           tqdm(total=len(runs), initial=len(runs) - len(waiting), unit='run',
                desc=self._config.title, dynamic_ncols=True) as progress):
       try:
-        futures = [pool.submit(work, run) for run in waiting]
+        futures = {
+            pool.submit(lambda run: self._run_one(run, thread.cores), run): run
+            for run in waiting}
         for future in concurrent.futures.as_completed(futures):
-          run, line = future.result()
-          progress.write(f'{run}: {line}')
+          progress.write(f'{futures[future]}: {future.result()}')
           progress.update()
       except BaseException:  # Ctrl-C too.
         self._stopping.set()

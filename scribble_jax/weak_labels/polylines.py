@@ -49,17 +49,16 @@ def parse(xml, size, max_megapixels=image_decoding.MAX_MEGAPIXELS):
     # LookupError and ValueError: Python can't decode the XML's encoding.
     raise ValueError(f'broken XML ({error})') from None
   named_size = _side(root, 'height'), _side(root, 'width')
-  if size is not None:
-    named_size = tuple(named or side for named, side in zip(
-        named_size, size, strict=True))
-  elif min(named_size) < 1:
-    raise ValueError('names no size of its image; name the folder of images')
-  else:
+  if size is None:
+    if min(named_size) < 1:
+      raise ValueError('names no size of its image; name the folder of images')
     image_decoding.check_size(*named_size, max_megapixels)
-  if size is not None and named_size != tuple(size):
-    raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
-                     f'image has {size[1]}x{size[0]}')
-  return root, named_size
+    return root, named_size
+  height, width = named_size[0] or size[0], named_size[1] or size[1]
+  if (height, width) != tuple(size):
+    raise ValueError(f'is for {width}x{height} pixels, its image has '
+                     f'{size[1]}x{size[0]}')
+  return root, (height, width)
 
 
 def _side(root, side):
