@@ -277,7 +277,7 @@ def test_strange_ends_of_a_run(fake_runs, capsys):
   (fake_runs / 'bad/seed_0.log').mkdir(parents=True)  # Can't be written.
   assert not run(config, fake_runs)
   output = capsys.readouterr().out
-  assert 'killed, seed 0: killed by SIGKILL, perhaps for want of mem' in output
+  assert 'killed, seed 0: killed by SIGKILL, perhaps out of memory' in output
   assert started(fake_runs) == ['killed 0', 'good 0']
 
 
@@ -302,7 +302,7 @@ def test_an_edited_base_makes_another_sweep(fake_runs, tmp_path):
     (lambda config, _: delattr(config, 'points'), 'needs points'),
     (lambda _, folder: (folder / 'sweep.json').write_text('[]'), 'is no sweep'),
     (lambda _, folder: (folder / 'sweep.json').write_text('{"points": []}'),
-     'not of this program'),
+     'not written by this program'),
 ])
 def test_a_sweep_that_cannot_be(tmp_path, spoil, message):
   config = make_config(GOOD)
@@ -312,8 +312,8 @@ def test_a_sweep_that_cannot_be(tmp_path, spoil, message):
 
 
 @pytest.mark.parametrize(('change', 'message'), [
-    ('num_steps', 'has no value'), ('seed=3', 'for the sweep to decide'),
-    ('data.records=x', 'for the sweep to decide')])
+    ('num_steps', 'has no value'), ('seed=3', 'is set by the sweep itself'),
+    ('data.records=x', 'is set by the sweep itself')])
 def test_changes_that_cannot_be(tmp_path, change, message):
   with pytest.raises(UserError, match=message):
     runner.Sweep(make_config(GOOD), tmp_path, [change])

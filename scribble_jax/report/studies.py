@@ -211,7 +211,7 @@ def read_sweep(folder):
       log_axes=tuple(sweep.get('log_axes') or ()), same_inputs=same_inputs)
   if not study.runs:
     states = count_states(study.unfinished) or 'no points'
-    raise UserError(f'{folder} has no finished run yet ({states}). Go on with '
+    raise UserError(f'{folder} has no finished run yet ({states}). Continue '
                     'the sweep first.')
   alike = iter(runs_lib.measured_alike(study.runs))
   return dataclasses.replace(study, settings=tuple(

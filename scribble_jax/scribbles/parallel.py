@@ -47,8 +47,8 @@ def map_tasks(function, tasks, processes, description):
       results = pool.map(function, tasks, chunksize=_CHUNK)
     yield from with_progress(results)
   except concurrent.futures.BrokenExecutor as error:
-    raise UserError('A process was killed, perhaps for want of memory. Try '
-                    'fewer of them by --processes.') from error
+    raise UserError('A process was killed, perhaps out of memory. Use '
+                    'fewer processes: --processes=N.') from error
   finally:  # Ctrl-C too waits until no process writes any more.
     pool.shutdown(cancel_futures=True)
 

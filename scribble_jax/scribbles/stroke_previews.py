@@ -32,11 +32,11 @@ def draw(files, photographs, folder, names, meaning, max_megapixels):
       image = images.read(
           storage.read_bytes(photographs[name]), reading).pixels
     except masks.DAMAGED as error:
-      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
+      raise UserError(f'{photographs[name]}: {error}. Repair it, or leave out '
                       '--panels.') from error
     if image.shape[:2] != mask.shape:
-      raise UserError(f'{path} and {photographs[name]} differ in size. Name '
-                      'the folder of the photographs by --images.')
+      raise UserError(f'{path} and {photographs[name]} differ in size. Set '
+                      '--images to the folder of the photographs.')
     rows.append({'image': image, 'ground_truth': mask,
                  'scribble': masks.read_mask(
                      folder / f'{name}.png', max_megapixels)})

@@ -47,12 +47,13 @@ if __name__ == '__main__':
       'workdir.')
   _EVALUATE = flags.DEFINE_bool(
       'evaluate', False, "Evaluate each trained network by the paper's "
-      'protocol, as scribble_jax.evaluate does; the report prefers that.')
+      'protocol, as scribble_jax.evaluate does; the report shows that.')
   _REUSE = flags.DEFINE_list(
       'reuse', [], 'Other sweeps, with commas between: their finished runs of '
       'the same settings are linked instead of repeated.')
   _LIST = flags.DEFINE_bool(
-      'list', False, 'Only show the points and what is done.')
+      'list', False, 'Only list the points, their finished seeds and their '
+      'commands.')
   _PARALLEL = flags.DEFINE_integer(
       'parallel', 1, 'Runs at a time. On CPUs they share the cores evenly; '
       'leave it at 1 where a run needs an accelerator.', lower_bound=1)

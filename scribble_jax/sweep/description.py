@@ -68,8 +68,8 @@ def read(folder):
     raise UserError(f'{folder} is no sweep: {error}. Name the folder of a '
                     'sweep.') from error
   if not complete:
-    raise UserError(f'{path} is not of this program. Name the folder of a '
-                    'sweep.')
+    raise UserError(f'{path} was not written by this program. Name the folder '
+                    'of a sweep.')
   return stored
 
 
@@ -102,7 +102,7 @@ def check_same(stored, wanted, folder):
       for key in ('overrides', 'variant')
       if before.get(point['name'], point)[key] != point[key]]
   raise_problems(problems, f'{folder} holds another sweep. Name another '
-                 '--workdir, or use the settings of that one.')
+                 '--workdir, or restore the settings.')
 
 
 def names_of_same(stored, wanted, point):

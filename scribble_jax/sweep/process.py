@@ -62,7 +62,7 @@ def run(module, flags, log, lock, cores, stopping):
   if process.returncode < 0:
     name = signal.Signals(-process.returncode).name
     return (f'killed by {name}' + (
-        ', perhaps for want of memory' if name == 'SIGKILL' else ''))
+        ', perhaps out of memory' if name == 'SIGKILL' else ''))
   return None
 
 

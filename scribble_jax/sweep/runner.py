@@ -82,9 +82,9 @@ class Sweep:
         sweep, or a folder in `reused` has none.
     """
     if any(map(storage.is_remote, (workdir, *reused))):
-      raise UserError("A sweep's folder holds locks, logs and links, which "
-                      'buckets have not. Set --workdir and --reuse to folders '
-                      'of this machine; --set=data.root may be gs://.')
+      raise UserError("A sweep's folder needs locks and links, which buckets "
+                      'do not support. Set --workdir and --reuse to folders of '
+                      'this machine; --set=data.root may be gs://.')
     self.workdir = pathlib.Path(workdir).absolute()
     self._description = description.describe(config, changes)
     sweep_points.choose(config.points, None)
@@ -220,7 +220,7 @@ class Sweep:
                 if measure else 'finished ') + f'after {minutes:.1f} minutes'
       if self._stopping.is_set():
         return 'interrupted'
-      message = message or 'ended without its figures'
+      message = message or 'ended without results'
       formats.write_json(run.beside('failed.json'), {
           'message': message, 'log': str(run.beside('log'))})
     except (OSError, json.JSONDecodeError) as error:  # The other runs go on.

@@ -44,7 +44,7 @@ def change_flags(changes):
   raise_problems([f'--set={change} has no value'
                   for change in changes if '=' not in change],
                  'Write it like --set=data.root=DIR.')
-  raise_problems([f'--set={change} is for the sweep to decide'
+  raise_problems([f'--set={change} is set by the sweep itself'
                   for change in changes if change.split('=')[0] in _DECIDED],
                  'Leave it out; --config.seeds chooses the seeds.')
   return [f'--config.{change}' for change in changes]

@@ -97,11 +97,9 @@ def draw(boxes, size, key):
     top, bottom = _pixels(box.ymin, box.ymax, size[0])
     outside[top:bottom + 1, left:right + 1] = False
     if right - left >= bottom - top:
-      columns = _shortened(left, right)
-      rows = _thin(top, bottom)
+      mask[_thin(top, bottom), _shortened(left, right)] = box.label
     else:
-      columns, rows = _thin(left, right), _shortened(top, bottom)
-    mask[rows, columns] = box.label
+      mask[_shortened(top, bottom), _thin(left, right)] = box.label
   if boxes and outside.any():
     rng = seeding.generator(*key, purpose='boxes')
     count = rng.integers(1, simulation.MAX_BACKGROUND_STROKES + 1)
