@@ -50,11 +50,11 @@ _natural = _number(int, 0, 2**63, 'a number of at least 0')
 _share = _number(float, 0, 1, 'a number from 0 to 1')
 
 
-def _argument(metavar, text, kind=None, default=None):
+def _argument(metavar, text, kind=None, default=None, **settings):
   """Returns the settings of an argument with a value, for argparse."""
-  settings = {'metavar': metavar, 'help': text, 'type': kind}
-  return settings if default is None else settings | {
-      'default': default, 'help': f'{text} (default %(default)s).'}
+  shown = '' if default is None else ' (default %(default)s).'
+  return settings | {'metavar': metavar, 'help': text + shown, 'type': kind,
+                     'default': default}
 
 
 # Arguments that commands have in common: {name: settings for argparse}.
@@ -135,8 +135,8 @@ def _add_conversions(subparsers):
   arguments = _CLASSES | {
       'scribbles': _argument('INPUT', 'Folder, zip or JSON file.'),
       **_OUTPUT,
-      '--images': {'metavar': 'DIR', 'required': True,
-                   'help': 'Folder of the photographs, for their sizes.'}}
+      '--images': _argument(
+          'DIR', 'Folder of the photographs, for their sizes.', required=True)}
   for name, kinds, summary, source, details in (
       ('from-xml', (annotations.XML,),
        "Draws ScribbleSup's strokes or VOC's boxes, a folder or zip of XML.",
@@ -218,8 +218,7 @@ def _add_deformations(subparsers):
             '--seed': _argument(
                 'N', 'As config.data.scribble_seed: another seed chooses other '
                 'strokes and places', _natural, 0),
-            '--ratio': {'metavar': 'R', 'type': _share, 'required': True,
-                        'help': ratio}},
+            '--ratio': _argument('R', ratio, _share, required=True)},
         kinds=None)
 
 

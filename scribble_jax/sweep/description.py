@@ -61,15 +61,13 @@ def read(folder):
   path = pathlib.Path(folder, FILE)
   try:
     stored = formats.parse_json(path.read_text())
-    complete = {*_SHARED, 'points'} <= stored.keys() and all(
+    if not ({*_SHARED, 'points'} <= stored.keys() and all(
         {'name', 'variant', 'overrides'} <= point.keys()
-        for point in stored['points'])
+        for point in stored['points'])):
+      raise ValueError(f'{path} was not written by this program')
   except (OSError, ValueError, AttributeError, TypeError) as error:
     raise UserError(f'{folder} is no sweep: {error}. Name the folder of a '
                     'sweep.') from error
-  if not complete:
-    raise UserError(f'{path} was not written by this program. Name the folder '
-                    'of a sweep.')
   return stored
 
 

@@ -146,7 +146,8 @@ class Sweep:
 
   def has_results(self):
     """Returns whether any run is finished."""
-    return any(map(self._is_finished, self._runs(self._config.points)))
+    runs = self._runs(self._config.points)
+    return len(self._unfinished(runs)) < len(runs)
 
   def describe(self, point):
     """Returns a text about a point: its name, finished seeds and command."""
@@ -162,11 +163,8 @@ class Sweep:
   def _has_results(self, folder):
     return all((folder / name).exists() for name in self._needed)
 
-  def _is_finished(self, run):
-    return self._has_results(run.folder)
-
   def _unfinished(self, runs):
-    return [run for run in runs if not self._is_finished(run)]
+    return [run for run in runs if not self._has_results(run.folder)]
 
   def _prepare(self, run):
     """Makes the folder of a run's point and links a finished run if reused."""
@@ -211,7 +209,7 @@ class Sweep:
           return 'runs in another process'
         run.beside('failed.json').unlink(missing_ok=True)
         message = self._train(run, lock, cores)
-      if self._is_finished(run):
+      if self._has_results(run.folder):
         self._drop_records(run)
         figures = formats.read_json(run.folder / _TRAINED) or {}
         minutes = (time.monotonic() - start) / 60
