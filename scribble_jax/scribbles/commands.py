@@ -87,7 +87,8 @@ def _scribbles_of(options):
   found = annotations.scribbles_by_id(
       path, 'Name a folder, zip or JSON file of scribbles.', wanted or ())
   files = _listed(found, options.list, path, annotations.SUFFIXES)
-  photographs = _images_of(files, options.images) if options.images else {}
+  photographs = ({} if options.images is None
+                 else _images_of(files, options.images))
   return [(name, scribble, photographs.get(name))
           for name, scribble in files.items()]
 
