@@ -92,20 +92,18 @@ def axis_plot(lines, label, measure, logarithmic):
   xs = sweep_axes.positions(lines)
   styles = zip(lines, plot_style.line_styles(), strict=False)
   for i, (line, style) in enumerate(styles):
-    spreads = [(x, setting.score) for x, setting in line.settings.items()]
-    where = [x for x, _ in spreads]
-    panel.plot(where, [spread.mean for _, spread in spreads],
-               label=plot_style.short(line.label), linewidth=1.8,
+    means, lows, highs, _, seeds = zip(
+        *(setting.score for setting in line.settings.values()), strict=True)
+    where = list(line.settings)
+    panel.plot(where, means, label=plot_style.short(line.label), linewidth=1.8,
                marker=_MARKERS[i % len(_MARKERS)], markersize=5.5, **style)
-    if any(len(spread.values) > 1 for _, spread in spreads):
-      panel.fill_between(where, [spread.low for _, spread in spreads],
-                         [spread.high for _, spread in spreads],
-                         color=style['color'], alpha=0.14, linewidth=0)
-    dots = [(x, value) for x, spread in spreads
-            for value in spread.values if len(spread.values) > 1]
-    panel.plot([x for x, _ in dots], [value for _, value in dots], 'o',
-               color=style['color'], alpha=0.45, markersize=3.5,
-               markeredgewidth=0)
+    dots = [(x, value) for x, values in zip(where, seeds, strict=True)
+            for value in values if len(values) > 1]
+    if dots:
+      panel.fill_between(where, lows, highs, color=style['color'], alpha=0.14,
+                         linewidth=0)
+      panel.plot(*zip(*dots, strict=True), 'o', color=style['color'],
+                 alpha=0.45, markersize=3.5, markeredgewidth=0)
   if logarithmic and xs[0] > 0:
     panel.set_xscale('log')
     panel.minorticks_off()

@@ -182,7 +182,7 @@ def _add_simulate(subparsers):
           simulation.MAX_PARTS),
       '--background_strokes': _argument(
           'N', 'Maximum number of background strokes, or 0', _natural,
-          simulation.MAX_BACKGROUND_STROKES),
+          simulation.MAX_BACKGROUND_STROKES, dest='max_background_strokes'),
       '--background_probability': _argument(
           'P', 'Probability that an image has background strokes', _share, 1.0),
       '--rounds': _argument(

@@ -29,6 +29,9 @@ from scribble_jax.weak_labels import simulation
 # What scribbles.json records of the options.
 _RECORDED = ('command', 'seed', 'list', 'images', 'classes', 'unlabelled_index',
              'label_map')
+# Options of `simulate` that are arguments of `simulation.simulate_scribble`.
+_STROKES = ('width', 'style', 'coverage', 'max_parts', 'max_background_strokes',
+            'background_probability')
 
 
 def _class_names(classes):
@@ -150,11 +153,7 @@ def simulate(options):
   photographs = _images_of(shown, options.images) if shown else {}
   rounds = ['.'] if options.rounds == 1 else [
       f'round_{number}' for number in range(options.rounds)]
-  strokes = {
-      'width': options.width, 'style': options.style,
-      'coverage': options.coverage, 'max_parts': options.max_parts,
-      'max_background_strokes': options.background_strokes,
-      'background_probability': options.background_probability}
+  strokes = {key: getattr(options, key) for key in _STROKES}
   with _output(options, options.masks, {
       'options': strokes, 'rounds': options.rounds}) as folder:
     for name in rounds:
