@@ -1,4 +1,4 @@
-"""Pictures of examples: image, labels, maps and prediction side by side."""
+"""Draws examples: image, labels, maps and prediction side by side."""
 
 import math
 
@@ -22,31 +22,34 @@ _COLUMNS = {
     'ground_truth': 'ground truth',
     'error': 'errors',
 }
-_MAX_COLUMNS = 8  # On one line.
+_MAX_COLUMNS = 8  # Panels on one line.
 _GAP = 6  # Pixels between the panels.
-_LINE = 22  # Pixels of a line of text.
-_WRONG = (220, 20, 60)  # Of the errors; what is right stays faded.
-_UNKNOWN = (160, 160, 160)  # Pixels without ground truth.
+_LINE = 22  # Height of a line of text in pixels.
+_WRONG = (220, 20, 60)  # Colour of errors; the other pixels are faded.
+_UNKNOWN = (160, 160, 160)  # Colour of pixels without ground truth.
 _MIN_SIDE = 180  # Pixels; smaller pictures are magnified.
 
 
 def draw_panels(rows, class_names):
   """Draws examples as a grid with titles and a legend.
 
-  An example's pictures stand side by side, two examples too if there is room.
+  A line has the panels of one example, or of several if there is room.
 
   Args:
-    rows: Dicts of an example: 'image' [H, W, 3], 'prediction' [H, W] and any
-      other of the columns, all uint8. Maps without a labelled pixel in any row
-      get no column; errors are shown where prediction and ground truth are
-      there. A 'title' stands above its example.
-    class_names: Background first.
+    rows: List with a dict for each example: 'image' [H, W, 3], 'prediction'
+      [H, W] and any other key of _COLUMNS, all uint8. A map without a labelled
+      pixel in any example is left out. Errors are drawn if both prediction and
+      ground truth are given. A 'title' is written above its example.
+    class_names: Class names, background first.
 
   Returns:
     [height, width, 3] uint8.
   """
+  rows = [row | {'error': _error_picture(row)}
+          if {'prediction', 'ground_truth'} <= row.keys() else row
+          for row in rows]
   columns = [name for name in _COLUMNS if any(
-      _is_there(name, row) and not _is_blank(name, row) for row in rows)]
+      name in row and not _is_blank(name, row) for row in rows)]
   beside = max(1, _MAX_COLUMNS // len(columns))  # Examples on one line.
   grid = [[_picture(name, row) for row in rows[i:i + beside]
            for name in columns] for i in range(0, len(rows), beside)]
@@ -79,11 +82,11 @@ def draw_panels(rows, class_names):
 
 
 def overlay(image, mask):
-  """Returns an image under the half transparent colours of its classes.
+  """Returns an image covered by the half transparent colours of its classes.
 
   Args:
     image: [H, W, 3] uint8.
-    mask: [H, W] uint8 classes; background stays as it is.
+    mask: [H, W] uint8 classes; the background is not coloured.
 
   Returns:
     [H, W, 3] uint8.
@@ -108,21 +111,16 @@ def _error_picture(row):
   return np.uint8(np.where(truth == IGNORE_LABEL, _UNKNOWN, wrong))
 
 
-def _is_there(name, row):
-  return {'prediction', 'ground_truth'} <= row.keys() if name == 'error' else (
-      name in row)
-
-
 def _is_blank(name, row):
-  """Whether a map says nothing: an unlabelled mask, or a map made from it."""
+  """Returns whether a mask, or the mask of a map, has no labelled pixel."""
   source = ('ground_truth' if name == 'error'
             else name.removesuffix('_distance'))
   return name != 'image' and bool(np.all(row[source] == IGNORE_LABEL))
 
 
 def _picture(name, row):
-  """Returns one panel, magnified to a size that people can see."""
-  values = _error_picture(row) if name == 'error' else row[name]
+  """Returns one panel; small ones are magnified."""
+  values = row[name]
   if name == 'scribble':  # Strokes over the faded image.
     labelled = (values != IGNORE_LABEL)[..., None]
     values = np.where(labelled, voc_palette()[values],
@@ -136,19 +134,17 @@ def _picture(name, row):
 
 
 def _legend(class_names, width):
-  """Returns a picture of the classes' colours and names."""
+  """Returns a picture with the colours and names of the classes."""
   entries = [*enumerate(class_names), (IGNORE_LABEL, 'unlabelled')]
-  positions, x, y = [], 0, 0
-  for _, name in entries:
+  picture = Image.new('RGB', (width, _LINE * len(entries)), 'white')
+  draw = ImageDraw.Draw(picture)
+  x, y = 0, 0
+  for index, name in entries:
     needed = 24 + int(_font().getlength(name)) + 14
     if x and x + needed > width:
       x, y = 0, y + _LINE
-    positions.append((x, y))
-    x += needed
-  picture = Image.new('RGB', (width, y + _LINE), 'white')
-  draw = ImageDraw.Draw(picture)
-  for (index, name), (x, y) in zip(entries, positions, strict=True):
     draw.rectangle([x, y + 4, x + 18, y + 16], outline='grey',
-                   fill=tuple(int(v) for v in voc_palette()[index]))
+                   fill=tuple(voc_palette()[index].tolist()))
     draw.text((x + 24, y + 2), name, 'black', _font())
-  return picture
+    x += needed
+  return picture.crop((0, 0, width, y + _LINE))

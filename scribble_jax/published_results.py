@@ -1,19 +1,19 @@
-"""Published results on PASCAL VOC 2012 val (METHOD 7) and other sets."""
+"""Published results on PASCAL VOC 2012 val (METHOD 7) and other data sets."""
 
 from typing import NamedTuple
 
 from scribble_jax import dataset_classes
 
-CDSP = 'CDSP'  # Scribble Hides Class, the method of this program.
+CDSP = 'CDSP'  # The paper "Scribble Hides Class", implemented here.
 
 
 class Result(NamedTuple):
-  """One published figure.
+  """One published result.
 
   Attributes:
-    method: With the year; of CDSP with the source of its pseudo-labels.
-    network: Head and backbone.
-    miou: In [0, 1].
+    method: Name and year; for CDSP, name and source of its pseudo-labels.
+    network: Head and backbone; '' for pseudo-labels, or if not published.
+    miou: mIoU in [0, 1].
   """
   method: str
   network: str
@@ -42,11 +42,11 @@ RESULTS = (
     Result('NCL 2018', 'DeepLabV1 ResNet-101', 0.728),
     Result('ScribbleSup 2016', 'DeepLabV1 VGG16', 0.631),
     Result('RAWKS 2017', 'DeepLabV1 ResNet-101', 0.614),
-    Result('pseudo-labels of BMP', 'none', 0.681),
-    Result('pseudo-labels of AFA', 'none', 0.660),
-    Result('pseudo-labels of SEAM', 'none', 0.645),
+    Result('pseudo-labels of BMP', '', 0.681),
+    Result('pseudo-labels of AFA', '', 0.660),
+    Result('pseudo-labels of SEAM', '', 0.645),
 )
-# Of simulated scribbles, which differ from one publication to another.
+# The scribbles are simulated, differently in each publication.
 _ON_CITYSCAPES = (
     Result('full supervision', 'SegFormer-B4', 0.776),
     Result('soft self-labels', '', 0.724),
@@ -59,19 +59,20 @@ _ON_ADE20K = (Result('soft self-labels', '', 0.397),)
 
 
 class Benchmark(NamedTuple):
-  """What published figures were measured on.
+  """A data set with published results.
 
   Attributes:
     name: Data set and split.
-    classes: Names, in the order of their indices.
-    results: `Result`s.
+    classes: Class names, in the order of their indices.
+    results: The published results.
   """
   name: str
   classes: tuple[str, ...]
   results: tuple[Result, ...]
 
 
-BENCHMARKS = (  # The first one is shown beside any other data set.
+# The results of the first one are shown for data sets that are not listed.
+BENCHMARKS = (
     Benchmark('PASCAL VOC 2012 val', dataset_classes.VOC_CLASSES, RESULTS),
     Benchmark('Cityscapes val', dataset_classes.CITYSCAPES_CLASSES,
               _ON_CITYSCAPES),

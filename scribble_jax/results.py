@@ -1,4 +1,4 @@
-"""What a network comes to: its figures, and a table of them."""
+"""The figures of a network: mIoU and others, and a table of them."""
 
 import math
 
@@ -6,27 +6,26 @@ from scribble_jax import metrics
 from scribble_jax.tables import Table
 from scribble_jax.tables import per_cent
 
-# What runs are ranked by, as figures name it and as people do; the first one
-# that figures have.
+# The figures that rank runs, with their names; the first available one counts.
 MEASURES = {'miou': 'mIoU', 'stroke_accuracy': 'stroke accuracy'}
 
 
 def measure(figures):
-  """Returns the key of MEASURES that figures are ranked by, or None."""
+  """Returns the key of MEASURES that ranks some figures, or None."""
   return next((key for key in MEASURES if figures.get(key) is not None), None)
 
 
 def summary(class_names, confusion):
-  """Returns the figures of a confusion matrix, ready for JSON.
+  """Returns the figures of a confusion matrix as JSON values.
 
   Args:
-    class_names: Background first.
-    confusion: [C, C] counts.
+    class_names: Class names, background first.
+    confusion: [C, C] counts by label and prediction.
 
   Returns:
     'miou', 'pixel_accuracy' and 'iou' by class name, all in [0, 1]; None for a
     class that does not occur, or without a labelled pixel. 'confusion' as
-    nested lists, by label, then by prediction.
+    nested lists.
   """
   return {
       'miou': metrics.mean_iou(confusion),
@@ -37,19 +36,19 @@ def summary(class_names, confusion):
 
 
 def stroke_summary(class_names, confusion):
-  """Returns the figures of predictions that are compared with strokes alone.
+  """Returns the figures of predictions that are compared only with strokes.
 
-  Strokes leave out the borders, where most mistakes are: no figure here
-  compares with one of a dense ground truth.
+  Strokes leave out the borders, where most errors are. Hence these figures do
+  not compare with figures on a dense ground truth.
 
   Args:
-    class_names: Background first.
-    confusion: [C, C] counts of the stroke pixels.
+    class_names: Class names, background first.
+    confusion: [C, C] counts of the stroke pixels by label and prediction.
 
   Returns:
-    'stroke_accuracy', the share of the stroke pixels that are right, and
-    'stroke_accuracy_by_class', of each class's own stroke pixels, in [0, 1];
-    None where there is no stroke. 'confusion' as of `summary`.
+    'stroke_accuracy', the share of correct stroke pixels, and
+    'stroke_accuracy_by_class', the same for each class's strokes, in [0, 1];
+    None without strokes. 'confusion' as in `summary`.
   """
   _, recall = metrics.precision_and_recall(confusion)
   return {
@@ -60,18 +59,18 @@ def stroke_summary(class_names, confusion):
 
 
 def by_class(class_names, values):
-  """Returns {class name: float}, None for NaN, of [C] values."""
+  """Returns [C] values as {class name: float, or None for NaN}."""
   return {name: None if math.isnan(value) else float(value)
           for name, value in zip(class_names, values, strict=True)}
 
 
 def table(figures):
-  """Returns `summary`'s or `stroke_summary`'s figures as a Table."""
+  """Returns the figures of `summary` or `stroke_summary` as a Table."""
   if 'iou' in figures:
-    column, last = 'IoU (%)', ('mIoU', figures['miou'])
+    column, shares = 'IoU (%)', figures['iou'] | {'mIoU': figures['miou']}
   else:
     column = 'accuracy on stroke pixels (%)'
-    last = 'all strokes', figures['stroke_accuracy']
-  by_class = figures.get('iou') or figures['stroke_accuracy_by_class']
+    shares = figures['stroke_accuracy_by_class'] | {
+        'all strokes': figures['stroke_accuracy']}
   return Table(('class', column), tuple(
-      (name, per_cent(share)) for name, share in (*by_class.items(), last)))
+      (name, per_cent(share)) for name, share in shares.items()))

@@ -1,4 +1,4 @@
-"""Tables: one object for the page, the CSV and the terminal."""
+"""Tables for the report's page, CSV files and the terminal."""
 
 import csv
 import dataclasses
@@ -10,13 +10,13 @@ _NUMBER = re.compile(r'-|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?')
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """Texts in rows and columns, the same wherever they are shown.
+  """Texts in rows and columns.
 
   Attributes:
-    columns: Titles.
-    rows: As many texts each; '' where there is nothing.
-    emphasised: Indices of rows to stand out.
-    bars: Index of a column of per cents to draw as bars; None.
+    columns: Title of each column.
+    rows: Rows with a text for each column; '' for an empty cell.
+    emphasised: Indices of rows that are emphasised.
+    bars: Index of a column of percentages that are also drawn as bars, or None.
   """
   columns: tuple[str, ...]
   rows: tuple[tuple[str, ...], ...]
@@ -24,7 +24,7 @@ class Table:
   bars: int | None = None
 
   def is_number(self, column):
-    """Whether a column holds numbers, to be set flush right."""
+    """Returns whether a column has only numbers, which are right-aligned."""
     found = [row[column] for row in self.rows if row[column]]
     return bool(column and found) and all(map(_NUMBER.fullmatch, found))
 
@@ -46,16 +46,14 @@ class Table:
     return '\n'.join([aligned[0], '-' * max(map(len, aligned)), *aligned[1:]])
 
 
-def number(value):
-  """Returns two decimals, '' for None."""
-  return '' if value is None else f'{value:.2f}'
+def number(value, form='.2f'):
+  """Returns a number in some format, with two decimals unless given.
+
+  None becomes ''.
+  """
+  return '' if value is None else format(value, form)
 
 
 def per_cent(share):
   """Returns a share in per cent with two decimals, '-' for None."""
   return '-' if share is None else number(100 * share)
-
-
-def signed(difference):
-  """Returns two decimals with a sign, '' for None."""
-  return '' if difference is None else f'{difference:+.2f}'

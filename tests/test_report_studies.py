@@ -258,7 +258,7 @@ def test_numbers_are_set_flush_right():
       ('1', '-1.5', '2 of 2', ''), ('2', '', '1', '')))
   assert [table.is_number(i) for i in range(4)] == [False, True, False, False]
   assert table.text().splitlines()[0].split() == ['Name', 'A', 'B', 'C']
-  assert page.table(table, 'x.csv').count('<td class="number">') == 2
+  assert page.blocks.table(table, 'x.csv').count('<td class="number">') == 2
 
 
 def test_everything_that_a_run_left_is_shown(run_report):

@@ -393,7 +393,7 @@ def test_stage1(cloud, config, tmp_path):
 
 
 def test_a_sweep_wants_a_disk(cloud):
-  with pytest.raises(UserError, match="A sweep's folder holds locks"):
+  with pytest.raises(UserError, match="A sweep's folder needs locks"):
     runner.Sweep(None, 'gs://bucket/sweep')
 
 

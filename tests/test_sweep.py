@@ -277,7 +277,7 @@ def test_strange_ends_of_a_run(fake_runs, capsys):
   (fake_runs / 'bad/seed_0.log').mkdir(parents=True)  # Can't be written.
   assert not run(config, fake_runs)
   output = capsys.readouterr().out
-  assert 'killed, seed 0: killed by SIGKILL, perhaps for want of mem' in output
+  assert 'killed, seed 0: killed by SIGKILL, perhaps out of memory' in output
   assert started(fake_runs) == ['killed 0', 'good 0']
 
 
@@ -302,7 +302,7 @@ def test_an_edited_base_makes_another_sweep(fake_runs, tmp_path):
     (lambda config, _: delattr(config, 'points'), 'needs points'),
     (lambda _, folder: (folder / 'sweep.json').write_text('[]'), 'is no sweep'),
     (lambda _, folder: (folder / 'sweep.json').write_text('{"points": []}'),
-     'not of this program'),
+     'not written by this program'),
 ])
 def test_a_sweep_that_cannot_be(tmp_path, spoil, message):
   config = make_config(GOOD)
@@ -312,8 +312,8 @@ def test_a_sweep_that_cannot_be(tmp_path, spoil, message):
 
 
 @pytest.mark.parametrize(('change', 'message'), [
-    ('num_steps', 'has no value'), ('seed=3', 'for the sweep to decide'),
-    ('data.records=x', 'for the sweep to decide')])
+    ('num_steps', 'has no value'), ('seed=3', 'is set by the sweep itself'),
+    ('data.records=x', 'is set by the sweep itself')])
 def test_changes_that_cannot_be(tmp_path, change, message):
   with pytest.raises(UserError, match=message):
     runner.Sweep(make_config(GOOD), tmp_path, [change])
@@ -324,7 +324,7 @@ def test_commands_are_those_a_person_would_type(tmp_path):
   config = make_config(point, flags=('--config.num_steps=5',))
   config.base = 'configs/scribblesup.py:deeplabv2_resnet50'
   sweep = runner.Sweep(config, tmp_path, ['data.root=VOC2012'])
-  assert sweep._run_flags(point, 4) == [
+  assert sweep._run_flags(runner.Run(tmp_path, point, 4)) == [
       '--config=configs/scribblesup.py:deeplabv2_resnet50,scribble_only',
       f'--workdir={tmp_path}/p/seed_4',
       f'--config.data.records={tmp_path}/records/lambda_s=1.0/records',

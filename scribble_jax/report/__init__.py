@@ -1,6 +1,6 @@
-"""What runs and sweeps came to: one HTML page, tables as CSV, figures as PNG.
+"""Reports on runs and sweeps: one HTML page, CSV tables and PNG figures.
 
-runs, studies, events: folders -> studies   comparison: published figures
-score_tables, run_tables, figures: studies -> what is shown
-chapters, page: the page   report_files, writer: the folder as a whole
+runs, studies, events: read folders   comparison: published results
+score_tables, run_tables, figures: tables and figures of a study
+chapters, page: the HTML page   report_files, writer: the report's folder
 """

@@ -1,11 +1,12 @@
-r"""Writes what runs and sweeps came to as one HTML page.
+r"""Writes a report on runs and sweeps as one HTML page.
 
 python -m scribble_jax.report runs/scribblesup
 python -m scribble_jax.report runs/ablation --output=reports/ablation
 
 Each folder is a training run (it has a config.json) or a sweep (sweep.json),
-finished or not. FIRST_FOLDER/report, or --output, gets report.html, which holds
-all that it shows, with every table as CSV and every figure as PNG beside it.
+finished or not. FIRST_FOLDER/report, or --output, gets report.html, which
+contains everything it shows, and beside it every table as CSV and every figure
+as PNG.
 """
 
 from absl import flags
@@ -15,7 +16,7 @@ from scribble_jax.report import writer
 
 
 def main(argv):
-  """Writes the report that the command line asks for and prints its tables."""
+  """Writes the report on the folders in `argv` and prints its tables."""
   text, path = writer.write_report(argv[1:], _OUTPUT.value)
   print(text)
   print(f'The page is {path}.')

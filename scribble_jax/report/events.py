@@ -1,6 +1,7 @@
-"""Scalars in TensorBoard's event files, read without TensorFlow.
+"""Reads the scalars in TensorBoard's event files without TensorFlow.
 
-TensorBoard's own readers import it if they find it, which takes seconds.
+TensorBoard's own readers import TensorFlow if it is installed, which takes
+seconds.
 """
 
 import contextlib
@@ -14,14 +15,14 @@ from scribble_jax.data import tfrecords
 
 
 def read_scalars(folder):
-  """Returns what a run wrote over its steps.
+  """Returns the scalars that a run has logged.
 
   Args:
-    folder: Path with event files of any number of processes. Where a
-      resumed run wrote a step again, the later event wins.
+    folder: Path with event files of any number of processes. If a resumed run
+      has logged a step again, the later event is used.
 
   Returns:
-    {tag: [(step, value), ...]} with steps in order; {} without event files.
+    {tag: [(step, value), ...]} with increasing steps; {} without event files.
   """
   latest = {}  # (tag, step) -> (time, value)
   for path in sorted(folder.glob('events.out.tfevents.*')):
@@ -38,19 +39,19 @@ def read_scalars(folder):
 
 
 def last_step(scalars):
-  """Returns the last step that `read_scalars` found, 0 for none."""
+  """Returns the last step in the result of `read_scalars`, or 0."""
   return max((points[-1][0] for points in scalars.values()), default=0)
 
 
 def _events(path):
-  """Yields the events of a file up to its end, or to where writing stopped."""
+  """Yields the events of a file up to its end or the first damaged one."""
   with contextlib.suppress(tfrecords.DamagedError, DecodeError):
     for content in tfrecords.read_all(path.read_bytes()):
       yield event_pb2.Event.FromString(content)
 
 
 def _scalar(summary):
-  """Returns a float, or None for a picture and the like."""
+  """Returns a summary's value as a float; None if it is not a scalar."""
   kind = summary.WhichOneof('value')
   if kind == 'simple_value':
     return summary.simple_value

@@ -1,6 +1,5 @@
-"""The style of the report's figures, and how they become PNGs."""
+"""Style of the report's figures, and their conversion to PNG."""
 
-import functools
 import io
 import itertools
 import textwrap
@@ -9,15 +8,19 @@ import warnings
 import matplotlib
 from matplotlib.figure import Figure
 
-DPI = 200  # Twice what the page shows.
-# Okabe and Ito's colours, which the colour-blind tell apart; the yellow, too
-# pale for a line, is left out.
+SCALE = 2  # Pixels of a PNG for one pixel of the page.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish,
+# without the yellow, which is too pale for lines.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00',
             '#000000')
 _DASHES = ('-', '--', ':', '-.')
-_RC = {
+_MAX_LABEL = 44  # Characters.
+_CHARACTER, _LINE = 0.1, 0.25  # Inches for a table's character and line.
+
+# Decorator of functions that draw a Figure.
+styled = matplotlib.rc_context({
     'font.size': 10,
-    'text.parse_math': False,  # Names may hold a $.
+    'text.parse_math': False,  # Names may contain a $.
     'axes.spines.top': False,
     'axes.spines.right': False,
     'axes.axisbelow': True,
@@ -28,19 +31,7 @@ _RC = {
     'axes.titleweight': 'bold',
     'axes.titlelocation': 'left',
     'legend.frameon': False,
-}
-_MAX_LABEL = 44  # Characters.
-_CHARACTER, _LINE = 0.1, 0.25  # Inches that a table's text takes.
-
-
-def styled(draw):
-  """Makes a function of a Figure draw in the house's style."""
-  @functools.wraps(draw)
-  def draw_styled(*args, **kwargs):
-    """Draws."""
-    with matplotlib.rc_context(_RC):
-      return draw(*args, **kwargs)
-  return draw_styled
+})
 
 
 @styled
@@ -48,25 +39,23 @@ def png(figure):
   """Returns a matplotlib Figure as the bytes of a PNG."""
   content = io.BytesIO()
   with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Glyph')  # Names in any script.
-    figure.savefig(content, format='png', dpi=DPI)
+    # Fonts lack the glyphs of some scripts.
+    warnings.filterwarnings('ignore', 'Glyph')
+    figure.savefig(content, format='png', dpi=100 * SCALE)
   return content.getvalue()
 
 
 def new_figure(width, height):
-  """Returns an empty Figure of so many inches."""
+  """Returns an empty Figure; its width and height are in inches."""
   return Figure(figsize=(width, height), layout='constrained')
 
 
 @styled
 def table(content):
-  """Draws a `tables.Table`, for slides and papers.
+  """Draws a `tables.Table` as a Figure, for slides and papers.
 
   Args:
     content: The Table; long texts are shortened.
-
-  Returns:
-    Figure.
   """
   lines = [[short(cell) for cell in line]
            for line in (content.columns, *content.rows)]
@@ -88,12 +77,11 @@ def table(content):
 
 
 def short(label):
-  """Returns a label that leaves room for the figure."""
+  """Returns a label of at most 44 characters; longer ones end in ' …'."""
   return textwrap.shorten(label, _MAX_LABEL, placeholder=' …') or ' '
 
 
 def line_styles():
-  """Yields endless keyword arguments of `plot`, all different at first."""
-  for dashes in itertools.cycle(_DASHES):
-    for colour in COLOURS:
-      yield {'color': colour, 'linestyle': dashes}
+  """Yields keyword arguments of `plot` without end, 28 different ones first."""
+  for dashes, colour in itertools.cycle(itertools.product(_DASHES, COLOURS)):
+    yield {'color': colour, 'linestyle': dashes}

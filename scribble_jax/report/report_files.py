@@ -1,27 +1,33 @@
-"""The files of a report: gathered first, then written whole or not at all."""
+"""The files of a report, which are written together or not at all."""
 
-import csv
+import dataclasses
 import io
 import re
+
+from PIL import Image
 
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import listings
-from scribble_jax.report import page
 from scribble_jax.report import plot_style
+from scribble_jax.report.page import blocks
 
-_LIST = 'files.txt'  # Tells a report's folder from any other.
+_LIST = 'files.txt'  # Lists the files, which identifies a report's folder.
 
 
+@dataclasses.dataclass
 class Files:
-  """Contents by name, the same as what the page shows."""
+  """Files of a report, collected in memory.
 
-  def __init__(self):
-    """Starts without any."""
-    self.contents = {}  # Name -> bytes.
+  Attributes:
+    contents: {file name: bytes}, shared by all chapters.
+    prefix: Prefix of the names of one chapter's tables and figures.
+  """
+  contents: dict[str, bytes] = dataclasses.field(default_factory=dict)
+  prefix: str = ''
 
   def add(self, name, content):
-    """Keeps `content`, bytes, under the first free name like `name`."""
+    """Adds a file and returns its name, `name_2.csv` if `name.csv` exists."""
     stem, suffix = name.rsplit('.', 1)
     stem = re.sub(r'[^\w.+-]+', '_', stem)
     number = 2
@@ -31,33 +37,33 @@ class Files:
     self.contents[name] = content
     return name
 
+  def csv(self, stem, table):
+    """Adds a Table as CSV and returns the file's name."""
+    return self.add(f'{self.prefix}{stem}.csv', table.csv().encode())
+
   def table(self, stem, table):
-    """Keeps a Table as CSV and PNG and returns it as HTML."""
-    self.add(f'{stem}_table.png', plot_style.png(plot_style.table(table)))
-    name = self.add(f'{stem}.csv', table.csv().encode())
-    return page.table(table, name)
+    """Adds a Table as PNG and CSV and returns it as HTML."""
+    self.add(f'{self.prefix}{stem}_table.png',
+             plot_style.png(plot_style.table(table)))
+    return blocks.table(table, self.csv(stem, table))
 
   def figure(self, stem, figure, description):
-    """Keeps a matplotlib Figure as PNG and returns it as HTML."""
+    """Adds a matplotlib Figure as PNG and returns it as HTML."""
     content = plot_style.png(figure)
-    name = self.add(f'{stem}.png', content)
-    return page.chart(content, description, name, plot_style.DPI / 100)
-
-  def rows(self, stem, columns, rows):
-    """Keeps rows that no page would hold as CSV; returns the file's name."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([columns, *rows])
-    return self.add(f'{stem}.csv', text.getvalue().encode())
+    with Image.open(io.BytesIO(content)) as image:
+      width, height = (round(side / plot_style.SCALE) for side in image.size)
+    return blocks.plot(content, description, self.add(
+        f'{self.prefix}{stem}.png', content), width, height)
 
 
 def check_output(output):
-  """Refuses to replace a folder with anything but an earlier report.
+  """Raises UserError unless a report may be written to a folder.
 
   Args:
-    output: From `storage.path`.
+    output: Folder, from `storage.path`.
 
   Raises:
-    UserError: It holds other files, or is a file.
+    UserError: It is a file, or contains other files than an earlier report.
   """
   atomic.discard_unfinished(output)
   if not output.exists():
@@ -73,14 +79,14 @@ def check_output(output):
 
 
 def write(output, contents):
-  """Writes a report; an earlier one stays as it is until all is written.
+  """Writes a report; an earlier one is replaced once everything is written.
 
   Args:
     output: Folder, from `storage.path`.
     contents: {name: bytes}.
 
   Raises:
-    UserError: The folder holds other files or can't be written.
+    UserError: The folder contains other files or can't be written.
   """
   try:
     check_output(output)

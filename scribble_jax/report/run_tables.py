@@ -1,4 +1,4 @@
-"""Tables on the runs of a study: classes, images, configs, times, machines."""
+"""Tables of a study's runs: classes, images, configs, times and machines."""
 
 import datetime
 import math
@@ -6,45 +6,26 @@ import statistics
 
 import numpy as np
 
-from scribble_jax.report import comparison
 from scribble_jax.report import runs as runs_lib
 from scribble_jax.tables import Table
 from scribble_jax.tables import number
 
 _MACHINE = ('devices', 'processor', 'cores', 'platform', 'commit')
-_SEED = 'seed'  # Key of the config that differs within a setting.
-
-
-def has_published(study):
-  """Whether figures are of the kind that others have published, mIoU."""
-  return study.runs[0].measure == 'miou'
-
-
-def published(study):
-  """Returns the table of a study beside the published figures."""
-  settings = [study.best] if study.is_sweep else study.measured
-  alone = len(settings) == 1 and not study.is_sweep
-  own = [('this run' if alone else setting.label,
-          comparison.network(setting.runs[0].config), setting.score.mean)
-         for setting in settings]
-  return comparison.comparison(own, 'This run' if alone else 'The best here',
-                               comparison.benchmark_of(
-                                   [run for run in study.runs if run.by_class]))
 
 
 def class_names(study):
-  """Returns the classes of all runs, in order."""
+  """Returns the names of all classes of the runs, in order."""
   return list(dict.fromkeys(
       name for run in study.runs for name in run.by_class))
 
 
 def class_measure(study):
-  """Returns what people call the figure of a class: 'IoU'."""
+  """Returns the name of a class's figure, such as 'IoU'."""
   return 'IoU' if study.measure == 'mIoU' else study.measure
 
 
 def by_class(study):
-  """Returns the table of the classes' figures, a column a setting."""
+  """Returns a table of figures by class, with a column for each setting."""
   settings = study.measured
   by_setting = [setting.by_class() for setting in settings]
   heads = [f'{class_measure(study)} (%)'] if len(settings) == 1 else [
@@ -58,11 +39,14 @@ def confusion_shares(setting):
   """Returns a setting's confusion matrix, summed over its seeds.
 
   Args:
-    setting: With a score.
+    setting: A Setting with a score.
 
   Returns:
-    (per cent of each ground-truth class [C, C] with NaN where there is none,
-    class names, number of runs), or None without any matrix.
+    None if no run has a matrix, or a tuple of
+    shares: [C, C] per cent of each ground-truth class; NaN for a class without
+      pixels.
+    names: Class names.
+    num_runs: Number of runs with a matrix.
   """
   names = list(setting.by_class())
   found = [np.asarray(run.confusion, float) for run in setting.runs
@@ -79,14 +63,14 @@ def confusion_shares(setting):
 
 
 def confusion(shares, names):
-  """Returns `confusion_shares` as a table."""
+  """Returns the shares of `confusion_shares` as a table."""
   return Table(('Ground truth', *names), tuple(
       (name, *('' if math.isnan(share) else number(share) for share in row))
       for name, row in zip(names, shares, strict=True)))
 
 
 def images(rows):
-  """Returns a table of val images, from `Run.images`."""
+  """Returns a table of some rows of `Run.images`."""
   figures = (('mIoU (%)', 'Pixel accuracy (%)') if len(rows[0]) == 3
              else ('stroke accuracy (%)',))
   return Table(('Image', *figures), tuple(
@@ -95,18 +79,18 @@ def images(rows):
 
 
 def config_differences(study):
-  """Returns the keys of the config that differ between runs, besides the seed.
+  """Returns a table of the config's keys that differ between settings.
 
   Args:
     study: A Study.
 
   Returns:
-    A Table with a row a setting, or None if nothing differs.
+    A Table with a row for each setting; None if only the seed differs.
   """
   settings = study.finished
   configs = [runs_lib.flat(setting.runs[0].config) for setting in settings]
   keys = dict.fromkeys(key for config in configs for key in config)
-  differing = [key for key in keys if key != _SEED
+  differing = [key for key in keys if key != 'seed'
                and len({config.get(key) for config in configs}) > 1]
   if not differing:
     return None
@@ -117,7 +101,7 @@ def config_differences(study):
 
 
 def times(study):
-  """Returns when and how long each run trained, all its starts together."""
+  """Returns a table of each run's training time over all its starts."""
   return Table(
       ('Run', 'Seed', 'Started', 'Training of stage 2', 'Starts', 'Images/s',
        *([f'Best {study.measure} (%)', 'at step'] if study.measure else [])),
@@ -126,7 +110,7 @@ def times(study):
 
 
 def whole_time(study):
-  """Returns a sentence on the time of several runs, in a list; [] of one."""
+  """Returns [sentence about the time of all runs]; [] with fewer than two."""
   known = [run.facts['seconds'] for run in study.runs
            if run.facts.get('seconds') is not None]
   if len(known) < 2:
@@ -141,7 +125,7 @@ def _clock(seconds):
 
 
 def _moment(text):
-  """Returns an ISO time for people; what is none as it is."""
+  """Returns an ISO time without its seconds; other texts unchanged."""
   try:
     return f'{datetime.datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}'.strip()
   except (TypeError, ValueError):
@@ -149,20 +133,21 @@ def _moment(text):
 
 
 def _times(label, run):
-  figures = run.validated or {}
-  seconds, speed = run.facts.get('seconds'), figures.get('images_per_second')
-  best, step = figures.get(f'best_{run.measure}'), figures.get('best_step')
-  return (label, str(run.config.get('seed', '')),
-          _moment(run.facts.get('started', '')),
-          '' if seconds is None else _clock(seconds),
-          str(run.facts.get('starts', '')),
-          '' if speed is None else f'{speed:.1f}', *([
-              '' if best is None else number(100 * best),
-              '' if step is None else f'{step:,}'] if run.measure else []))
+  figures, seconds = run.validated or {}, run.facts.get('seconds')
+  cells = (label, str(run.config.get('seed', '')),
+           _moment(run.facts.get('started', '')),
+           '' if seconds is None else _clock(seconds),
+           str(run.facts.get('starts', '')),
+           number(figures.get('images_per_second'), '.1f'))
+  if not run.measure:
+    return cells
+  best = figures.get(f'best_{run.measure}')
+  return (*cells, number(best and 100 * best),
+          number(figures.get('best_step'), ','))
 
 
 def machine(study):
-  """Returns what runs were trained with: hardware and versions; or None."""
+  """Returns a table of the runs' hardware and versions; None if unknown."""
   entries = {}
   for run in study.runs:
     known = {key: run.facts.get(key) for key in _MACHINE}

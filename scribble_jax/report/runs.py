@@ -1,4 +1,4 @@
-"""Reads what training and evaluation left in a run's folder."""
+"""Reads the files that training and evaluation leave in a run's folder."""
 
 import csv
 import dataclasses
@@ -16,9 +16,9 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.report import events
 
-_EVALUATION = 'evaluation/metrics.json'  # Of scribble_jax.evaluate.
-_VALIDATION = 'metrics.json'  # Of training.
-# What figures of evaluation depend on; the size of a batch is none of it.
+_EVALUATION = 'evaluation/metrics.json'  # Written by scribble_jax.evaluate.
+_VALIDATION = 'metrics.json'  # Written by training.
+# Settings that change an evaluation's figures; the batch size does not.
 _PROTOCOL = ('scales', 'long_side', 'window', 'flip', 'blend',
              'number of images', 'what is measured')
 _BY_CLASS = {'miou': 'iou', 'stroke_accuracy': 'stroke_accuracy_by_class'}
@@ -26,18 +26,19 @@ _BY_CLASS = {'miou': 'iou', 'stroke_accuracy': 'stroke_accuracy_by_class'}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One training.
+  """One training run.
 
   Attributes:
-    name: What the page calls it.
-    folder: Path of what it left.
-    config: Its whole config, nested.
-    validated: Figures of training's last validation; None before its end.
+    name: Name on the page.
+    folder: Path of the run's folder.
+    config: The whole config, nested.
+    validated: Figures of training's last validation; None before the end of
+      training.
     evaluated: Figures of `scribble_jax.evaluate`; None if it has not run.
-    figures: Which of the two the page shows; neither mIoU nor stroke accuracy
-      is in them if nothing was validated.
+    figures: The one of the two that the page shows. They have neither mIoU nor
+      stroke accuracy if nothing was validated.
     facts: Command, versions, machine and times, as far as they are known.
-    measure: Key of `results.MEASURES` that the page compares runs by; None if
+    measure: Key of `results.MEASURES` by which the page compares runs; None if
       nothing was validated.
   """
   name: str
@@ -51,7 +52,7 @@ class Run:
 
   @property
   def score(self):
-    """The figure named by `measure`, in per cent; None if it is lacking."""
+    """The figure named by `measure` in per cent; None if it is missing."""
     share = self.figures.get(self.measure)
     return None if share is None else 100 * share
 
@@ -62,7 +63,7 @@ class Run:
 
   @property
   def by_class(self):
-    """{class: IoU, or stroke accuracy}, as `measure` says; {} without it."""
+    """{class: IoU or stroke accuracy}, depending on `measure`; may be {}."""
     return self.figures.get(_BY_CLASS.get(self.measure)) or {}
 
   @property
@@ -75,9 +76,10 @@ class Run:
     return None
 
   def images(self):
-    """Returns [(id, figures...)] of val images, the worst first.
+    """Returns the figures of the val images, worst image first.
 
-    The figures are mIoU and pixel accuracy, or stroke accuracy.
+    Returns:
+      List of (id, mIoU, pixel accuracy) or (id, stroke accuracy).
     """
     path = self.folder / 'val_images.csv'
     if not path.exists():
@@ -100,11 +102,11 @@ def read_run(folder, name):
 
   Args:
     folder: Path with a config.json.
-    name: What to call it.
+    name: Name on the page.
 
   Returns:
-    A Run whose figures are the evaluation's, else the validation's, else None.
-    An evaluation without anything to compare with comes last.
+    A Run. Its figures are the evaluation's if they have a measure, else the
+    validation's if they have one, else whichever exist.
 
   Raises:
     UserError: A file is unreadable.
@@ -121,18 +123,17 @@ def read_run(folder, name):
 
 
 def measured_alike(runs):
-  """Returns finished runs with figures that compare, where there are such.
+  """Returns finished runs with figures that compare, as far as possible.
 
   Args:
-    runs: Each with figures.
+    runs: Runs with figures.
 
   Returns:
-    The runs, with the figures of evaluation only if each run has them and all
-    are by one protocol, on as many images; and with one measure for all: mIoU
-    if any of them has it.
+    The runs with one `measure` for all: mIoU if any run has it. Their figures
+    are those of evaluation only if every run was evaluated by one protocol on
+    as many images.
   """
-  alike = all(run.evaluated for run in runs) and not _differing(
-      run.evaluated for run in runs)
+  alike = all(run.evaluated for run in runs) and not _differing(runs)
   if not alike and all(run.validated for run in runs):
     runs = [dataclasses.replace(run, figures=run.validated) for run in runs]
   found = {results.measure(run.figures) for run in runs}
@@ -140,17 +141,18 @@ def measured_alike(runs):
   return tuple(dataclasses.replace(run, measure=measure) for run in runs)
 
 
-def _differing(evaluations):
-  """Returns what the figures of evaluations differ in: ['scales', ...]."""
-  found = [figures['protocol'] | {
-      'number of images': figures.get('num_images'),
-      'what is measured': results.measure(figures)} for figures in evaluations]
+def _differing(runs):
+  """Returns the settings in which runs' evaluations differ: ['scales', ...]."""
+  found = [run.evaluated['protocol'] | {
+      'number of images': run.evaluated.get('num_images'),
+      'what is measured': results.measure(run.evaluated)}
+           for run in runs if run.evaluated]
   return [key for key in _PROTOCOL
           if len({json.dumps(each.get(key)) for each in found}) > 1]
 
 
 def read_runs(folders):
-  """Reads runs that are to be shown side by side.
+  """Returns the Runs in some folders, measured alike.
 
   Args:
     folders: Paths, each with a config.json.
@@ -168,10 +170,11 @@ def read_runs(folders):
 
 
 def names(folders):
-  """Returns the folders' names, with as much of the path as tells them apart.
+  """Returns the folders' names with as much of the path as distinguishes them.
 
   Args:
-    folders: Different absolute paths; the seed_N of a sweep says little alone.
+    folders: Different absolute paths. For a sweep's seed_N, the name of its
+      parent is included.
   """
   # The parts of gs://BUCKET are those of /gs/BUCKET.
   paths = [os.path.join(*folder.parts) for folder in folders]
@@ -185,21 +188,21 @@ def names(folders):
 
 
 def read_json(path, default=None):
-  """Returns a JSON object.
+  """Returns the JSON object in a file.
 
   Args:
     path: From `storage.path`.
-    default: What a file that is not there stands for; None if it must be.
+    default: Returned if the file does not exist; None if it must exist.
 
   Raises:
-    UserError: The file is missing without a default, or is no JSON object.
+    UserError: The file is missing without a default, or has no JSON object.
   """
   if default is not None and not path.exists():
     return default
   try:
     content = formats.parse_json(
         path.read_text(encoding='utf-8'),
-        parse_constant=lambda constant: None)  # NaN says as little as null.
+        parse_constant=lambda constant: None)  # NaN is read as null.
   except (OSError, ValueError) as error:
     raise UserError(f'{path} is missing or unreadable ({error}). Name the '
                     'folder of a run or a sweep.') from error
@@ -209,7 +212,7 @@ def read_json(path, default=None):
 
 
 def _read_figures(path):
-  """Returns checked figures, or None if the file is not there."""
+  """Returns validated figures, or None if the file does not exist."""
   figures = read_json(path, {})
   if not figures:
     return None
@@ -234,10 +237,10 @@ def flat(config):
 
 
 def describe_evaluation(runs):
-  """Returns a sentence or two on how the figures of runs came about.
+  """Returns sentences about how the figures of runs were measured.
 
   Args:
-    runs: With figures that were `measured_alike`.
+    runs: Runs from `measured_alike`.
   """
   measured = [run for run in runs if run.score is not None]
   if not measured:
@@ -253,19 +256,17 @@ def describe_evaluation(runs):
 
 
 def _describe_measured(runs):
-  """`describe_evaluation` of runs that all have a score."""
+  """Does `describe_evaluation` for runs that all have a score."""
   several = [run.figures for run in runs]
-  if len({'protocol' in figures for figures in several}) > 1:
+  figures, differing = several[0], ', '.join(_differing(runs))
+  if len({'protocol' in each for each in several}) > 1:
     return ('Some figures are of scribble_jax.evaluate, others of the '
             'validation of training: they do not compare. Evaluate the rest.')
-  figures = several[0]
-  differing = ', '.join(_differing(
-      run.evaluated for run in runs if run.evaluated))
   if 'protocol' in figures and differing:
     return (f'The evaluations differ in: {differing}. Their figures do not '
             'compare. Evaluate all runs alike.')
   steps = [each['step'] for each in several]
-  if None in steps:  # A file was evaluated instead.
+  if None in steps:  # A file of weights was evaluated.
     after = f'Measured on {figures.get("checkpoint", "a file")} by'
   elif len(set(steps)) > 1:
     after = f'Measured after {min(steps):,} to {max(steps):,} updates by'
@@ -284,14 +285,9 @@ def _describe_measured(runs):
   parts = (f'{protocol.get("blend", "uniform")} windows of '
            f'{protocol["window"]} pixels' if protocol['window']
            else 'whole images')
+  refine = [each['protocol'].get('refine') for each in several]
+  refined = '' if not any(refine) else (
+      f', {"" if all(refine) else "some "}refined by the walk of stage 1')
   return (f'{after} scribble_jax.evaluate on {figures["num_images"]} images: '
           f'scales {scales} of {side}, {parts}, '
-          f'{"with" if protocol["flip"] else "no"} flip{_refined(several)}.')
-
-
-def _refined(several):
-  """Says which of the evaluations' predictions are refined, if any."""
-  refined = [each['protocol'].get('refine') for each in several]
-  if not any(refined):
-    return ''
-  return f', {"" if all(refined) else "some "}refined by the walk of stage 1'
+          f'{"with" if protocol["flip"] else "no"} flip{refined}.')

@@ -1,18 +1,15 @@
-"""What a study found: tables and sentences on the score of its settings."""
+"""Tables and sentences about the scores of a study's settings."""
 
 from scribble_jax.report import comparison
 from scribble_jax.report import sweep_axes
 from scribble_jax.tables import Table
 from scribble_jax.tables import number
-from scribble_jax.tables import signed
 
 
 def results(study):
-  """Returns the table of settings, or of runs that were named one by one."""
-  return _sweep_results(study) if study.is_sweep else _run_results(study)
-
-
-def _run_results(study):
+  """Returns the table of a sweep's settings or of single runs."""
+  if study.is_sweep:
+    return _sweep_results(study)
   with_pixels = study.measure == 'mIoU'
   rows = []
   for run in study.runs:
@@ -21,16 +18,11 @@ def _run_results(study):
         run.name, comparison.network(run.config),
         *[number(run.score)] * bool(study.measure),
         *[number(accuracy and 100 * accuracy)] * with_pixels,
-        '' if step is None else f'{step:,}', _measured_by(run)))
+        number(step, ','), '' if run.score is None else
+        'evaluate' if 'protocol' in run.figures else 'validation'))
   return Table(('Run', 'Network', *[f'{study.measure} (%)'] * bool(
       study.measure), *['Pixel accuracy (%)'] * with_pixels, 'Steps',
                 'Measured by'), tuple(rows), _best_of_several(study))
-
-
-def _measured_by(run):
-  if run.score is None:
-    return ''
-  return 'evaluate' if 'protocol' in run.figures else 'validation'
 
 
 def _sweep_results(study):
@@ -43,7 +35,7 @@ def _sweep_results(study):
     found = setting.by_seed
     rows.append((
         setting.label, _done(setting), *_mean(setting.score),
-        *_mean(None if setting is first else setting.minus(first), signed),
+        *_mean(None if setting is first else setting.minus(first), '+.2f'),
         *(number(found.get(seed)) for seed in seeds)))
   return Table(
       ('Setting', 'Seeds done', f'Mean {study.measure} (%)',
@@ -58,34 +50,36 @@ def _done(setting):
           f'{len(setting.runs) + len(setting.unfinished)}')
 
 
-def _mean(spread, form=number):
-  """Returns mean and standard deviation as texts; '' for what there is none."""
-  return (form(spread and spread.mean), number(spread and spread.deviation))
+def _mean(spread, form='.2f'):
+  """Returns the texts of a Spread's mean and deviation; '' for None."""
+  return (number(spread and spread.mean, form),
+          number(spread and spread.deviation))
 
 
 def headline(study):
-  """Returns (the best score, what it is, whose it is) of a study with scores.
+  """Returns the headline of a study with scores.
 
   Returns:
-    '72.50 %', 'mIoU' and a phrase.
+    score: The best score: '72.50 %'.
+    measure: Name of the score: 'mIoU'.
+    origin: Which setting or network has that score.
   """
   best = study.best
   if len(study.settings) > 1:
-    under = f'Highest of {len(study.measured)}: {best.label}'
+    origin = f'Highest of {len(study.measured)}: {best.label}'
     if len(best.runs) > 1:
-      under += f' (mean of {len(best.runs)} seeds)'
+      origin += f' (mean of {len(best.runs)} seeds)'
   else:
-    run = best.runs[0]
-    network = comparison.network(run.config)
-    accuracy = run.figures.get('pixel_accuracy')
-    under = ', '.join(filter(None, [
-        accuracy is not None and f'Pixel accuracy {100 * accuracy:.2f} %',
-        network]))
-  return f'{best.score.mean:.2f} %', study.measure, under
+    origin = comparison.network(best.runs[0].config)
+    accuracy = best.runs[0].figures.get('pixel_accuracy')
+    if accuracy is not None:
+      text = f'Pixel accuracy {100 * accuracy:.2f} %'
+      origin = f'{text}, {origin}' if origin else text
+  return f'{best.score.mean:.2f} %', study.measure, origin
 
 
 def seeds_note(study):
-  """Returns how to read means and spreads over seeds, '' for single seeds."""
+  """Returns what means and spreads cover; '' for a single seed."""
   if not study.is_sweep or len(study.seeds) < 2:
     return ''
   note = ('Differences are taken seed by seed, over the seeds that both '
@@ -98,34 +92,35 @@ def seeds_note(study):
 
 
 def _best_of_several(study):
-  """Returns the index of the best setting, to stand out among others."""
+  """Returns {index of the best setting} if several have a score, else {}."""
   return frozenset({study.settings.index(study.best)}
                    if len(study.measured) > 1 else ())
 
 
 def unfinished(study):
-  """Returns the table of runs without results."""
+  """Returns a table of the runs without results."""
   return Table(('Setting', 'Seed', 'State', 'Detail'), tuple(
-      (setting.label, str(entry.seed), entry.state, entry.detail)
-      for setting in study.settings for entry in setting.unfinished))
+      (run.label, str(run.seed), run.state, run.detail)
+      for run in study.unfinished))
 
 
 def findings(study):
-  """Returns sentences on what a sweep found."""
+  """Returns sentences about the results of a sweep; [] for single runs."""
+  if not study.is_sweep:
+    return []
   sentences = [_along(study, axis) for axis in study.axes]
   measured, first = study.measured, study.settings[0]
   if len(measured) > 1 and (study.axes or not first.score):
     worst = min(measured, key=lambda setting: setting.score.mean)
     sentences.append(f'Lowest of {len(measured)}: {worst.label}, '
                      f'{worst.score.mean:.2f} %.')
-  others = [setting for setting in measured if setting is not first]
-  if not study.axes and first.score and others:
-    gaps = {setting.label: gap.mean for setting in others
-            if (gap := setting.minus(first))}
-    furthest = max(gaps, key=lambda label: abs(gaps[label]), default=None)
-    if furthest is not None:
-      sentences.append(f'Furthest from {first.label}: {furthest}, '
-                       f'by {gaps[furthest]:+.2f} points.')
+  gaps = {} if study.axes else {
+      setting.label: gap.mean for setting in measured
+      if setting is not first and (gap := setting.minus(first))}
+  if gaps:
+    furthest = max(gaps, key=lambda label: abs(gaps[label]))
+    sentences.append(f'Furthest from {first.label}: {furthest}, '
+                     f'by {gaps[furthest]:+.2f} points.')
   ranges = [setting.score.high - setting.score.low for setting in measured
             if len(setting.by_seed) > 1]
   if ranges:
@@ -135,7 +130,7 @@ def findings(study):
 
 
 def _along(study, axis):
-  """Returns what the lines of an axis lose from end to end, '' without ends."""
+  """Returns how scores change along an axis; '' if no line has both ends."""
   found = sweep_axes.lines(study, axis)
   changes = [f'{label} {ends.first.mean:.2f} → {ends.second.mean:.2f} % '
              f'({ends.difference.mean:+.2f} points{_over(ends)})'
@@ -148,16 +143,23 @@ def _along(study, axis):
 
 
 def _over(ends):
-  """Returns over which seeds a Pair is, if not over all."""
+  """Returns how many seeds a Pair covers, or '' if it covers all."""
   count = len(ends.difference.values)
   return (f' over {count} common seed{"s" * (count > 1)}'
           if ends.is_partial else '')
 
 
 def along_axis(study, axis, lines):
-  """Returns the score of every line at every x, and how far they are apart."""
-  several = any(len(setting.runs) > 1 for line in lines
-                for setting in line.settings.values())
+  """Returns a table of every line's score at every x of an axis.
+
+  Further columns are the differences between the first line and the others.
+
+  Args:
+    study: A Study.
+    axis: Name of one of its axes.
+    lines: The axis' lines, from `sweep_axes.lines`.
+  """
+  several = sweep_axes.has_several_seeds(lines)
   columns = [study.axis_label(axis)]
   for line in lines:
     columns += [f'{line.label} (%)'] + ['std. dev.'] * several
@@ -172,20 +174,20 @@ def along_axis(study, axis, lines):
       row += _mean(setting and setting.score)[:1 + several]
     for setting in settings[1:]:
       gap = setting and settings[0] and setting.minus(settings[0])
-      row += _mean(gap, signed)[:1 + several]
+      row += _mean(gap, '+.2f')[:1 + several]
     rows.append(tuple(row))
   return Table(tuple(columns), tuple(rows))
 
 
 def between_ends(study, lines):
-  """Returns what lines lose from the smallest to the largest x.
+  """Returns a table of the loss from the smallest to the largest x.
 
   Args:
     study: A Study.
-    lines: Of one of its axes.
+    lines: The lines of one of its axes, from `sweep_axes.lines`.
 
   Returns:
-    A Table over the seeds that both ends have finished, or None unless two
+    A Table over the seeds that both ends have finished; None if fewer than two
     lines have both ends.
   """
   found, xs = sweep_axes.ends(lines), sweep_axes.positions(lines)
@@ -199,7 +201,7 @@ def between_ends(study, lines):
 
 
 def _loss(ends):
-  """Returns the cells of a Pair, or of None."""
+  """Returns the cells of `between_ends` for a Pair or None."""
   if ends is None:
     return ('0', *[''] * 4)
   start, end = ends.first.mean, ends.second.mean

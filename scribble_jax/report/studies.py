@@ -1,5 +1,6 @@
-"""Studies: the settings of a sweep, or runs side by side; means and spreads."""
+"""Studies: the settings of a sweep, or several runs, and their statistics."""
 
+import collections
 import dataclasses
 import math
 import statistics
@@ -9,61 +10,48 @@ from scribble_jax import results
 from scribble_jax.errors import UserError
 from scribble_jax.report import events
 from scribble_jax.report import runs as runs_lib
-from scribble_jax.report.spreads import Spread
+from scribble_jax.report.spreads import pair
 from scribble_jax.report.spreads import spread
 
-_REQUIRED = ('seeds', 'points')  # Keys of a sweep.json.
+# Types of a sweep.json's values, if they are not null.
 _TYPES = {'seeds': list, 'points': list, 'flags': list, 'command': list,
           'axis_labels': dict, 'log_axes': list}
 # Keys of the config that vary pseudo-labels and deformations.
 _INPUT_SEEDS = ('stage1.seed', 'scribble_seed')
 
 
-class Pair(NamedTuple):
-  """Two settings over the seeds that both have finished.
+class Unfinished(NamedTuple):
+  """A run without results.
 
   Attributes:
-    first: Spread of the score in per cent.
-    second: The same of the other.
-    difference: Spread of the second minus the first, seed by seed, in points.
-    is_partial: Whether one has finished seeds that the other has not.
+    label: Label of its setting.
+    seed: Its seed.
+    state: 'failed', 'not finished' or 'not started'.
+    detail: Error message, or the step that it has reached.
   """
-  first: Spread
-  second: Spread
-  difference: Spread
-  is_partial: bool
-
-
-def pair(first, second):
-  """Returns the Pair of two Settings; None without a common seed."""
-  ours, theirs = first.by_seed, second.by_seed
-  common = [seed for seed in ours if seed in theirs]
-  if not common:
-    return None
-  return Pair(spread(ours[seed] for seed in common),
-              spread(theirs[seed] for seed in common),
-              spread(theirs[seed] - ours[seed] for seed in common),
-              ours.keys() != theirs.keys())
-
-
-class Unfinished(NamedTuple):
-  """A run without results: seed, 'failed', 'not finished' and so on, why."""
+  label: str
   seed: int
   state: str
   detail: str
 
 
+def count_states(unfinished):
+  """Returns how many runs are in which state: '1 failed, 2 not started'."""
+  counts = collections.Counter(run.state for run in unfinished)
+  return ', '.join(f'{count} {state}' for state, count in counts.items())
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """One setting of a sweep (what its config calls a point), once a seed.
+  """One setting of a sweep (a point of its config) with a run for each seed.
 
   Attributes:
-    label: What the page calls it.
-    series: Line of a plot that it belongs to.
+    label: Name on the page.
+    series: Name of its line in plots.
     axes: {axis name: x}; {} for a setting of an ablation.
-    runs: Finished ones.
-    seeds: Of `runs`.
-    unfinished: The others.
+    runs: Finished runs.
+    seeds: Seeds of `runs`.
+    unfinished: The other runs.
   """
   label: str
   series: str
@@ -74,31 +62,28 @@ class Setting:
 
   @property
   def score(self):
-    """Spread of the runs' score in per cent; None without any."""
+    """Spread of the runs' scores in per cent; None without any."""
     scores = self.by_seed.values()
     return spread(scores) if scores else None
 
   @property
   def by_seed(self):
-    """{seed: score in per cent} of the finished runs that have one."""
+    """{seed: score in per cent} of the finished runs that have a score."""
     return {seed: run.score
             for seed, run in zip(self.seeds, self.runs, strict=True)
             if run.score is not None}
 
   def minus(self, other):
-    """Returns the Spread of the score minus another's, in points.
+    """Returns the Spread of the score minus that of another Setting.
 
-    Args:
-      other: A Setting.
-
-    Returns:
-      Of the seeds that both have finished; None if there are none.
+    The differences are in points, over the seeds that both settings have
+    finished; None without such seeds.
     """
     paired = pair(other, self)
     return paired and paired.difference
 
   def by_class(self):
-    """Returns {class: per cent}, the mean over the runs that have the class."""
+    """Returns {class: per cent}: means over the runs that have the class."""
     values = {}
     for run in self.runs:
       for name, share in run.by_class.items():
@@ -110,15 +95,15 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """What one chapter of the report is about.
+  """The subject of one chapter of the report.
 
   Attributes:
-    title: Of the chapter.
-    settings: At least one of them with a finished run.
+    title: Title of the chapter.
+    settings: All settings; at least one has a finished run.
     is_sweep: False for runs that were named one by one, each a setting.
-    question: What a sweep is to answer; ''.
-    command: Of a sweep, as a list; None.
-    axis_labels: {axis name: with which unit it is labelled}.
+    question: Question that a sweep answers, or ''.
+    command: Command of a sweep as a list of arguments, or None.
+    axis_labels: {axis name: label with its unit}.
     log_axes: Names of axes with a logarithmic scale.
     same_inputs: Whether all seeds of a sweep train on the same pseudo-labels
       and scribbles.
@@ -133,15 +118,20 @@ class Study:
   same_inputs: bool = False
 
   @property
-  def seeds(self):
-    """All seeds, finished or not, in order."""
-    return sorted({seed for setting in self.settings for seed in (
-        *setting.seeds, *(entry.seed for entry in setting.unfinished))})
-
-  @property
   def runs(self):
     """The finished runs of all settings."""
     return [run for setting in self.settings for run in setting.runs]
+
+  @property
+  def unfinished(self):
+    """The runs of all settings that have no results."""
+    return [run for setting in self.settings for run in setting.unfinished]
+
+  @property
+  def seeds(self):
+    """All seeds, finished or not, in order."""
+    return sorted({run.seed for run in self.unfinished}.union(
+        *(setting.seeds for setting in self.settings)))
 
   @property
   def finished(self):
@@ -155,13 +145,13 @@ class Study:
 
   @property
   def best(self):
-    """The setting of the highest mean score; None if there is no score."""
+    """The setting with the highest mean score; None without scores."""
     return max(self.measured, key=lambda setting: setting.score.mean,
                default=None)
 
   @property
   def measure(self):
-    """What people call the score: 'mIoU', or None without any."""
+    """Name of the score, such as 'mIoU'; None without scores."""
     return results.MEASURES.get(self.runs[0].measure)
 
   @property
@@ -171,12 +161,16 @@ class Study:
         axis for setting in self.settings for axis in setting.axes))
 
   def axis_label(self, axis):
-    """Returns what to write along an axis."""
+    """Returns the label of an axis."""
     return self.axis_labels.get(axis, axis)
 
 
 def study_of_runs(folders):
-  """Returns a Study with a setting for each run; UserError as `read_runs`."""
+  """Returns a Study with a setting for each run.
+
+  Raises:
+    UserError: As `runs.read_runs`.
+  """
   runs = runs_lib.read_runs(folders)
   title = runs[0].name if len(runs) == 1 else f'{len(runs)} runs'
   return Study(title, tuple(
@@ -185,7 +179,7 @@ def study_of_runs(folders):
 
 
 def read_sweep(folder):
-  """Reads a sweep, as far as it has come.
+  """Reads a sweep, finished or not.
 
   Args:
     folder: Path with a sweep.json.
@@ -199,81 +193,71 @@ def read_sweep(folder):
   path = folder / 'sweep.json'
   sweep = runs_lib.read_json(path)
   try:
-    _check_types(sweep)
-    seeds = [int(seed) for seed in sweep['seeds']]
-    settings = [_read_setting(folder, entry, seeds)
-                for entry in sweep['points']]
-    same_inputs = _has_same_inputs(sweep)
+    settings = _read_settings(folder, sweep)
+    # The flags and points do not change what the seeds train on.
+    changed = [*(sweep.get('flags') or ()), *(
+        key for point in sweep['points']
+        for key in point.get('overrides') or ())]
+    same_inputs = not any(
+        key in str(text) for text in changed for key in _INPUT_SEEDS)
   except (KeyError, TypeError, ValueError, AttributeError,
           OverflowError) as error:
     raise UserError(f'{path} describes no sweep ({error!r}). Start the sweep '
                     'again.') from error
-  finished = [run for setting in settings for run in setting.runs]
-  if not finished:
-    states = [entry.state for setting in settings
-              for entry in setting.unfinished]
-    counts = ', '.join(f'{states.count(state)} {state}'
-                       for state in dict.fromkeys(states))
-    raise UserError(f'{folder} has no finished run yet '
-                    f'({counts or "no points"}). Go on with the sweep first.')
-  alike = {run.folder: run for run in runs_lib.measured_alike(finished)}
-  return Study(
-      str(sweep.get('title') or runs_lib.names([folder])[0]),
-      tuple(dataclasses.replace(
-          setting, runs=tuple(alike[run.folder] for run in setting.runs))
-            for setting in settings),
+  study = Study(
+      str(sweep.get('title') or runs_lib.names([folder])[0]), settings,
       is_sweep=True, question=str(sweep.get('question') or ''),
       command=sweep.get('command'), axis_labels=sweep.get('axis_labels') or {},
       log_axes=tuple(sweep.get('log_axes') or ()), same_inputs=same_inputs)
+  if not study.runs:
+    states = count_states(study.unfinished) or 'no points'
+    raise UserError(f'{folder} has no finished run yet ({states}). Continue '
+                    'the sweep first.')
+  alike = iter(runs_lib.measured_alike(study.runs))
+  return dataclasses.replace(study, settings=tuple(
+      dataclasses.replace(
+          setting, runs=tuple(next(alike) for _ in setting.runs))
+      for setting in settings))
 
 
-def _check_types(sweep):
-  """Raises KeyError or TypeError for a sweep.json of another shape."""
-  for key in _REQUIRED:
-    if key not in sweep:
-      raise KeyError(key)
+def _read_settings(folder, sweep):
+  """Returns the Settings of a sweep; a malformed one raises any error."""
   for key, kind in _TYPES.items():
     if not isinstance(sweep.get(key), kind | None):
       raise TypeError(f'{key} is {sweep[key]!r}')
+  seeds = [int(seed) for seed in sweep['seeds']]
+  return tuple(_read_setting(folder, point, seeds) for point in sweep['points'])
 
 
-def _has_same_inputs(sweep):
-  """Whether no flag and no point changes what the seeds train on."""
-  changed = [*(sweep.get('flags') or ()), *(
-      key for entry in sweep['points'] for key in entry.get('overrides') or ())]
-  return not any(key in str(text) for text in changed for key in _INPUT_SEEDS)
-
-
-def _read_setting(folder, entry, seeds):
-  """Returns a Setting with whichever runs are finished."""
-  label = str(entry.get('label') or entry['name'])
+def _read_setting(folder, point, seeds):
+  """Returns a Setting with the runs that are finished."""
+  label = str(point.get('label') or point['name'])
   finished, unfinished = {}, []
   for seed in seeds:
-    path = folder / entry['name'] / f'seed_{seed}'
+    path = folder / point['name'] / f'seed_{seed}'
     # A sweep compares runs at the end of their training.
     if (path / 'config.json').exists() and (path / 'metrics.json').exists():
       finished[seed] = runs_lib.read_run(path, f'{label}, seed {seed}')
     else:
-      unfinished.append(_unfinished(path, seed))
-  axes = {str(axis): float(x) for axis, x in (entry.get('axes') or {}).items()}
+      unfinished.append(Unfinished(label, seed, *_state(path)))
+  axes = {str(axis): float(x) for axis, x in (point.get('axes') or {}).items()}
   if not all(map(math.isfinite, axes.values())):
     raise ValueError(f'setting {label!r} lies at {axes}')
-  return Setting(label, str(entry.get('series') or label), axes,
-               tuple(finished.values()), tuple(finished), tuple(unfinished))
+  return Setting(label, str(point.get('series') or label), axes,
+                 tuple(finished.values()), tuple(finished), tuple(unfinished))
 
 
-def _unfinished(path, seed):
-  """Returns what is known of a run without results."""
+def _state(path):
+  """Returns (state, detail) of a run without results."""
   failure = path.with_name(f'{path.name}.failed.json')
   if failure.exists():
     found = runs_lib.read_json(failure)
     log = found.get('log')
-    detail = ' '.join(str(found.get('message') or 'no message').split())
-    return Unfinished(
-        seed, 'failed', detail + (f' Log: {log}' if log else ''))
+    message = ' '.join(str(found.get('message') or 'no message').split())
+    return 'failed', message + (f' Log: {log}' if log else '')
   if not (path / 'config.json').exists():
-    return Unfinished(seed, 'not started', '')
+    return 'not started', ''
   step = events.last_step(events.read_scalars(path))
-  of = runs_lib.read_json(path / 'config.json').get('num_steps')
-  return Unfinished(seed, 'not finished', f'at step {step:,}' + (
-      f' of {of:,}' if isinstance(of, int) else ''))
+  num_steps = runs_lib.read_json(path / 'config.json').get('num_steps')
+  return 'not finished', f'at step {step:,}' + (
+      f' of {num_steps:,}' if isinstance(num_steps, int) else '')

@@ -1,27 +1,27 @@
-"""Sweeps over an axis: its lines, and what they lose between its ends."""
+"""The lines of a sweep along an axis, and the values at their ends."""
 
 from typing import NamedTuple
 
+from scribble_jax.report.spreads import pair
 from scribble_jax.report.studies import Setting
-from scribble_jax.report.studies import pair
 
 
 class Line(NamedTuple):
-  """What one series does along an axis: its label, {x: setting} in order."""
+  """One series along an axis: its label and {x: setting}, x increasing."""
   label: str
   settings: dict[float, Setting]
 
 
 def lines(study, axis):
-  """Returns the lines over an axis, of settings with a score.
+  """Returns the lines along an axis, of the settings with a score.
 
   Args:
     study: A Study.
     axis: Name of one of its axes.
 
   Returns:
-    A Line a series; several where a series crosses the axis more than once (a
-    grid), told apart by the other axes.
+    A list with a Line for each series. A series that has several settings at
+    one x (a grid) is split by the places on the other axes.
   """
   series = {}
   for setting in study.measured:
@@ -29,44 +29,42 @@ def lines(study, axis):
       series.setdefault(setting.series, []).append(setting)
   found = []
   for label, settings in series.items():
-    xs = [setting.axes[axis] for setting in settings]
-    if len(set(xs)) == len(xs):
-      found.append(_line(label, settings, axis))
-    else:
-      found += _grid_lines(study, label, settings, axis)
+    settings.sort(key=lambda setting: setting.axes[axis])
+    groups = {(): settings}
+    if len({setting.axes[axis] for setting in settings}) < len(settings):
+      groups = {}
+      for setting in settings:
+        others = tuple((name, x) for name, x in sorted(setting.axes.items())
+                       if name != axis)
+        groups.setdefault(others, []).append(setting)
+    for others, group in sorted(groups.items()):
+      parts = [label, *(f'{study.axis_label(name)} {x:g}'
+                        for name, x in others)]
+      found.append(Line(', '.join(parts), {
+          setting.axes[axis]: setting for setting in group}))
   return found
 
 
-def _grid_lines(study, label, settings, axis):
-  """Splits settings by where they lie on the other axes."""
-  groups = {}
-  for setting in settings:
-    others = tuple((name, x) for name, x in sorted(setting.axes.items())
-                   if name != axis)
-    groups.setdefault(others, []).append(setting)
-  return [_line(', '.join([label, *(
-      f'{study.axis_label(name)} {x:g}' for name, x in others)]), group, axis)
-          for others, group in sorted(groups.items(), key=lambda item: item[0])]
-
-
-def _line(label, settings, axis):
-  return Line(label, {setting.axes[axis]: setting for setting in sorted(
-      settings, key=lambda setting: setting.axes[axis])})
-
-
 def positions(found):
-  """Returns the x of all lines, in order."""
+  """Returns every x of some lines, in increasing order."""
   return sorted({x for line in found for x in line.settings})
 
 
+def has_several_seeds(found):
+  """Returns whether a setting on some lines has several runs."""
+  return any(len(setting.runs) > 1 for line in found
+             for setting in line.settings.values())
+
+
 def ends(found):
-  """Returns [(label, Pair of the smallest and the largest x)].
+  """Returns the scores of lines at the smallest and the largest x.
 
   Args:
-    found: Lines of one axis.
+    found: The lines along one axis.
 
   Returns:
-    Of the lines that have both ends; None for ends without a common seed.
+    [(label, Pair)] of the lines that have both ends; None instead of a Pair
+    for ends without a common seed.
   """
   xs = positions(found)
   if len(xs) < 2:

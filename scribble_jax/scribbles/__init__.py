@@ -1,4 +1,4 @@
-"""The command that makes, reads, spoils, measures and checks scribbles.
+"""The command that simulates, converts, degrades and checks scribbles.
 
-What it does to a single scribble is in the package `weak_labels`.
+The functions on single scribbles are in the package `weak_labels`.
 """

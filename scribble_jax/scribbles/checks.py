@@ -1,4 +1,4 @@
-"""What is wrong with a data set, by the code that training reads it with."""
+"""Checks a data set with the code with which training reads it."""
 
 import functools
 from typing import NamedTuple
@@ -16,19 +16,29 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.labels import meanings
 from scribble_jax.scribbles import parallel
 
-# Of `config.data`; each is an option of the command.
+# Keys of `config.data` that are paths; each is an option of the command.
 OPTIONS = ('images', 'scribbles', 'pseudo_labels', 'ground_truth', 'train_list',
            'val_list')
-OPTIONAL = ('pseudo_labels', 'ground_truth', 'val_list')  # 'none' for none.
-# Of `config.data` too.
-_NUMBERS = ('unlabelled_index', 'label_map', 'classes', 'crop_size',
-            'image_range', 'max_megapixels')
-_SHOWN_IDS = 5  # Behind what is worth knowing.
+OPTIONAL = ('pseudo_labels', 'ground_truth', 'val_list')  # They may be 'none'.
+# The other keys of `config.data` that are options.
+_OTHERS = ('unlabelled_index', 'label_map', 'classes', 'crop_size',
+           'image_range', 'max_megapixels')
+_SHOWN_IDS = 5  # Ids that a remark lists.
 
 
 class _Seen(NamedTuple):
-  """What one example holds; after a problem, nothing else."""
+  """Results for one example; with problems, nothing else is known.
+
+  Attributes:
+    problems: What is wrong with its files.
+    counts: {kind: LabelCounts}.
+    size: (height, width) of the image in pixels.
+    classes: Indices of the scribbled classes; None without a scribble.
+    compared: Number of stroke pixels that have a ground truth.
+    wrong: Number of those that disagree with it.
+  """
   problems: list[str]
+  counts: dict[str, label_checks.LabelCounts]
   size: tuple[int, int] | None = None
   classes: tuple[int, ...] | None = None
   compared: int = 0
@@ -36,7 +46,7 @@ class _Seen(NamedTuple):
 
 
 def check(options):
-  """Prints what is wrong with a data set, and what is worth knowing.
+  """Prints what is wrong with a data set, and remarks about it.
 
   Args:
     options: As parsed by `python -m scribble_jax.scribbles check`.
@@ -45,113 +55,96 @@ def check(options):
     0 if nothing is wrong, else 1.
   """
   config = _config(options)
-  problems, examples = [], {}
-  try:
-    names = dataset_files.read_class_names(config.classes, config.root)
-  except UserError as error:
-    names = None
-    problems += _lines(error)
+  problems, notes, examples = [], [], {}
+
+  def attempt(function, *arguments):
+    """Returns the function's result; on a UserError, None and its problems."""
+    try:
+      return function(*arguments)
+    except UserError as error:
+      problems.extend(line for line in error.problems or [str(error)]
+                      if line not in problems)
+      return None
+
+  names = attempt(
+      dataset_files.read_class_names, config.classes, config.root)
   needed = config.pseudo_labels != dataset_files.NO_PSEUDO_LABELS
   for split in ground_truth.listed_splits(config):
-    try:
-      found, missing = dataset_files.find_examples(config, needed, (split,))
-      examples[split] = found[split]
-      problems += missing
-    except UserError as error:
-      problems += [line for line in _lines(error) if line not in problems]
-  try:
-    ground_truth.check_strokes(config, examples)
-  except UserError as error:
-    problems += _lines(error)
-  notes = []
+    if found := attempt(
+        dataset_files.find_examples, config, needed, (split,)):
+      examples |= found[0]
+      problems += found[1]
+  attempt(ground_truth.check_strokes, config, examples)
   if names is not None:
-    seen, of_splits = _read(
-        examples, names,
-        images.Reading(config.image_range, config.max_megapixels),
-        meanings(*dataset_files.label_settings(config), len(names), '--'),
-        options.processes)
-    problems += [line for ones in seen.values() for one in ones.values()
-                 for line in one.problems]
-    wrong, notes = label_checks.find_problems(of_splits, names)
+    look = functools.partial(
+        _look, names=names,
+        reading=images.Reading(config.image_range, config.max_megapixels),
+        meaning=meanings(
+            *dataset_files.label_settings(config), len(names), '--'))
+    seen = {split: {} for split in examples}
+    counts = {split: {} for split in examples}
+    tasks = [(split, example) for split, listed in examples.items()
+             for example in listed]
+    for (split, example), one in zip(tasks, parallel.map_tasks(
+        look, tasks, options.processes, 'Checking'), strict=True):
+      seen[split][example.id] = one
+      problems += one.problems
+      label_checks.add(counts[split], one.counts)
+    wrong, notes = label_checks.find_problems(counts, names)
     problems += wrong + dataset_files.in_both_lists(examples)
     notes += _notes(seen, config.crop_size)
-  print('\n'.join([f'{len(problems)} problems:' if problems else 'OK',
-                   *(f'  {line}' for line in problems)]))
+  print('\n  '.join([f'{len(problems)} problems:' if problems else 'OK',
+                     *problems]))
   if notes:
-    print('\n'.join(['Worth knowing:', *(f'  {line}' for line in notes)]))
+    print('\n  '.join(['Worth knowing:', *notes]))
   return 1 if problems else 0
 
 
 def _config(options):
   """Returns the `data` part of configs/own_data.py with the options set."""
-  # Defaults live there; drawing needs none.
-  from scribble_jax.configs import own_data
+  from scribble_jax.configs import own_data  # No other command needs it.
   config = own_data.get_config().data
   config.root = options.root
-  for key in (*OPTIONS, *_NUMBERS):
+  for key in (*OPTIONS, *_OTHERS):
     if getattr(options, key) is not None:
       config[key] = getattr(options, key)
   if config.pseudo_labels == dataset_files.GENERATE:
-    # They are yet to come.
+    # They do not exist yet.
     config.pseudo_labels = dataset_files.NO_PSEUDO_LABELS
   if config.classes == 'voc':
-    config.unlock()
-    del config.classes  # From a text to a tuple.
-    config.classes = VOC_CLASSES
+    with config.ignore_type():  # A tuple replaces the name of a file.
+      config.classes = VOC_CLASSES
   return config
 
 
-def _lines(error):
-  return error.problems or [str(error)]
-
-
-def _read(examples, names, reading, meaning, processes):
-  """Returns {split: {id: _Seen}} and {split: {kind: LabelCounts}}."""
-  tasks = [(split, example) for split, listed in examples.items()
-           for example in listed]
-  seen = {split: {} for split in examples}
-  of_splits = {split: {} for split in examples}
-  look = functools.partial(
-      _look, names=names, reading=reading, meaning=meaning)
-  for (split, example), (one, found) in zip(
-      tasks, parallel.map_tasks(look, tasks, processes, 'Checking'),
-      strict=True):
-    seen[split][example.id] = one
-    label_checks.add(of_splits[split], found)
-  return seen, of_splits
-
-
 def _look(task, names, reading, meaning):
-  """Reads an example as training does; returns _Seen, {kind: LabelCounts}."""
+  """Reads an example as training does; returns _Seen."""
   _, example = task
   maps, problems = loading.load(example, names, reading, meaning)
   if problems:
-    return _Seen(problems), {}
-  return _compare(maps), label_checks.count(example.id, maps)
-
-
-def _compare(maps):
-  """Returns _Seen of what an example has."""
+    return _Seen(problems, {})
+  seen = _Seen([], label_checks.count(example.id, maps), maps.size)
   if maps.scribble is None:
-    return _Seen([], maps.size)
+    return seen
   drawn = maps.scribble != IGNORE_LABEL
-  classes = tuple(int(label) for label in np.unique(maps.scribble[drawn]))
+  seen = seen._replace(
+      classes=tuple(np.unique(maps.scribble[drawn]).tolist()))
   if maps.ground_truth is None:
-    return _Seen([], maps.size, classes)
+    return seen
   compared = drawn & (maps.ground_truth != IGNORE_LABEL)
   wrong = compared & (maps.scribble != maps.ground_truth)
-  return _Seen([], maps.size, classes, int(compared.sum()), int(wrong.sum()))
+  return seen._replace(compared=int(compared.sum()), wrong=int(wrong.sum()))
 
 
 def _ids(ids):
-  """Returns how many images and which, in short."""
+  """Returns the number of some images, with the first ids."""
   some = ', '.join(ids[:_SHOWN_IDS])
   more = ', ...' if len(ids) > _SHOWN_IDS else ''
   return f'{len(ids)} image{"s" if len(ids) > 1 else ""} ({some}{more})'
 
 
 def _notes(seen, crop_size):
-  """Returns lines about what training takes, but a person might not mean."""
+  """Returns remarks about what training accepts but may be unintended."""
   train = {name: one for name, one in seen.get('train', {}).items()
            if one.classes is not None}
   notes = []
@@ -173,7 +166,7 @@ def _notes(seen, crop_size):
 
 
 def _size_notes(seen, crop_size):
-  """Returns a line about the images' sizes beside the crop's."""
+  """Returns a remark that compares the images' sizes with the crop's."""
   sizes = [one.size for ones in seen.values() for one in ones.values()
            if one.size]
   if not sizes:

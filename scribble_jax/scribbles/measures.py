@@ -1,4 +1,4 @@
-"""Figures of scribbles: how much is drawn, where, and how well it fits."""
+"""Measures of a scribble: its size, its place and its agreement with a mask."""
 
 import dataclasses
 
@@ -13,21 +13,23 @@ from scribble_jax.weak_labels import paths
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-  """Of one image. Those from `foreground` on need a dense mask, else None.
+  """Measures of one image's scribble.
+
+  The attributes from `foreground` on are None without a dense mask.
 
   Attributes:
     id: Name of the image.
-    side: Its longer side in pixels.
-    pixels: Number of its pixels.
-    covered: Number of pixels scribbled.
-    classes: Scribbled class indices.
-    lengths: Of each connected stroke, in pixels.
-    widths: Of each connected stroke, in pixels.
-    foreground: Share of the pixels that are foreground.
-    compared: Number of scribbled pixels that the mask has a class for.
-    wrong: Number of those that disagree with it.
-    distance: Of its agreeing pixels to their region's border in pixels, the
-      median; None if there are none.
+    side: Longer side of the image in pixels.
+    pixels: Number of the image's pixels.
+    covered: Number of scribbled pixels.
+    classes: Indices of the scribbled classes.
+    lengths: Length of each connected stroke in pixels.
+    widths: Width of each connected stroke in pixels.
+    foreground: Share of the image's pixels that are foreground.
+    compared: Number of scribbled pixels for which the mask has a class.
+    wrong: Number of those pixels whose class is another one in the mask.
+    distance: Median distance in pixels of the other ones, which agree, from
+      their region's border; None without such pixels.
     absent: Number of the mask's foreground classes that have no stroke.
     present: Number of the mask's foreground classes.
   """
@@ -79,7 +81,7 @@ def measure(image_id, scribble, mask=None):
 
 
 def _border_distance(mask, agreeing):
-  """Returns the median distance to another class; None if there is none."""
+  """Returns the median distance to another class; None without one."""
   distances = [np.zeros(0)]
   for label in np.unique(mask[agreeing]):
     region = mask == label
@@ -93,13 +95,14 @@ def _border_distance(mask, agreeing):
 def _length_and_width(stroke):
   """Returns the length and width of one connected stroke in pixels.
 
-  Both are exact for bars along rows, columns and diagonals; other slopes look
-  up to 8 % longer.
+  Both are exact for bars along rows, columns and diagonals. At other slopes
+  the length is overestimated by up to 8 %.
 
   Args:
-    stroke: [h, w] bool, its window.
+    stroke: [h, w] bool, the window of the stroke.
   """
-  # Doubled, a stroke has a ridge as deep as it is wide, be that odd or even.
+  # At double size, the depth of a stroke's middle equals its width, whether
+  # the width is odd or even.
   doubled = np.pad(stroke.repeat(2, 0).repeat(2, 1), 1)
   depth = ndimage.distance_transform_cdt(doubled)
   ridge = doubled & (depth == ndimage.maximum_filter(depth, 3))
@@ -108,5 +111,5 @@ def _length_and_width(stroke):
   graph = paths.grid_graph(rows, columns, np.ones(len(rows)))
   farthest = np.argmax(csgraph.dijkstra(graph, indices=0))
   length = csgraph.dijkstra(graph, indices=farthest).max()
-  # That is from corner to corner: of a bar it crosses the width diagonally.
+  # The path goes from corner to corner: it crosses a bar's width diagonally.
   return length + width - (width - 1) * np.sqrt(2), width

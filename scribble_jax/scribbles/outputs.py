@@ -1,4 +1,4 @@
-"""Folders of scribbles that are written whole, and never over other files."""
+"""Output folders, written completely or not at all, never over other files."""
 
 import contextlib
 import json
@@ -10,25 +10,24 @@ from scribble_jax.files import listings
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 
-DESCRIPTION = 'scribbles.json'  # What a folder was made by, and of what.
-# Counts the changes of what the commands draw from the same input.
+DESCRIPTION = 'scribbles.json'  # Records how a folder was made.
+# Increases when the commands draw something else from the same input.
 VERSION = 2
 
 
 @contextlib.contextmanager
 def whole_output(path, overwrite, description):
-  """Yields an empty folder that replaces `path` when the block ends well.
+  """Yields an empty folder that replaces `path` if the block succeeds.
 
   Another process that makes the same folder waits until this one is done.
 
   Args:
     path: Folder to make.
-    overwrite: Whether it may replace what an earlier run has written there.
-    description: Dict that says how its files are made and of what, for
-      DESCRIPTION.
+    overwrite: Whether the output of an earlier run may be replaced.
+    description: Dict for DESCRIPTION: how the files are made, and from what.
 
   Raises:
-    UserError: `path` holds something else or can't be written.
+    UserError: `path` contains something else or can't be written.
   """
   path = storage.path(path)
   with write_errors.of_output(path, 'Name another folder.'):
@@ -43,7 +42,7 @@ def whole_output(path, overwrite, description):
 
 
 def _check(path, overwrite):
-  """Raises UserError for a path that must not be replaced."""
+  """Raises UserError if a path must not be replaced."""
   atomic.discard_unfinished(path)
   if path.exists() and not path.is_dir():
     raise UserError(f'{path} is a file. Name a new folder.')
@@ -66,7 +65,7 @@ def _files(folder):
 
 
 def _count_written(folder):
-  """Returns how many files an earlier run wrote here, None if none did."""
+  """Returns the number of files of an earlier run; None without one."""
   try:
     return formats.parse_json((folder / DESCRIPTION).read_text())['files']
   except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Pictures of drawn strokes, to look at."""
+"""Preview pictures of simulated strokes."""
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from scribble_jax.labels import translate
 
 
 def draw(files, photographs, folder, names, meaning, max_megapixels):
-  """Returns a picture of examples: photograph, strokes and mask.
+  """Draws examples as one picture: photograph, strokes and mask of each.
 
   Args:
     files: {id: path of a mask}.
-    photographs: {id: path}.
-    folder: Of the strokes.
-    names: Of the classes, background first; None: their numbers.
-    meaning: Of the masks' values, of `labels.meanings`.
+    photographs: {id: path of a photograph}.
+    folder: Folder of the strokes.
+    names: Class names, background first; None to show numbers.
+    meaning: Meaning of the masks' values, from `labels.meanings`.
     max_megapixels: Larger files are an error.
+
+  Returns:
+    [H, W, 3] uint8.
   """
   rows, reading = [], images.Reading(max_megapixels=max_megapixels)
   for name, path in files.items():
@@ -29,19 +32,16 @@ def draw(files, photographs, folder, names, meaning, max_megapixels):
       image = images.read(
           storage.read_bytes(photographs[name]), reading).pixels
     except masks.DAMAGED as error:
-      raise UserError(f'{photographs[name]}: {error}. Mend it or go without '
+      raise UserError(f'{photographs[name]}: {error}. Repair it, or leave out '
                       '--panels.') from error
     if image.shape[:2] != mask.shape:
-      raise UserError(f'{path} and {photographs[name]} differ in size. Name '
-                      'the folder of the photographs by --images.')
+      raise UserError(f'{path} and {photographs[name]} differ in size. Set '
+                      '--images to the folder of the photographs.')
     rows.append({'image': image, 'ground_truth': mask,
                  'scribble': masks.read_mask(
                      folder / f'{name}.png', max_megapixels)})
-  return panels.draw_panels(rows, names or _numbers(rows))
-
-
-def _numbers(rows):
-  """Returns the classes' numbers as names, up to the last one of the masks."""
-  last = max((int(label) for row in rows for label in np.unique(
-      row['ground_truth']) if label != IGNORE_LABEL), default=0)
-  return ('0 background', *map(str, range(1, last + 1)))
+  if not names:  # Numbers, up to the last one in the masks.
+    labels = np.concatenate([row['ground_truth'].ravel() for row in rows])
+    last = np.max(labels, where=labels != IGNORE_LABEL, initial=0)
+    names = ('0 background', *map(str, range(1, last + 1)))
+  return panels.draw_panels(rows, names)

@@ -1,1 +1,1 @@
-"""Many runs of one config, with one thing or another changed."""
+"""Sweeps: many runs of one config with different changes and seeds."""

@@ -1,12 +1,12 @@
-r"""Runs a named list of changes to a config, several seeds each.
+r"""Runs the points of a sweep: changes to a config, with several seeds each.
 
 python -m scribble_jax.sweep --config=configs/robustness.py \
     --workdir=runs/robustness --set=data.root=VOC2012
 
---set changes the config of every run. Each run has its own folder,
-WORKDIR/POINT/seed_SEED, and is a process of its own. Started again, finished
-runs are skipped and interrupted ones go on; a failed one is reported and the
-rest go on. At the end WORKDIR/report shows what it came to.
+--set changes the config of every run. Each run is a process with its own
+folder, WORKDIR/POINT/seed_SEED. If the command is started again, it skips
+finished runs and resumes interrupted ones. A failed run is reported and does
+not stop the others. At the end a report is written to WORKDIR/report.
 """
 
 from absl import flags
@@ -18,7 +18,7 @@ from scribble_jax.sweep import sweep_points
 
 
 def main(argv):
-  """Runs what is missing; 1 if a run failed."""
+  """Runs what is missing; returns 1 if a run failed, else 0."""
   del argv
   command_line.end_on_sigterm()  # The runs must end too, with a checkpoint.
   sweep = runner.Sweep(_CONFIG.value, _WORKDIR.value, _SET.value,
@@ -47,12 +47,13 @@ if __name__ == '__main__':
       'workdir.')
   _EVALUATE = flags.DEFINE_bool(
       'evaluate', False, "Evaluate each trained network by the paper's "
-      'protocol, as scribble_jax.evaluate does; the report prefers that.')
+      'protocol, as scribble_jax.evaluate does; the report shows that.')
   _REUSE = flags.DEFINE_list(
       'reuse', [], 'Other sweeps, with commas between: their finished runs of '
       'the same settings are linked instead of repeated.')
   _LIST = flags.DEFINE_bool(
-      'list', False, 'Only show the points and what is done.')
+      'list', False, 'Only list the points, their finished seeds and their '
+      'commands.')
   _PARALLEL = flags.DEFINE_integer(
       'parallel', 1, 'Runs at a time. On CPUs they share the cores evenly; '
       'leave it at 1 where a run needs an accelerator.', lower_bound=1)

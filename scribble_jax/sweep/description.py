@@ -1,4 +1,4 @@
-"""sweep.json: what a sweep's folder holds, to compare with and to report."""
+"""sweep.json: the description of a sweep in its folder."""
 
 import json
 import pathlib
@@ -13,21 +13,21 @@ from scribble_jax.files import formats
 from scribble_jax.sweep import sweep_points
 
 FILE = 'sweep.json'
-# What a run depends on, besides its point and its seed.
+# Keys that every run depends on, besides its point and its seed.
 _SHARED = ('base', 'base_config', 'flags')
-# Flags of the sweep that say nothing about its results.
+# Flags of the sweep that do not change its results.
 _PASSING = ('--only', '--parallel', '--list', '--reuse', '--nolist')
 
 
 def describe(config, changes):
-  """Returns all that a sweep's results depend on, as read from JSON.
+  """Returns everything that a sweep's results depend on, as JSON values.
 
   Args:
     config: ConfigDict as in configs/robustness.py.
-    changes: 'KEY=VALUE's for the config of every run.
+    changes: List of 'KEY=VALUE' that change the config of every run.
 
   Raises:
-    UserError: A change can't be made, the config is not that of a sweep, or
+    UserError: A change is not allowed, the config is not that of a sweep, or
       its base can't be read.
   """
   lacking = {'title', 'question', 'base', 'seeds', 'flags', 'points',
@@ -37,9 +37,14 @@ def describe(config, changes):
                     f'{", ".join(sorted(lacking))}; configs/robustness.py is '
                     'one. Train other configs with scribble_jax.main.')
   flags = [*config.flags, *sweep_points.change_flags(changes)]
+  try:
+    base = json.loads(config_files.load(config.base).to_json())
+  except UserError as error:
+    raise UserError(f'config.base is {config.base!r}, which is no config file: '
+                    f'{error}') from error
   return json.loads(json.dumps({
       'title': config.title, 'question': config.question, 'base': config.base,
-      'base_config': _read_base(config.base), 'flags': flags,
+      'base_config': base, 'flags': flags,
       'seeds': [*config.seeds], 'axis_labels': config.axis_labels.to_dict(),
       'log_axes': [*config.log_axes],
       'command': ['python', '-m', 'scribble_jax.sweep', *(
@@ -47,49 +52,37 @@ def describe(config, changes):
       'points': [point._asdict() for point in config.points]}))
 
 
-def _read_base(base):
-  """Returns the base config as nested dicts."""
-  try:
-    config = config_files.load(base)
-  except UserError as error:
-    raise UserError(f'config.base is {base!r}, which is no config file: '
-                    f'{error}') from error
-  return json.loads(config.to_json())
-
-
 def read(folder):
   """Returns the description in a sweep's folder.
 
   Raises:
-    UserError: There is none.
+    UserError: There is none, or it can't be used.
   """
   path = pathlib.Path(folder, FILE)
   try:
     stored = formats.parse_json(path.read_text())
-    complete = {*_SHARED, 'points'} <= stored.keys() and all(
+    if not ({*_SHARED, 'points'} <= stored.keys() and all(
         {'name', 'variant', 'overrides'} <= point.keys()
-        for point in stored['points'])
+        for point in stored['points'])):
+      raise ValueError(f'{path} was not written by this program')
   except (OSError, ValueError, AttributeError, TypeError) as error:
     raise UserError(f'{folder} is no sweep: {error}. Name the folder of a '
                     'sweep.') from error
-  if not complete:
-    raise UserError(f'{path} is not of this program. Name the folder of a '
-                    'sweep.')
   return stored
 
 
 def check_same(stored, wanted, folder):
-  """Checks that a sweep goes on with the settings that it began with.
+  """Checks that a sweep continues with the settings of its earlier runs.
 
-  Points and seeds may come and go.
+  Points and seeds may be added and removed.
 
   Args:
     stored: Description in the folder.
-    wanted: Description of the sweep that is to run.
-    folder: For the message.
+    wanted: Description of the sweep that continues.
+    folder: Folder of the sweep, for the message.
 
   Raises:
-    UserError: Its runs have other settings.
+    UserError: The settings differ.
   """
   problems = [f'{key} was {stored[key]!r} and is now {wanted[key]!r}'
               for key in ('base', 'flags') if stored[key] != wanted[key]]
@@ -107,16 +100,16 @@ def check_same(stored, wanted, folder):
       for key in ('overrides', 'variant')
       if before.get(point['name'], point)[key] != point[key]]
   raise_problems(problems, f'{folder} holds another sweep. Name another '
-                 '--workdir, or use the settings of that one.')
+                 '--workdir, or restore the settings.')
 
 
 def names_of_same(stored, wanted, point):
-  """Returns names of another sweep's points with the settings of a point.
+  """Returns the names of another sweep's points with a point's settings.
 
   Args:
     stored: Description of the other sweep.
-    wanted: Description of the point's sweep.
-    point: sweep_points.Point.
+    wanted: Description of the point's own sweep.
+    point: A sweep_points.Point.
   """
   if any(stored[key] != wanted[key] for key in _SHARED):
     return []

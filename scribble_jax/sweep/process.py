@@ -1,4 +1,4 @@
-"""One run of a sweep as processes: output to a log, alone in its folder."""
+"""Runs one command at a time in a folder, with its output in a log."""
 
 import contextlib
 import fcntl
@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 
-# A run that is told to stop saves a checkpoint first.
-_STOP_SECONDS = 120
+_STOP_SECONDS = 120  # A run that is told to stop saves a checkpoint first.
 
 
 @contextlib.contextmanager
 def alone(path):
-  """Yields a lock's file descriptor, or None if somebody else holds it.
+  """Yields a lock's file descriptor, or None if another process holds it.
 
   Processes that inherit the descriptor keep the lock, even if this one dies.
 
   Args:
-    path: Of the lock file.
+    path: Path of the lock file.
   """
   with open(path, 'w') as lock:
     try:
@@ -34,15 +33,15 @@ def run(module, flags, log, lock, cores, stopping):
   """Runs `python -m MODULE FLAGS` to its end.
 
   Args:
-    module: Such as 'scribble_jax.main'.
-    flags: Of the command line.
-    log: File that its output is added to.
-    lock: From `alone`.
-    cores: Set of the CPU cores that it may use; None for all.
-    stopping: threading.Event that asks it to stop.
+    module: Name of the module, such as 'scribble_jax.main'.
+    flags: List of command-line flags.
+    log: File to which the output is appended.
+    lock: File descriptor from `alone`.
+    cores: Set of CPU cores that the process may use; None for all.
+    stopping: threading.Event that makes the process stop.
 
   Returns:
-    None, or a line that says why it failed.
+    None, or one line that says why the process failed.
   """
   with open(log, 'a') as output:
     start = output.tell()
@@ -63,12 +62,12 @@ def run(module, flags, log, lock, cores, stopping):
   if process.returncode < 0:
     name = signal.Signals(-process.returncode).name
     return (f'killed by {name}' + (
-        ', perhaps for want of memory' if name == 'SIGKILL' else ''))
+        ', perhaps out of memory' if name == 'SIGKILL' else ''))
   return None
 
 
 def _end(process):
-  """Makes sure that a process has ended."""
+  """Ends a process if it still runs."""
   if process.poll() is None:
     process.terminate()
     try:
@@ -79,7 +78,7 @@ def _end(process):
 
 
 def shared_cores(slot, parallel):
-  """Returns a slot's share of the cores; None for all, or if unknown."""
+  """Returns the set of cores of one of `parallel` slots; None for all."""
   if parallel == 1 or not hasattr(os, 'sched_getaffinity'):
     return None
   available = sorted(os.sched_getaffinity(0))
@@ -89,7 +88,7 @@ def shared_cores(slot, parallel):
 
 
 def _last_line(log, start):
-  """Returns the error in a run's output, or else its last line."""
+  """Returns the error line in a run's output, or else its last line."""
   text = pathlib.Path(log).read_bytes()[start:].decode(errors='replace')
   lines = [line for line in text.replace('\r', '\n').splitlines()
            if line.strip()]

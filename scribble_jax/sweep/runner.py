@@ -1,14 +1,14 @@
-"""Runs the points of a sweep, each seed in its own folder."""
+"""Runs the points of a sweep, with a folder for each seed."""
 
 import concurrent.futures
 import contextlib
 import json
 import os
 import pathlib
-import queue
 import shlex
 import threading
 import time
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -24,35 +24,67 @@ from scribble_jax.sweep import sweep_points
 
 _TRAINED = 'metrics.json'  # The last file that training writes.
 _EVALUATED = 'evaluation/metrics.json'
-_RECORDS = 'records'
+
+
+class Run(NamedTuple):
+  """One point of a sweep with one seed.
+
+  Attributes:
+    workdir: Absolute path of the sweep's folder.
+    point: sweep_points.Point.
+    seed: Seed of the training.
+  """
+  workdir: pathlib.Path
+  point: sweep_points.Point
+  seed: int
+
+  def __str__(self):
+    return f'{self.point.label}, seed {self.seed}'
+
+  @property
+  def folder(self):
+    """Folder of the run."""
+    return self.workdir / self.point.name / f'seed_{self.seed}'
+
+  def beside(self, suffix):
+    """Returns the path of a file beside the folder: seed_0.SUFFIX."""
+    return self.folder.with_name(f'{self.folder.name}.{suffix}')
+
+  @property
+  def records(self):
+    """Folder of the records, shared by points with the same data."""
+    name = '_'.join(f'{key.removeprefix("data.")}={value}'
+                    for key, value in self.point.overrides.items()
+                    if key.startswith('data.'))
+    return self.workdir / 'records' / (name or 'base') / 'records'
 
 
 class Sweep:
   """A sweep in its folder.
 
   Attributes:
-    workdir: Absolute pathlib.Path.
+    workdir: Absolute pathlib.Path of the folder.
   """
 
   def __init__(self, config, workdir, changes=(), *, reused=(), evaluate=False):
-    """Looks at what is there already.
+    """Checks the config and what the folder already contains.
 
     Args:
       config: ConfigDict as in configs/robustness.py.
       workdir: Folder of the sweep.
-      changes: 'KEY=VALUE's for the config of every run.
-      reused: Folders of other sweeps, whose finished runs of the same settings
-        need not be repeated.
+      changes: List of 'KEY=VALUE' that change the config of every run.
+      reused: Folders of other sweeps. Their finished runs with the same
+        settings are linked instead of repeated.
       evaluate: Whether trained networks are evaluated by the paper's protocol.
 
     Raises:
-      UserError: The config is not that of a sweep, the folder holds another
-        sweep, or a reused one none.
+      UserError: The config is not that of a sweep, `workdir` has another
+        sweep, or a folder in `reused` has none.
     """
     if any(map(storage.is_remote, (workdir, *reused))):
-      raise UserError("A sweep's folder holds locks, logs and links, which "
-                      'buckets have not. Set --workdir and --reuse to folders '
-                      'of this machine; --set=data.root may be gs://.')
+      raise UserError("A sweep's folder needs locks and links, which buckets "
+                      'do not support. Set --workdir and --reuse to folders of '
+                      'this machine; --set=data.root may be gs://.')
     self.workdir = pathlib.Path(workdir).absolute()
     self._description = description.describe(config, changes)
     sweep_points.choose(config.points, None)
@@ -66,11 +98,11 @@ class Sweep:
                     for folder in reused]
 
   def run(self, chosen, parallel):
-    """Runs what is not finished of some points.
+    """Runs whatever is not finished of some points.
 
     Args:
-      chosen: Points.
-      parallel: Runs at a time.
+      chosen: List of points.
+      parallel: Number of runs at a time.
 
     Returns:
       Whether all of them are finished now.
@@ -78,35 +110,33 @@ class Sweep:
     Raises:
       UserError: The folder can't be written.
     """
-    runs = [(point, seed) for seed in self._config.seeds for point in chosen]
+    runs = self._runs(chosen)
     try:
-      self._keep_description()
+      path = self.workdir / description.FILE
+      with atomic.only_one_process(path):
+        formats.write_json(path, self._description)
       for run in runs:
-        self._prepare(*run)
+        self._prepare(run)
     except OSError as error:
       raise UserError(f'Cannot write to {self.workdir}: {error}. Set --workdir '
                       'to a folder that can be written.') from error
-    waiting = [run for run in runs if not self._is_finished(*run)]
-    slots = queue.SimpleQueue()  # Shares of the cores.
-    for slot in range(parallel):
-      slots.put(slot)
+    waiting = self._unfinished(runs)
+    slots, thread = iter(range(parallel)), threading.local()
 
-    def work(run):
-      """Runs one of them on free cores."""
-      slot = slots.get()
-      try:
-        return run, self._run_one(*run, process.shared_cores(slot, parallel))
-      finally:
-        slots.put(slot)
+    def take_cores():
+      """Gives each thread of the pool its share of the cores."""
+      thread.cores = process.shared_cores(next(slots), parallel)
 
-    with (concurrent.futures.ThreadPoolExecutor(parallel) as pool,
+    with (concurrent.futures.ThreadPoolExecutor(
+        parallel, initializer=take_cores) as pool,
           tqdm(total=len(runs), initial=len(runs) - len(waiting), unit='run',
                desc=self._config.title, dynamic_ncols=True) as progress):
       try:
-        futures = [pool.submit(work, run) for run in waiting]
+        futures = {
+            pool.submit(lambda run: self._run_one(run, thread.cores), run): run
+            for run in waiting}
         for future in concurrent.futures.as_completed(futures):
-          (point, seed), line = future.result()
-          progress.write(f'{point.label}, seed {seed}: {line}')
+          progress.write(f'{futures[future]}: {future.result()}')
           progress.update()
       except BaseException:  # Ctrl-C too.
         self._stopping.set()
@@ -114,132 +144,105 @@ class Sweep:
         raise
     return self._summarise(runs)
 
-  def _keep_description(self):
-    path = self.workdir / description.FILE
-    with atomic.only_one_process(path):
-      formats.write_json(path, self._description)
-
-  def _prepare(self, point, seed):
-    """Makes a run's place; takes over a finished run of a reused sweep."""
-    run = self._folder(point, seed)
-    run.parent.mkdir(parents=True, exist_ok=True)
-    for folder, stored in self._reused:
-      for name in description.names_of_same(stored, self._description, point):
-        source = folder / name / f'seed_{seed}'
-        if self._has_results(source) and not os.path.lexists(run):
-          run.symlink_to(os.path.relpath(source, run.parent))
-
-  def _summarise(self, runs):
-    """Says what is finished; returns whether all is."""
-    missing = [run for run in runs if not self._is_finished(*run)]
-    failed = [run for run in missing if self._failure(*run).exists()]
-    print(f'{len(runs) - len(missing)} of {len(runs)} runs are finished, '
-          f'{len(failed)} failed.')
-    for point, seed in failed:
-      failure = formats.read_json(self._failure(point, seed)) or {}
-      print(f'  {point.name}, seed {seed}: {failure.get("message")} '
-            f'({failure.get("log")})')
-    return not missing
-
   def has_results(self):
-    """Whether any run is finished."""
-    return any(self._is_finished(point, seed) for point in self._config.points
-               for seed in self._config.seeds)
+    """Returns whether any run is finished."""
+    runs = self._runs(self._config.points)
+    return len(self._unfinished(runs)) < len(runs)
 
   def describe(self, point):
-    """Returns a line on a point: its name, what is done, its command."""
-    done = sum(self._is_finished(point, seed) for seed in self._config.seeds)
-    command = ['python', '-m', 'scribble_jax.main',
-               *self._run_flags(point, self._config.seeds[0])]
-    return (f'{point.name}: {done} of {len(self._config.seeds)} seeds\n  '
-            f'{shlex.join(command)}')
+    """Returns a text about a point: its name, finished seeds and command."""
+    runs = self._runs([point])
+    command = ['python', '-m', 'scribble_jax.main', *self._run_flags(runs[0])]
+    done = len(runs) - len(self._unfinished(runs))
+    return f'{point.name}: {done} of {len(runs)} seeds\n  {shlex.join(command)}'
 
-  def _folder(self, point, seed):
-    return self.workdir / point.name / f'seed_{seed}'
-
-  def _beside(self, point, seed, suffix):
-    """Returns a file beside a run's folder."""
-    folder = self._folder(point, seed)
-    return folder.with_name(folder.name + suffix)
-
-  def _failure(self, point, seed):
-    return self._beside(point, seed, '.failed.json')
+  def _runs(self, points):
+    return [Run(self.workdir, point, seed)
+            for seed in self._config.seeds for point in points]
 
   def _has_results(self, folder):
     return all((folder / name).exists() for name in self._needed)
 
-  def _is_finished(self, point, seed):
-    return self._has_results(self._folder(point, seed))
+  def _unfinished(self, runs):
+    return [run for run in runs if not self._has_results(run.folder)]
 
-  def _records(self, point):
-    """Returns the folder of the records that points of the same data share."""
-    name = '_'.join(f'{key.removeprefix("data.")}={value}'
-                    for key, value in point.overrides.items()
-                    if key.startswith('data.'))
-    return self.workdir / _RECORDS / (name or 'base') / _RECORDS
+  def _prepare(self, run):
+    """Makes the folder of a run's point and links a finished run if reused."""
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    for folder, stored in self._reused:
+      for name in description.names_of_same(
+          stored, self._description, run.point):
+        source = folder / name / run.folder.name
+        if self._has_results(source) and not os.path.lexists(run.folder):
+          run.folder.symlink_to(os.path.relpath(source, run.folder.parent))
 
-  def _run_flags(self, point, seed):
+  def _summarise(self, runs):
+    """Prints what is finished and what failed; returns whether all is done."""
+    missing = self._unfinished(runs)
+    failed = [run for run in missing if run.beside('failed.json').exists()]
+    print(f'{len(runs) - len(missing)} of {len(runs)} runs are finished, '
+          f'{len(failed)} failed.')
+    for run in failed:
+      failure = formats.read_json(run.beside('failed.json')) or {}
+      print(f'  {run.point.name}, seed {run.seed}: {failure.get("message")} '
+            f'({failure.get("log")})')
+    return not missing
+
+  def _run_flags(self, run):
     """Returns the flags of a run's training."""
     return [
-        sweep_points.config_flag(self._config.base, point.variant),
-        f'--workdir={self._folder(point, seed)}',
-        f'--config.data.records={self._records(point)}',
+        sweep_points.config_flag(self._config.base, run.point.variant),
+        f'--workdir={run.folder}', f'--config.data.records={run.records}',
         *self._description['flags'],
-        *sweep_points.override_flags(point.overrides),
-        f'--config.seed={seed}']
+        *(f'--config.{key}={value}'
+          for key, value in run.point.overrides.items()),
+        f'--config.seed={run.seed}']
 
-  def _run_one(self, point, seed, cores):
-    """Runs one point with one seed to its end.
-
-    Returns:
-      A line on what came of it.
-    """
+  def _run_one(self, run, cores):
+    """Does one run; returns a line about its result."""
     if self._stopping.is_set():
       return 'not started'
     start = time.monotonic()
     try:
-      with process.alone(self._beside(point, seed, '.lock')) as lock:
+      with process.alone(run.beside('lock')) as lock:
         if lock is None:
           return 'runs in another process'
-        self._failure(point, seed).unlink(missing_ok=True)
-        message = self._train(point, seed, lock, cores)
-      if self._is_finished(point, seed):
-        self._drop_records(point)
-        figures = formats.read_json(self._folder(point, seed) / _TRAINED) or {}
+        run.beside('failed.json').unlink(missing_ok=True)
+        message = self._train(run, lock, cores)
+      if self._has_results(run.folder):
+        self._drop_records(run)
+        figures = formats.read_json(run.folder / _TRAINED) or {}
         minutes = (time.monotonic() - start) / 60
         measure = results.measure(figures)
         return (f'{100 * figures[measure]:.2f} % {results.MEASURES[measure]} '
                 if measure else 'finished ') + f'after {minutes:.1f} minutes'
       if self._stopping.is_set():
         return 'interrupted'
-      message = message or 'ended without its figures'
-      formats.write_json(self._failure(point, seed), {
-          'message': message,
-          'log': str(self._beside(point, seed, '.log'))})
+      message = message or 'ended without results'
+      formats.write_json(run.beside('failed.json'), {
+          'message': message, 'log': str(run.beside('log'))})
     except (OSError, json.JSONDecodeError) as error:  # The other runs go on.
       message = str(error)
     return f'failed: {message}'
 
-  def _train(self, point, seed, lock, cores):
-    """Trains and evaluates, as far as needed; returns what failed, or None."""
-    folder, log = self._folder(point, seed), self._beside(point, seed, '.log')
+  def _train(self, run, lock, cores):
+    """Trains and evaluates as needed; returns an error message or None."""
     for module, result, flags in (
-        ('scribble_jax.main', _TRAINED, self._run_flags(point, seed)),
-        ('scribble_jax.evaluate', _EVALUATED, [f'--workdir={folder}'])):
-      if result in self._needed and not (folder / result).exists():
-        message = process.run(module, flags, log, lock, cores, self._stopping)
-        if message or not (folder / result).exists():
+        ('scribble_jax.main', _TRAINED, self._run_flags(run)),
+        ('scribble_jax.evaluate', _EVALUATED, [f'--workdir={run.folder}'])):
+      if result in self._needed and not (run.folder / result).exists():
+        message = process.run(module, flags, run.beside('log'), lock, cores,
+                              self._stopping)
+        if message or not (run.folder / result).exists():
           return message
     return None
 
-  def _drop_records(self, point):
-    """Deletes records that no run of the sweep needs any more."""
-    sharing = [other for other in self._config.points
-               if self._records(other) == self._records(point)]
-    if all(self._is_finished(other, seed) for other in sharing
-           for seed in self._config.seeds):
-      folder = self._records(point)
-      record_folders.remove_unused(folder)
+  def _drop_records(self, run):
+    """Deletes a run's records if no run of the sweep needs them any more."""
+    if not self._unfinished([
+        other for other in self._runs(self._config.points)
+        if other.records == run.records]):
+      record_folders.remove_unused(run.records)
       with contextlib.suppress(OSError):  # Not empty: another process reads.
-        folder.rmdir()
-        folder.parent.rmdir()
+        run.records.rmdir()
+        run.records.parent.rmdir()

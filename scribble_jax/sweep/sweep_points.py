@@ -1,4 +1,4 @@
-"""What a sweep's config says: its points."""
+"""The points of a sweep, and the flags that their settings become."""
 
 from typing import Any
 from typing import NamedTuple
@@ -6,17 +6,19 @@ from typing import NamedTuple
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
 
+_DECIDED = ('seed', 'data.records')  # Keys that the sweep sets for each run.
+
 
 class Point(NamedTuple):
-  """One setting of a sweep, run once a seed.
+  """One setting of a sweep, which is run once with each seed.
 
   Attributes:
-    name: Of its folder.
-    label: For people.
-    overrides: {'optim.lr': 0.1}: what it changes in the base config.
-    variant: Of the base config, such as 'scribble_only'; '' for none.
-    series: Which line of a plot it belongs to; '' in a sweep without plots.
-    axes: {'shrink': 0.5}: its place on every axis that it lies on.
+    name: Name of its folder.
+    label: Name on the report's page.
+    overrides: Changes to the base config: {'optim.lr': 0.1}.
+    variant: Variant of the base config, such as 'scribble_only', or ''.
+    series: Line of a plot that it belongs to; '' in a sweep without plots.
+    axes: Place on each of its axes: {'shrink': 0.5}.
   """
   name: str
   label: str
@@ -33,39 +35,30 @@ def config_flag(base, variant):
   return f'--config={base}'
 
 
-# What the sweep itself decides for each run.
-_DECIDED = ('seed', 'data.records')
-
-
 def change_flags(changes):
-  """Returns ['optim.lr=0.1'] as flags.
+  """Returns changes such as 'optim.lr=0.1' as flags.
 
   Raises:
-    UserError: One has no value, or is of what the sweep decides.
+    UserError: A change has no value, or its key is set by the sweep.
   """
   raise_problems([f'--set={change} has no value'
                   for change in changes if '=' not in change],
                  'Write it like --set=data.root=DIR.')
-  raise_problems([f'--set={change} is for the sweep to decide'
+  raise_problems([f'--set={change} is set by the sweep itself'
                   for change in changes if change.split('=')[0] in _DECIDED],
                  'Leave it out; --config.seeds chooses the seeds.')
   return [f'--config.{change}' for change in changes]
 
 
-def override_flags(overrides):
-  """Returns {'optim.lr': 0.1} as flags."""
-  return [f'--config.{key}={value}' for key, value in overrides.items()]
-
-
 def choose(points, names):
-  """Returns the points with these names.
+  """Returns the points with some names.
 
   Args:
-    points: All of the sweep.
-    names: None for all.
+    points: All points of the sweep.
+    names: Names to choose; None for all points.
 
   Raises:
-    UserError: A name is not there, or there are no points, or two of one name.
+    UserError: A name is unknown, there are no points, or two have one name.
   """
   known = [point.name for point in points]
   raise_problems([f'config.points names {name!r} twice'

@@ -1,4 +1,4 @@
-"""Scribbles, points and boxes: read, degraded and simulated.
+"""Reads, degrades and simulates scribbles, points and boxes.
 
-The library that training uses; its command is the package `scribbles`.
+Training uses this library; its command is the package `scribbles`.
 """

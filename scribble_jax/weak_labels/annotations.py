@@ -1,7 +1,7 @@
-"""What people bring as scribbles, of whatever kind, drawn as masks.
+"""Reads scribbles of all kinds and draws them as masks (METHOD 9).
 
-PNG or TIFF masks, ScribbleSup's polylines and VOC's boxes as XML (a folder or a
-zip), points and boxes as JSON. METHOD 9 describes them.
+The kinds are PNG or TIFF masks, ScribbleSup's polylines and VOC's boxes as XML
+(a folder or a zip), and points and boxes as JSON.
 """
 
 import contextlib
@@ -27,23 +27,23 @@ from scribble_jax.weak_labels import points
 from scribble_jax.weak_labels import polylines
 
 XML, POINTS, BOXES = 'XML', 'points', 'boxes'
-# Of the files in a folder of scribbles.
+# Suffixes of the files in a folder of scribbles.
 SUFFIXES = (*listings.MASK_SUFFIXES, '.xml')
-# Bytes of all XML in a zip, which is read into memory. A few kilobytes may
-# claim more than any machine has.
-_MOST_IN_ZIP = 2**30
+# Maximum total size in bytes of the XML in a zip, which is read into memory. A
+# zip of a few kilobytes may unpack to more than any machine has.
+_MAX_ZIP_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-  """What somebody drew on one image, not yet a mask.
+  """The scribble of one image that is not stored as a mask.
 
   Attributes:
     id: Name of the image.
-    place: File, and where in it; heads the messages about it.
+    place: File and the place in it, for messages.
     kind: XML, POINTS or BOXES.
-    content: The file, or the image's entry as JSON. It alone tells whether
-      two annotations are the same.
+    content: Content of the file, or the image's entry as JSON. Annotations
+      with the same content are the same.
   """
   id: str
   place: str
@@ -58,26 +58,22 @@ def scribbles_by_id(path, remedy, ids=()):
   """Finds the scribbles of all images.
 
   Args:
-    path: Of a folder of masks or XML, a zip of XML, or a JSON file.
-    remedy: What to do if there is nothing.
-    ids: Those wanted: in a zip they may be in any folder.
+    path: Path of a folder of masks or XML, a zip of XML, or a JSON file.
+    remedy: What to do if the path does not exist, for the message.
+    ids: The ids wanted; in a zip their files may be in any folder.
 
   Returns:
-    {id: path of a mask or Annotation}.
+    {id: path of a mask, or Annotation}.
 
   Raises:
-    UserError: Nothing there, a broken archive or JSON, or a file that can't be
-      read.
+    UserError: The path does not exist, an archive or JSON file is broken, or a
+      file can't be read.
   """
   if path.is_file():
     return (_in_json(path) if path.suffix.lower() == '.json'
             else _in_zip(path, ids))
   if not path.is_dir():
     raise UserError(f'{path} does not exist. {remedy}')
-  return _in_folder(path)
-
-
-def _in_folder(path):
   files, problems = listings.files_by_id(path, listings.MASK_SUFFIXES), []
   found = listings.files_by_id(path, ('.xml',))
   for (name, xml), content in zip(
@@ -91,7 +87,7 @@ def _in_folder(path):
 
 
 def _content(path):
-  """Returns a file's bytes, or the OSError that reading it raises."""
+  """Returns a file's bytes, or the OSError of reading it."""
   try:
     return storage.read_bytes(path)
   except OSError as error:
@@ -102,18 +98,20 @@ def _in_zip(path, ids):
   found, problems = [], []
   try:
     with zipfile.ZipFile(storage.readable(path)) as archive:
-      members = archive.infolist()
+      members = [member for member in archive.infolist()
+                 if member.filename.lower().endswith('.xml')]
       _check_sizes(path, members)
       for member in members:
         name = _member_name(member)
-        if name.lower().endswith('.xml'):
-          place = f'{path}/{name}'
-          try:
-            name = listings.image_id(name)
-          except ValueError as error:
-            problems.append(f'{place}: {error}')
-          if not listings.is_junk(name):
-            found.append((name, place, _read_member(archive, member)))
+        place = f'{path}/{name}'
+        try:
+          name = listings.image_id(name)
+        except ValueError as error:
+          problems.append(f'{place}: {error}')
+        if not listings.is_junk(name):
+          with archive.open(member) as file:
+            # Without the limit, a forged size would unpack any number.
+            found.append((name, place, file.read(member.file_size + 1)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
           RuntimeError, MemoryError) as error:
     raise_problems([f'{path} is no complete zip file ({error})'],
@@ -133,29 +131,21 @@ def _in_zip(path, ids):
 
 
 def _check_sizes(path, members):
-  """Raises UserError for ZipInfos that are too large to be annotations."""
+  """Raises UserError if some ZipInfos are too large to be annotations."""
   raise_problems(
       [f'{path}/{member.filename} has {member.file_size / 2**20:.0f} MB; the '
        f'annotation of one image has at most {polylines.MAX_BYTES // 2**20}'
-       for member in members if member.file_size > polylines.MAX_BYTES
-       and member.filename.lower().endswith('.xml')],
+       for member in members if member.file_size > polylines.MAX_BYTES],
       'Take these files out of the zip.')
-  total = sum(member.file_size for member in members
-              if member.filename.lower().endswith('.xml'))
-  if total > _MOST_IN_ZIP:
+  total = sum(member.file_size for member in members)
+  if total > _MAX_ZIP_BYTES:
     raise UserError(f'{path} holds {total / 2**30:.1f} GB of XML, more than '
-                    f'the {_MOST_IN_ZIP // 2**30} GB that are read. Unpack it '
-                    'and name the folder.')
-
-
-def _read_member(archive, member):
-  """Returns a file's bytes, never more than the archive's list says."""
-  with archive.open(member) as file:  # All at once would unpack any number.
-    return file.read(member.file_size + 1)
+                    f'the {_MAX_ZIP_BYTES // 2**30} GB that are read. Unpack '
+                    'it and name the folder.')
 
 
 def _member_name(member):
-  """Returns the name of a ZipInfo; macOS writes UTF-8 without saying so."""
+  """Returns the name of a ZipInfo; macOS does not declare its UTF-8."""
   if not member.flag_bits & 0x800:  # Bit 11: the name is UTF-8.
     with contextlib.suppress(UnicodeError):
       return member.filename.encode('cp437').decode()
@@ -165,8 +155,8 @@ def _member_name(member):
 def _without_outer_folders(names, ids):
   """Returns the id of each path in an archive.
 
-  It is the longest ending that is among the ids wanted, or else what differs:
-  archives often hold everything in a folder.
+  The id is the longest ending of the path that is among the ids wanted. If
+  there is none, it is the path without the folder that contains all files.
   """
   outer = os.path.commonpath([os.path.dirname(name) for name in names])
   ids, found = {*ids}, []
@@ -200,31 +190,27 @@ def _in_json(path):
       problems.append(f'{path}: {error}')
   raise_problems(problems, 'Name the images by their ids.')
   listings.raise_repeated(path, ids, 'Keep one entry an id.')
-  kind = _kind(entries)
+  # A file has boxes or points; any item tells which.
+  keys = {key for entry in entries.values() if isinstance(entry, list)
+          for item in entry if isinstance(item, dict) for key in item}
+  kind = BOXES if 'xmin' in keys else POINTS
   return {name: Annotation(name, f'{path}: {name}', kind,
                            json.dumps(entry, sort_keys=True).encode())
           for name, entry in zip(ids, entries.values(), strict=True)}
 
 
 def _without_repeats(pairs):
-  """Returns a dict; of an id twice, JSON would keep the last one unasked."""
-  found = dict(pairs)
-  if len(found) < len(pairs):
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    raise ValueError(f'{twice!r} is there twice')
+  """Returns a dict; raises ValueError for a repeated key, unlike `json`."""
+  found = {}
+  for name, value in pairs:
+    if name in found:
+      raise ValueError(f'{name!r} is there twice')
+    found[name] = value
   return found
 
 
-def _kind(entries):
-  """Tells boxes from points by any item: a file holds one kind."""
-  keys = {key for entry in entries.values() if isinstance(entry, list)
-          for item in entry if isinstance(item, dict) for key in item}
-  return BOXES if 'xmin' in keys else POINTS
-
-
 def read(*args, **settings):
-  """Returns the mask of `read_with_colours` alone."""
+  """Returns only the mask of `read_with_colours`."""
   return read_with_colours(*args, **settings)[0]
 
 
@@ -234,20 +220,20 @@ def read_with_colours(scribble, size, class_names, seed=0, meaning=None,
 
   Args:
     scribble: Path of a mask, or Annotation.
-    size: (height, width) of the image in pixels; None: as the scribble's own.
+    size: (height, width) of the image in pixels; None to use the scribble's.
     class_names: All classes, background first.
-    seed: Of what is drawn at random: the background of boxes.
-    meaning: Of a mask's values, of `labels.meanings`.
+    seed: Seed of the strokes that are drawn outside of boxes.
+    meaning: Meaning of a mask's values, from `labels.meanings`.
     max_megapixels: A larger mask is an error.
 
   Returns:
     mask: [H, W] uint8 classes, IGNORE_LABEL where unlabelled.
-    colours: {value: (red, green, blue)} of the values in the file that stand
-      for classes; {} without a palette.
+    colours: {value: (red, green, blue)} of the file's values that are classes;
+      {} without a palette.
 
   Raises:
-    masks.DAMAGED: The mask is truncated or no image.
-    ValueError: Another size, an unknown class, a point outside the image, ...
+    masks.DAMAGED: The mask is truncated or not an image.
+    ValueError: The scribble does not fit the image or the classes.
   """
   if isinstance(scribble, Annotation):
     return _draw(scribble, size, class_names, seed, max_megapixels), {}
@@ -285,8 +271,8 @@ def check_mask(mask, size, num_classes):
 
   Args:
     mask: [H, W] uint8.
-    size: (height, width) that it must have; None: any.
-    num_classes: Indices must be below, or IGNORE_LABEL.
+    size: Required (height, width) in pixels; None for any.
+    num_classes: Number of classes; indices must be smaller, or IGNORE_LABEL.
   """
   if size is not None and mask.shape != tuple(size):
     raise ValueError(f'is {mask.shape[1]}x{mask.shape[0]} pixels, its image '

@@ -1,4 +1,4 @@
-"""Boxes as scribbles: a stroke across each, others on the background."""
+"""Boxes as scribbles: a stroke across each, and strokes outside of all."""
 
 import math
 from typing import NamedTuple
@@ -11,14 +11,16 @@ from scribble_jax.weak_labels import points
 from scribble_jax.weak_labels import seeding
 from scribble_jax.weak_labels import simulation
 
-STROKE_SHARE = 0.5  # Of the longer side: a box's ends are seldom the object.
-# Pixels that a box may stick out of its image: programs count from 0 or 1.
+# Length of a stroke as a share of the box's longer side. The object rarely
+# fills the ends of its box.
+STROKE_SHARE = 0.5
+# Pixels by which a box may exceed its image: some programs count from 1.
 TOLERANCE = 1
 _SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 class Box(NamedTuple):
-  """Pixels from 0, the last ones included, and the index of a class."""
+  """A box: first and last pixels, counted from 0, and a class index."""
   xmin: float
   ymin: float
   xmax: float
@@ -32,29 +34,25 @@ def in_json(items, class_names):
   Args:
     items: List of {'xmin': ..., 'ymin': ..., 'xmax': ..., 'ymax': ...,
       'cls': index or name}, in pixels from 0.
-    class_names: Background first.
+    class_names: Class names, background first.
 
   Raises:
-    ValueError: A box lacks something or is of an unknown class.
+    ValueError: A box is incomplete or its class is unknown.
   """
-  found = []
-  for number, item in enumerate(items, 1):
-    place = f'box {number}'
-    label = points.class_index(item, place, class_names)
-    found.append(Box(
-        *(points.coordinate(item, side, place) for side in _SIDES), label))
-  return found
+  return [Box(label=points.class_index(item, f'box {number}', class_names), **{
+      side: points.coordinate(item, side, f'box {number}') for side in _SIDES})
+          for number, item in enumerate(items, 1)]
 
 
 def in_xml(root, class_names):
-  """Returns the Boxes of a file of VOC, which counts pixels from 1.
+  """Returns the Boxes of one of VOC's files, which count pixels from 1.
 
   Args:
     root: Element with `object`s, each with `name` and `bndbox`.
-    class_names: Background first.
+    class_names: Class names, background first.
 
   Raises:
-    ValueError: A box lacks something or is of an unknown class.
+    ValueError: A box is incomplete or its class is unknown.
   """
   found = []
   for number, item in enumerate(root.findall('object'), 1):
@@ -74,20 +72,20 @@ def in_xml(root, class_names):
 def draw(boxes, size, key):
   """Draws a stroke across the middle of each box and some outside of all.
 
-  A stroke runs along the box's longer side. Smaller boxes are drawn later, so
-  that theirs stay on top. An image without boxes stays unlabelled: perhaps
-  nobody has looked at it.
+  A stroke runs along the box's longer side. The strokes of smaller boxes are
+  drawn over those of larger ones. An image without boxes stays unlabelled,
+  because it may not have been annotated.
 
   Args:
     boxes: List of Box.
     size: (height, width) of the image in pixels.
-    key: (seed, image id) of the background's strokes.
+    key: (seed, image id) of the background strokes.
 
   Returns:
     [H, W] uint8 classes, 255 where unlabelled.
 
   Raises:
-    ValueError: A box that ends before it begins or is outside the image.
+    ValueError: A box ends before it begins, or is outside the image.
   """
   for number, box in enumerate(boxes, 1):
     _check(box, f'box {number}', size)
@@ -99,11 +97,9 @@ def draw(boxes, size, key):
     top, bottom = _pixels(box.ymin, box.ymax, size[0])
     outside[top:bottom + 1, left:right + 1] = False
     if right - left >= bottom - top:
-      columns = _shortened(left, right)
-      rows = _thin(top, bottom)
+      mask[_thin(top, bottom), _shortened(left, right)] = box.label
     else:
-      columns, rows = _thin(left, right), _shortened(top, bottom)
-    mask[rows, columns] = box.label
+      mask[_shortened(top, bottom), _thin(left, right)] = box.label
   if boxes and outside.any():
     rng = seeding.generator(*key, purpose='boxes')
     count = rng.integers(1, simulation.MAX_BACKGROUND_STROKES + 1)
@@ -140,6 +136,6 @@ def _shortened(first, last):
 
 
 def _thin(first, last):
-  """Returns the slice of a stroke's width, or less in a thinner box."""
+  """Returns the slice of a stroke's width, which is less in a thin box."""
   middle, reach = (first + last) // 2, simulation.WIDTH // 2
   return slice(max(first, middle - reach), min(last, middle + reach) + 1)

@@ -1,9 +1,8 @@
-"""Ways of a pen through a region: lines of points, not yet drawn.
+"""Paths of a pen through a region, as lines of points.
 
 Points are [N, 2] float (row, column) in pixels. `depth` is always the [h, w]
-float distance to the region's border in pixels, 0 outside. No two ways are
-compared by numbers that come out equal but for rounding, so that every machine
-draws the same.
+float distance to the region's border in pixels, 0 outside. No choice between
+paths depends on rounding errors, so that every machine draws the same.
 """
 
 import numpy as np
@@ -11,47 +10,48 @@ from scipy import ndimage
 from scipy import sparse
 from scipy.sparse import csgraph
 
-# The middle line is searched on a grid of about this many nodes, so the cost
-# of a stroke does not grow with the image.
+# Approximate number of grid nodes in the search for the middle line. It keeps
+# the cost of a stroke independent of the image's size.
 GRID_NODES = 200
-# A line along the border needs a finer one.
+# A line along the border needs a finer grid.
 BORDER_GRID_NODES = 1500
-# Shallower places than this share of the region's greatest depth are left out
-# of the search: people keep away from borders and skip thin tips.
+# Minimum depth of the middle line, as a share of the region's greatest depth:
+# people keep away from borders and skip thin tips.
 MIN_RELATIVE_DEPTH = 0.35
-# Standard deviation of the log of the travel cost: no two people take the
-# same way through a region.
+# Standard deviation of the logarithm of the travel cost: people take different
+# paths through a region.
 COST_VARIATION = 0.5
-# Distance that a line along the border keeps, as a share of the greatest depth.
+# Range of a border line's distance from the border, as a share of the greatest
+# depth.
 BORDER_DISTANCE = (0.2, 0.4)
-# A dot lies where the depth is at least this share of the greatest.
+# Minimum depth of a dot, as a share of the greatest depth.
 DOT_DEPTH = 0.6
-# A curve is the longest of this many walks of this many steps.
+# A curve is the longest of this many random walks of this many steps.
 WALKS, STEPS = 12, 40
-# Radians by which a whole walk may bend, and its bend may change: from arcs to
-# the letter S.
+# Standard deviations, in radians over a whole walk, of its bend and of the
+# change of its bend. Walks look like arcs or like the letter S.
 BEND, BEND_CHANGE = 2.0, 3.0
-# Before a border a walk turns by this many radians a step. It feels for one at
-# this angle to either side, this many steps ahead.
+# Before a border, a walk turns by TURN radians a step. It measures the depth at
+# FEELER_ANGLE radians to either side, FEELER_STEPS steps ahead.
 TURN, FEELER_ANGLE, FEELER_STEPS = 0.3, 0.7, 5
-# A hand wavers in waves not shorter than the line's length over this.
+# The waves of the pen's jitter are at least the line's length over this long.
 WAVES = 7
 
 
 def deepest(depth):
-  """Returns the [1, 2] place farthest from the border; the first of equals."""
+  """Returns the [1, 2] point of greatest depth; the first one of equals."""
   return np.array([np.unravel_index(np.argmax(depth), depth.shape)], float)
 
 
 def middle_line(rng, depth):
-  """Finds the longest of the cheap paths through a region's deep part.
+  """Finds a long path through the deep part of a region.
 
   Args:
     rng: np.random.Generator.
     depth: [h, w] float.
 
   Returns:
-    [N, 2] points; one where there is no path.
+    [N, 2] points; a single point if there is no path.
   """
   step = np.sqrt(np.count_nonzero(depth) / GRID_NODES)
   step = max(1, int(min(step, depth.max() / 2)))
@@ -61,9 +61,9 @@ def middle_line(rng, depth):
     return deepest(depth)
   start = np.argmax(grid[rows, columns])
   cost = np.exp(COST_VARIATION * rng.standard_normal(len(rows)))
-  # Dividing by the depth draws the path to the middle.
-  path = _longest_path(rows, columns, cost / grid[rows, columns]**1.5, start)
-  return np.stack([rows[path], columns[path]], 1) * float(step) + step // 2
+  # Dividing by the depth moves the path to the middle.
+  cost /= grid[rows, columns]**1.5
+  return _longest_path(rows, columns, cost, start) * float(step) + step // 2
 
 
 def border_line(rng, depth, neighbour_distance, width):
@@ -72,11 +72,11 @@ def border_line(rng, depth, neighbour_distance, width):
   Args:
     rng: np.random.Generator.
     depth: [h, w] float.
-    neighbour_distance: As depth, but the image's edge is no border.
-    width: Of the stroke in pixels, to keep off the border.
+    neighbour_distance: Like `depth`, but the image's edge is not a border.
+    width: Width of the stroke in pixels, which keeps it off the border.
 
   Returns:
-    [N, 2] points; one where there is no path.
+    [N, 2] points; a single point if there is no path.
   """
   aim = max(rng.uniform(*BORDER_DISTANCE) * depth.max(), 0.5 * width + 1)
   step = np.sqrt(np.count_nonzero(depth) / BORDER_GRID_NODES)
@@ -89,16 +89,25 @@ def border_line(rng, depth, neighbour_distance, width):
     return deepest(depth)
   off_course = np.abs(grid[rows, columns] - aim) / step
   start = rng.integers(len(rows))
-  # Leaving the course costs more than it saves; the random part breaks ties.
-  path = _longest_path(rows, columns, 1 + 3 * off_course**2
-                       + 0.01 * rng.random(len(rows)), start)
-  return np.stack([rows[path], columns[path]], 1) * float(step) + step // 2
+  # Leaving the course costs more than it saves. The random part breaks ties.
+  cost = 1 + 3 * off_course**2 + 0.01 * rng.random(len(rows))
+  return _longest_path(rows, columns, cost, start) * float(step) + step // 2
 
 
 def _longest_path(rows, columns, cost, start):
-  """Returns indices of the nodes of a longest cheapest path near `start`."""
+  """Returns the longest shortest path that `start` is connected to.
+
+  Args:
+    rows: [N] integers, the rows of the grid's nodes in the order of np.nonzero.
+    columns: [N] integers.
+    cost: [N] float, the cost of a unit of length at each node.
+    start: Index of a node.
+
+  Returns:
+    [M, 2] integer (row, column) of the path's nodes.
+  """
   graph = grid_graph(rows, columns, cost)
-  # Two sweeps: the farthest node from the farthest node ends a longest path.
+  # The farthest node from the farthest node ends a longest path.
   distance = csgraph.dijkstra(graph, indices=start)
   end = np.argmax(np.where(np.isfinite(distance), distance, -1))
   distance, before = csgraph.dijkstra(
@@ -108,51 +117,49 @@ def _longest_path(rows, columns, cost, start):
   while before[node] >= 0:
     node = before[node]
     path.append(node)
-  return path
+  return np.stack([rows[path], columns[path]], 1)
 
 
 def grid_graph(rows, columns, cost):
   """Connects each node of a grid to its 8 neighbours.
 
   Args:
-    rows: [N] integers, in the order of np.nonzero.
+    rows: [N] integers, the rows of the nodes in the order of np.nonzero.
     columns: [N] integers.
-    cost: [N] float of a unit of way.
+    cost: [N] float, the cost of a unit of length at each node.
 
   Returns:
-    [N, N] sparse array of the cost between neighbours.
+    [N, N] sparse array of the costs between neighbours.
   """
   index = np.full([rows.max() + 2, columns.max() + 3], -1)
   index[rows, columns + 1] = np.arange(len(rows))
-  sources, targets, weights = [], [], []
+  edges = []
   for down, right in (0, 1), (1, -1), (1, 0), (1, 1):
     neighbour = index[rows + down, columns + 1 + right]
     source = np.flatnonzero(neighbour >= 0)
     target = neighbour[source]
-    sources.append(np.concatenate([source, target]))
-    targets.append(np.concatenate([target, source]))
-    length = np.hypot(down, right) * (cost[source] + cost[target]) / 2
-    weights.append(np.concatenate([length, length]))
-  entries = np.concatenate(weights), (
-      np.concatenate(sources), np.concatenate(targets))
-  return sparse.csr_array(entries, shape=(len(rows), len(rows)))
+    weight = np.hypot(down, right) * (cost[source] + cost[target]) / 2
+    edges += [(weight, source, target), (weight, target, source)]
+  weights, sources, targets = map(np.concatenate, zip(*edges, strict=True))
+  return sparse.csr_array(
+      (weights, (sources, targets)), shape=(len(rows), len(rows)))
 
 
 def dot(rng, depth):
-  """Returns a [1, 2] place well inside, anywhere but at the border."""
+  """Returns a random [1, 2] point that is well inside the region."""
   rows, columns = np.nonzero(depth >= DOT_DEPTH * depth.max())
   index = rng.integers(len(rows))
   return np.array([[rows[index], columns[index]]], float)
 
 
 def curve(rng, depth, length, margin):
-  """Walks freely through a region, bending, and turning away from borders.
+  """Returns the longest of several walks, which turn away from borders.
 
   Args:
     rng: np.random.Generator.
     depth: [h, w] float.
-    length: Of the curve in pixels, at most.
-    margin: Distance from the border in pixels that ends a walk.
+    length: Maximum length of the curve in pixels.
+    margin: Distance from the border in pixels at which a walk ends.
 
   Returns:
     [N, 2] points.
@@ -165,11 +172,11 @@ def curve(rng, depth, length, margin):
   bend_change = rng.normal(0, BEND_CHANGE / STEPS**2, WALKS)
   step = length / STEPS
   place = np.stack([rows[index], columns[index]], 1).astype(float)
-  padded = np.pad(depth, 1)  # Beyond the edges there is no room.
+  padded = np.pad(depth, 1)  # The depth is 0 beyond the edges.
   last = np.array(depth.shape) + 1
 
   def look(angle, distance):
-    """Returns places ahead and the room there, for [..., WALKS] angles."""
+    """Returns points ahead and their depths, for [..., WALKS] angles."""
     ahead = place + distance * np.stack([np.sin(angle), np.cos(angle)], -1)
     pixel = np.clip(np.rint(ahead) + 1, 0, last).astype(int)
     return ahead, padded[pixel[..., 0], pixel[..., 1]]
@@ -197,15 +204,15 @@ def line_length(points):
 
 
 def stretch(points, first, length):
-  """Cuts a stretch out of a line; one point every half pixel.
+  """Returns a part of a line.
 
   Args:
     points: [N, 2].
-    first: Where it starts, in pixels along the line.
-    length: In pixels.
+    first: Start of the part, in pixels along the line.
+    length: Length of the part in pixels.
 
   Returns:
-    [M, 2] points.
+    [M, 2] points, half a pixel apart.
   """
   steps = np.hypot(*np.diff(points, axis=0).T)
   position = np.concatenate([[0], np.cumsum(steps)])
@@ -215,15 +222,14 @@ def stretch(points, first, length):
 
 
 def waver(rng, points, depth, smoothness, jitter):
-  """Rounds a line's corners and lets it waver within its region.
+  """Smooths a line and adds jitter that stays within the region.
 
   Args:
     rng: np.random.Generator.
     points: [M, 2], half a pixel apart.
     depth: [h, w] float.
-    smoothness: Turns shorter than the line's length over this are smoothed
-      away.
-    jitter: Waver of the hand, as a share of the distance to the border.
+    smoothness: Turns shorter than the line's length over this are removed.
+    jitter: Jitter of the pen, as a share of the distance to the border.
 
   Returns:
     [M, 2] points.
@@ -242,7 +248,7 @@ def waver(rng, points, depth, smoothness, jitter):
 
 
 def stamp(points, shape, width):
-  """Returns [h, w] bool: discs of diameter `width` pixels at the points."""
+  """Returns [h, w] bool: a disc of diameter `width` at each point."""
   offset = np.mgrid[:width, :width].reshape(2, -1).T - (width - 1) / 2
   offset = offset[np.hypot(*offset.T) <= width / 2]
   pixels = np.round(points)[:, None] + np.floor(offset + 0.5)

@@ -1,5 +1,6 @@
-"""Points as scribbles: a dot on each (METHOD 9)."""
+"""Points as scribbles: a dot for each (METHOD 9)."""
 
+import contextlib
 import math
 import reprlib
 
@@ -15,16 +16,17 @@ def draw(items, size, class_names):
   """Draws an image's points as dots of 3x3 pixels, in the file's order.
 
   Args:
-    items: List of {'x': ..., 'y': ..., 'cls': ...}: pixels from the upper left
-      one's middle, and a class by index or by name.
+    items: List of {'x': ..., 'y': ..., 'cls': ...}: the distance in pixels
+      from the centre of the upper left pixel, and a class index or name.
     size: (height, width) of the image in pixels.
-    class_names: Background first.
+    class_names: Class names, background first.
 
   Returns:
     [H, W] uint8 classes, 255 where unlabelled.
 
   Raises:
-    ValueError: A point lacks something, is outside or of an unknown class.
+    ValueError: A point is incomplete or outside the image, or its class is
+      unknown.
   """
   mask = np.full(size, IGNORE_LABEL, np.uint8)
   for number, item in enumerate(items, 1):
@@ -34,7 +36,7 @@ def draw(items, size, class_names):
     if not (0 <= x < size[1] and 0 <= y < size[0]):
       raise ValueError(f'{place} at ({x:g}, {y:g}) is outside the image of '
                        f'{size[1]}x{size[0]} pixels')
-    # The half pixel behind the last one's middle belongs to it.
+    # The half pixel beyond the last centre belongs to the last pixel.
     row, column = min(int(y + 0.5), size[0] - 1), min(int(x + 0.5), size[1] - 1)
     mask[max(0, row - REACH):row + REACH + 1,
          max(0, column - REACH):column + REACH + 1] = label
@@ -42,15 +44,15 @@ def draw(items, size, class_names):
 
 
 def class_index(item, place, class_names):
-  """Returns the index of the class of a point or box of a JSON file.
+  """Returns the class index of a point or box in a JSON file.
 
   Args:
     item: Dict with 'cls'.
-    place: What to call it in messages.
-    class_names: Background first.
+    place: Name of the item in messages.
+    class_names: Class names, background first.
 
   Raises:
-    ValueError: There is no such class.
+    ValueError: The item is not a dict, or its class is unknown.
   """
   if not isinstance(item, dict):
     raise ValueError(f'{place} is {reprlib.repr(item)} instead of an '
@@ -67,22 +69,20 @@ def class_index(item, place, class_names):
 
 
 def coordinate(item, key, place):
-  """Returns a finite number of a point or box of a JSON file.
+  """Returns a coordinate of a point or box in a JSON file.
 
   Args:
     item: Dict.
-    key: Name of the number.
-    place: What to call it in messages.
+    key: Key of the coordinate.
+    place: Name of the item in messages.
 
   Raises:
-    ValueError: It is missing, no number or too large.
+    ValueError: It is missing, or not a finite number.
   """
   value = item.get(key)
   if isinstance(value, int | float) and not isinstance(value, bool):
-    try:
+    with contextlib.suppress(OverflowError):  # The integer exceeds any float.
       if math.isfinite(value):
         return value
-    except OverflowError:  # An integer that no float can hold.
-      pass
   raise ValueError(f'{place}: {key} is {reprlib.repr(value)} instead of a '
                    'finite number')

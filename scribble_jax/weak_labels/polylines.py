@@ -1,4 +1,4 @@
-"""ScribbleSup's own annotations: strokes as XML polylines (METHOD 9)."""
+"""ScribbleSup's annotations: strokes as XML polylines (METHOD 9)."""
 
 import contextlib
 import reprlib
@@ -13,31 +13,32 @@ from scribble_jax.files import listings
 from scribble_jax.labels import IGNORE_LABEL
 
 STROKE_WIDTH = 3  # Pixels.
-# What ScribbleSup's files call some of VOC's classes.
+# Names of some of VOC's classes in ScribbleSup's files.
 _VOC_NAMES = {'plane': 'aeroplane', 'bike': 'bicycle', 'table': 'diningtable',
               'plant': 'pottedplant', 'monitor': 'tvmonitor'}
-# Pixels from the origin. Pillow draws lines to points far beyond it wrongly.
+# Maximum coordinate in pixels. Pillow draws lines to points far beyond wrongly.
 FARTHEST = 100_000
-_LONGEST_SIDE = 10**9  # Pixels that a file may name.
-# Bytes. A stroke's point takes about 40, and the parser's memory is 40 times
-# the file's size at worst.
+_LONGEST_SIDE = 10**9  # Maximum image side in pixels that a file may declare.
+# Maximum size in bytes of an image's XML. A stroke's point takes about 40
+# bytes, and the parser takes up to 40 times the file's size.
 MAX_BYTES = 2**23
 
 
 def parse(xml, size, max_megapixels=image_decoding.MAX_MEGAPIXELS):
-  """Parses an annotation in XML, of strokes or, as in VOC, of boxes.
+  """Parses an XML annotation of ScribbleSup's strokes or VOC's boxes.
 
   Args:
-    xml: Contents of the file.
-    size: (height, width) that its image has in pixels; None: any.
-    max_megapixels: A file that names a larger image is an error.
+    xml: Content of the file as bytes.
+    size: (height, width) of the image in pixels; None if unknown.
+    max_megapixels: A file that declares a larger image is an error.
 
   Returns:
-    The root element, and the (height, width) of the image: where the file
-    names 0 pixels or no side at all, that of `size`.
+    root: The root element.
+    size: (height, width) of the image. A side that the file omits or declares
+      as 0 is taken from the argument.
 
   Raises:
-    ValueError: Broken or huge XML, or another size or none.
+    ValueError: The XML is broken or huge, or the size is missing or differs.
   """
   if len(xml) > MAX_BYTES:
     raise ValueError(f'has {len(xml) / 2**20:.0f} MB; the annotation of one '
@@ -45,24 +46,23 @@ def parse(xml, size, max_megapixels=image_decoding.MAX_MEGAPIXELS):
   try:
     root = ElementTree.fromstring(xml)
   except (ElementTree.ParseError, LookupError, ValueError) as error:
-    # The last two are an encoding's that Python lacks or cannot mix with XML.
+    # LookupError and ValueError: Python can't decode the XML's encoding.
     raise ValueError(f'broken XML ({error})') from None
   named_size = _side(root, 'height'), _side(root, 'width')
-  if size is not None:
-    named_size = tuple(named or side for named, side in zip(
-        named_size, size, strict=True))
-  elif min(named_size) < 1:
-    raise ValueError('names no size of its image; name the folder of images')
-  else:
+  if size is None:
+    if min(named_size) < 1:
+      raise ValueError('names no size of its image; name the folder of images')
     image_decoding.check_size(*named_size, max_megapixels)
-  if size is not None and named_size != tuple(size):
-    raise ValueError(f'is for {named_size[1]}x{named_size[0]} pixels, its '
-                     f'image has {size[1]}x{size[0]}')
-  return root, named_size
+    return root, named_size
+  height, width = named_size[0] or size[0], named_size[1] or size[1]
+  if (height, width) != tuple(size):
+    raise ValueError(f'is for {width}x{height} pixels, its image has '
+                     f'{size[1]}x{size[0]}')
+  return root, (height, width)
 
 
 def _side(root, side):
-  """Returns the height or width that a file names, 0 if it names none."""
+  """Returns the height or width that a file declares, or 0."""
   text = root.findtext(f'size/{side}', '0')
   with contextlib.suppress(ValueError):
     pixels = int(text)
@@ -76,17 +76,17 @@ def draw_strokes(root, size, class_names):
   """Draws ScribbleSup's strokes, 3 pixels wide, in the file's order.
 
   Args:
-    root: Element of a parsed file (METHOD 9).
+    root: Root element of a parsed file.
     size: (height, width) of the image in pixels.
-    class_names: Names that a stroke's tag may have, besides ScribbleSup's own
-      for VOC's classes.
+    class_names: Allowed tags of strokes, besides ScribbleSup's names of VOC's
+      classes.
 
   Returns:
     [H, W] uint8 classes, 255 where unlabelled.
 
   Raises:
-    ValueError: A stroke of an unknown class, without points, with coordinates
-      that are no numbers, or outside the image.
+    ValueError: A stroke has an unknown class, no points or coordinates that are
+      not numbers, or is outside the image.
   """
   mask = Image.new('L', (size[1], size[0]), IGNORE_LABEL)
   canvas = ImageDraw.Draw(mask)
@@ -109,7 +109,7 @@ def draw_strokes(root, size, class_names):
 
 
 def _point(point, tag):
-  """Returns the (x, y) of an element, which Pillow can draw."""
+  """Returns the (x, y) of an element, small enough for Pillow."""
   texts = point.findtext('X', ''), point.findtext('Y', '')
   place = f'({", ".join(texts)}) of a stroke of class {tag!r}'
   try:
@@ -122,7 +122,7 @@ def _point(point, tag):
 
 
 def _is_inside(points, size):
-  """Whether a stroke has a pixel in the image, if only between its points."""
+  """Returns whether some pixel of a stroke is inside the image."""
   if any(0 <= x < size[1] and 0 <= y < size[0] for x, y in points):
     return True
   alone = Image.new('L', (size[1], size[0]))
@@ -131,14 +131,14 @@ def _is_inside(points, size):
 
 
 def draw_stroke(canvas, points, label, width=STROKE_WIDTH):
-  """Draws a stroke, or a square where all its points are one.
+  """Draws a stroke, or a square if all its points are the same.
 
   Args:
-    canvas: PIL's ImageDraw.
-    points: List of (x, y), none farther than FARTHEST pixels from the origin;
-      the middle of the upper left pixel is (0, 0).
-    label: What to draw.
-    width: In pixels.
+    canvas: PIL ImageDraw of a greyscale image.
+    points: List of (x, y), at most FARTHEST pixels from the origin, which is
+      the centre of the upper left pixel.
+    label: Grey value to draw.
+    width: Width of the stroke in pixels.
   """
   if len(set(points)) > 1:
     canvas.line(points, fill=label, width=width, joint='curve')

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the image's id and the seed alone."""
+"""Random numbers that depend only on an image's id and a seed."""
 
 import hashlib
 
@@ -6,14 +6,15 @@ import numpy as np
 
 
 def generator(seed, image_id, number=0, purpose=''):
-  """Returns an np.random.Generator, the same on every machine.
+  """Returns an np.random.Generator that is the same on every machine.
 
   Args:
     seed: Non-negative integer.
-    image_id: Name of the image, so that neither order nor other images matter.
-    number: Of a round of drawing, each with numbers of its own; 0 is the one
-      of those who draw once.
-    purpose: What draws, each with numbers of its own; '' are deformations.
+    image_id: Name of the image. The order of the images and other images do
+      not influence the numbers.
+    number: Number of the round of drawing; each round has other numbers.
+    purpose: Name of the use; each use has other numbers. '' is for
+      deformations.
   """
   name = f'{purpose}/{image_id}' if purpose else image_id
   digest = hashlib.sha256(name.encode()).digest()
