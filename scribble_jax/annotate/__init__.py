@@ -1,1 +1,1 @@
-"""The annotation page: strokes on one's own pictures, masks a second later."""
+"""The annotation page: strokes on your own photographs, masks a second later."""

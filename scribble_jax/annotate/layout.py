@@ -29,6 +29,7 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.labels import IGNORE_LABEL
 
 SETTINGS, CLASSES = 'annotate.json', 'classes.txt'
 IMAGES, SCRIBBLES, STROKES = 'JPEGImages', 'scribbles', 'strokes'
@@ -36,6 +37,7 @@ IMPORTED, PREDICTIONS, CACHE = 'imported', 'predictions', 'cache'
 PREDICTED_CLASSES = 'predictions/classes.json'  # Identifiers, by index.
 LIST = 'ImageSets/SegmentationAug/train.txt'
 _FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
+_MIN_WIDTH = 1.5  # Pixels, of a stroke on a picture that is scaled down.
 _ANY_SIZE = float('inf'), float('inf')
 _PLAIN = re.compile(r'[\w/-]+')  # Ids that need no quotes in a list.
 
@@ -134,6 +136,44 @@ class Layout:
     """Writes [H, W] uint8 as a greyscale PNG."""
     with atomic.whole_file(_with_folder(self.path(kind, name))) as partial:
       pathlib.Path(partial).write_bytes(masks.encode_grey(values))
+
+  def labels(self, name, full, size):
+    """Returns the labels drawn on a photograph, at any size.
+
+    Args:
+      name: Id of the photograph.
+      full: Its (height, width) in pixels.
+      size: (height, width) in pixels, at most as large.
+
+    Returns:
+      [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
+    """
+    document, size = self.read_document(name), tuple(size)
+    canvas = self.below(name, document, full if document.imported else size)
+    strokes = document.strokes
+    if size != full:
+      canvas = vector_strokes.shrink_labels(canvas, size)
+      strokes = [stroke.scaled(size[1] / full[1], _MIN_WIDTH)
+                 for stroke in strokes]
+    vector_strokes.draw(strokes, canvas)
+    return canvas
+
+  def below(self, name, document, size):
+    """Returns the labels that lie below the strokes of a document.
+
+    Args:
+      name: Id of the photograph.
+      document: `vector_strokes.Document`.
+      size: (height, width) of the result in pixels.
+
+    Returns:
+      [height, width] uint8 identifiers, a new array.
+    """
+    if document.nothing:
+      return np.zeros(size, np.uint8)
+    if document.imported:
+      return masks.read_mask(self.path(IMPORTED, name)).copy()
+    return np.full(size, IGNORE_LABEL, np.uint8)
 
   def link_photograph(self, name, source):
     """Links a photograph into the folder, or copies it without links."""

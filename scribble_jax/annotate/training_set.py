@@ -9,7 +9,6 @@ read are left out.
 from absl import logging
 from PIL import Image
 
-from scribble_jax.annotate import label_bitmaps
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate import vector_strokes
@@ -76,6 +75,5 @@ def _write_copy(copy, files, photographs, palette, name, side):
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(suggest.scaled(image, size)).save(path, quality=95)
   copy.write_bitmap(layout.SCRIBBLES, name, vector_strokes.as_indices(
-      label_bitmaps.labels_of(files, photographs, palette, name, size),
-      palette.indices))
+      files.labels(name, image.shape[:2], size), palette.indices))
   return True
