@@ -700,7 +700,7 @@ def test_a_full_disk_is_told(opened, tmp_path):
 def test_the_training_is_shown_and_stopped(opened):
   tab = opened()
   status = {'running': True, 'stage': 'training', 'steps': 50, 'text': '',
-            'what': 'Training', 'percent': 40, 'choices': [50],
+            'what': 'Training', 'percent': 40,
             'loss': [[10, 2.0], [20, 1.0]]}
   asked = []
 

@@ -1,1 +1,1 @@
-"""The annotation page: strokes on your own photographs, masks a second later."""
+"""The annotation page: draw strokes on photographs, get masks within a second."""

@@ -107,7 +107,8 @@ def listen(address, port):
     try:
       return socket.create_server((address, number), family=family)
     except OSError as error:
-      reason = os.strerror(error.errno) if error.errno else str(error)
+      # Without the suffix that create_server adds.
+      reason = (error.strerror or str(error)).split(' (while')[0]
   raise UserError(f'--address={address} --port={port}: {reason}. Choose '
                   'another port or address.')
 
@@ -215,8 +216,8 @@ if __name__ == '__main__':
   _PORT = flags.DEFINE_integer(
       'port', 8765, 'Port of the page; the next free one is used.', 1, 65535)
   _ADDRESS = flags.DEFINE_string(
-      'address', '127.0.0.1', 'Address to listen at. The default can be reached '
-      'from this machine alone, others from your network too.')
+      'address', '127.0.0.1', 'Address to listen at. The default is reached '
+      'from this machine alone, others also from your network.')
   _NO_BROWSER = flags.DEFINE_bool(
       'no_browser', False, 'Only print the link.')
   _BACKBONE = flags.DEFINE_string(
@@ -229,7 +230,7 @@ if __name__ == '__main__':
       'max_megapixels', photographs_of.MAX_MEGAPIXELS, 'Larger photographs are '
       'not decoded.')
   _IMPORT = flags.DEFINE_string(
-      'import', None, 'Folder of masks of strokes to import (class indices, 255 '
-      'for unlabelled) for photographs without strokes.')
+      'import', None, 'Folder of masks of strokes (class indices, 255 for '
+      'unlabelled) to import for photographs without strokes.')
   command_line.run(main, takes_files=True, interrupted=(
       'All strokes are saved; the same command continues.'))

@@ -191,7 +191,8 @@ if __name__ == '__main__':
       'workdir', None, "The page's --workdir.", required=True)
   _RUN = flags.DEFINE_string(
       'run', None, 'Workdir of the training.', required=True)
-  _STEPS = flags.DEFINE_integer('steps', None, 'Number of updates.', required=True)
+  _STEPS = flags.DEFINE_integer(
+      'steps', None, 'Number of updates.', required=True)
   _MEGAPIXELS = flags.DEFINE_float(
       'max_megapixels', None, 'Larger photographs are not decoded.',
       required=True)

@@ -97,7 +97,7 @@ class Jobs:
     Returns:
       'running'; 'stage' ('none' if nothing was trained yet, 'lost' if the
       process was killed); 'text', a message; 'what' and 'percent', the
-      progress; 'loss' as [[step, value], ...]; 'steps'; 'choices', STEPS.
+      progress; 'loss' as [[step, value], ...]; 'steps'.
     """
     running, state = self.is_running(), self._state()
     what, percent, last = self._progress()
@@ -106,7 +106,7 @@ class Jobs:
         'running': running, 'stage': stage, 'steps': state.get('steps'),
         'text': state.get('text') or ('' if running else last),
         'what': what if running else '', 'percent': percent if running else 0,
-        'loss': self._losses(state), 'choices': STEPS}
+        'loss': self._losses(state)}
 
   def _state(self):
     """Returns the job's last state; 'lost' as its stage if it was killed."""
