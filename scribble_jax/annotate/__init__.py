@@ -1,1 +1,1 @@
-"""The annotation page: draw strokes on photographs, get masks within a second."""
+"""The annotation page: draw strokes on photographs and see masks of them."""

@@ -124,8 +124,8 @@ def _parse_stroke(stroke, size):
         or not all(map(_is_number, point))
         or not -_MARGIN <= point[0] <= width_of_picture + _MARGIN
         or not -_MARGIN <= point[1] <= height + _MARGIN):
-      raise ValueError(f'has the point {point!r:.60}, which is not an [x, y] on '
-                       'the picture')
+      raise ValueError(f'has the point {point!r:.60}, which is not an [x, y] '
+                       'on the picture')
   return Stroke(label, width, tuple((x, y) for x, y in points))
 
 
