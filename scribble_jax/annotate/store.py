@@ -124,7 +124,8 @@ class Store:
         raise ValueError(
             f'has strokes of classes that do not exist ({sorted(unknown)}): '
             'another page may have deleted them. Reload the page')
-      if document.imported and not self._has_imported(name):
+      if document.imported and not self.files.path(
+          layout.IMPORTED, name).exists():
         raise ValueError('refers to imported strokes that do not exist')
       self._photographs.size(name)  # Raises if it can't be read.
       document = dataclasses.replace(document, version=stored.version + 1)
@@ -209,9 +210,6 @@ class Store:
   def predicted(self):
     """Returns the ids of the photographs that have a prediction."""
     return self.files.ids(layout.PREDICTIONS) & self._photographs.paths.keys()
-
-  def _has_imported(self, name):
-    return self.files.path(layout.IMPORTED, name).exists()
 
   def _draw(self, name, document):
     """Draws a mask, links its photograph and lists it, or removes the mask."""

@@ -80,7 +80,7 @@ class Suggester:
 
   def close(self):
     """Ends the thread after its current computation."""
-    self._add(_CLOSE)
+    self._add(_CLOSE, None, None)
     self._thread.join(timeout=10)
     self.learner.close()
 
@@ -95,7 +95,7 @@ class Suggester:
     This includes the compilation of programs for its size.
     """
     self._opened = name
-    self._add(_OPEN, name)
+    self._add(_OPEN, name, concurrent.futures.Future())
 
   def ask(self, name):
     """Returns a future of the Answer for a picture.
@@ -107,20 +107,20 @@ class Suggester:
     self._add(_MASK, name, future)
     return future
 
-  def _add(self, *task):
-    self._tasks.put((task[0], next(self._numbers), *task[1:]))
+  def _add(self, urgency, name, future):
+    self._tasks.put((urgency, next(self._numbers), name, future))
 
   def _run(self, backbone, checkpoint):
     """Loads the network, then does the most urgent task until `close`."""
     self._load(backbone, checkpoint)
     while True:
-      urgency, _, *task = self._tasks.get()
+      urgency, _, name, future = self._tasks.get()
       if urgency == _CLOSE:
         return
       if urgency == _MASK:
-        self._answer(*task)
-      elif task == [self._opened] and self._state == _READY:
-        self._prepare_opened(*task)
+        self._do(self._make, name, future)
+      elif name == self._opened:  # Nobody reads the future.
+        self._do(self._prepared, name, future)
 
   def _load(self, backbone, checkpoint):
     # It takes a second to load, and pages need not wait for it.
@@ -142,22 +142,14 @@ class Suggester:
     self._state = 'unavailable'
     logging.warning('No masks: %s', self._reason)
 
-  def _prepare_opened(self, name):
-    """Prepares a picture; a request for its mask will report what fails."""
-    try:
-      self._prepared(name)
-    except UnreadableError:
-      pass
-    except Exception:
-      logging.exception('%s: no mask can be prepared.', name)
-
-  def _answer(self, name, future):
+  def _do(self, task, name, future):
+    """Sets the result of a task in its future."""
     if not future.set_running_or_notify_cancel():
       return
     try:
       if self._state != _READY:
         raise NoMaskError(self._reason)
-      future.set_result(self._make(name))
+      future.set_result(task(name))
     except (NoMaskError, UnreadableError) as error:
       future.set_exception(error)
     except Exception as error:
