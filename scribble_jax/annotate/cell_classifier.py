@@ -154,7 +154,7 @@ def probabilities(features, weights, offsets):
   Args:
     features: [..., D].
     weights: [D, K], from `fit_classes`.
-    offsets: [K], likewise.
+    offsets: [K], from `fit_classes`.
 
   Returns:
     [..., K] float32.
@@ -170,7 +170,7 @@ def confidence(glances, weights, offsets):
   Args:
     glances: [N, M, D] features of cells of N pictures.
     weights: [D, K], from `fit_classes`.
-    offsets: [K], likewise.
+    offsets: [K], from `fit_classes`.
 
   Returns:
     [N] mean difference, from 0 to 1, between the probabilities of the two most

@@ -27,8 +27,8 @@ class FeatureCache:
       folder: Folder for the files.
       photographs: `photographs.Photographs`.
       backbone: As returned by `feature_network.load`.
-      variables: Likewise.
-      digest: Likewise.
+      variables: As returned by `feature_network.load`.
+      digest: As returned by `feature_network.load`.
     """
     self._folder, self._photographs = folder / digest, photographs
     self._network = backbone, variables

@@ -66,7 +66,7 @@ class Learner:
       name: Id of the picture.
       version: Version of the strokes.
       features: As of `cell_classifier.samples_of`.
-      labels: Likewise.
+      labels: As of `cell_classifier.samples_of`.
     """
     self._last_mask = time.monotonic()
     samples = cell_classifier.samples_of(

@@ -7,12 +7,12 @@ The page's server starts it and reads state.json and log.txt. On SIGTERM the
 training saves a checkpoint and stops.
 """
 
+import collections
 import contextlib
 import os
 import pathlib
 import signal
 import threading
-import time
 
 from absl import flags
 
@@ -53,7 +53,6 @@ class Job:
     self._max_megapixels = max_megapixels
     self._log = self._files.folder / FOLDER / LOG
     self._stopping = threading.Event()
-    self._started = time.time()
 
   def stop(self, *_):
     """Asks the job to stop."""
@@ -69,8 +68,7 @@ class Job:
     """
     formats.write_json(self._files.folder / FOLDER / STATE, {
         'stage': stage, 'text': text, 'run': self._run, 'steps': self._steps,
-        'process': os.getpid(), 'started': self._started,
-        'changed': time.time()})
+        'process': os.getpid()})
 
   def work(self):
     """Runs the job to its end."""
@@ -126,12 +124,12 @@ class Job:
     Returns:
       The error as one line, or None.
     """
-    groups = {}
+    groups = collections.defaultdict(list)
     for name, path in photographs.paths.items():
       with contextlib.suppress(photographs_of.UnreadableError):
         is_large = max(photographs.size(name)) > training_set.LARGEST
-        shown_side = training_set.SIDE if is_large else side
-        groups.setdefault((path.parent, shown_side), []).append(str(path))
+        groups[path.parent, training_set.SIDE if is_large else side].append(
+            str(path))
     problem = None
     for (folder, shown_side), paths in sorted(groups.items(), key=str):
       output = self._files.folder / layout.PREDICTIONS / folder.relative_to(

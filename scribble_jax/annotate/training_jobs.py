@@ -59,7 +59,7 @@ class Jobs:
         if resume:
           if state.get('stage') not in (
               trainer.STOPPED, trainer.FAILED, _LOST):
-            raise UserError('There is no training to go on with.')
+            raise UserError('There is no training to resume. Start a new one.')
           run, steps = state['run'], state['steps']
         else:
           run = self._make_run()

@@ -102,17 +102,15 @@ class ImageLabeller:
       network = scores.make_network_scores(maps, inputs.classes, self.branch)
       if self.open_unnamed:
         unnamed = scores.unnamed(maps, inputs.classes)
-    network_with = lambda scribble: network
-    if self.backbone is not None:
-      network_with = scores.make_feature_scores(
-          picture_features.cell_features(
-              self.backbone, variables, image, inside),
-          inputs.classes, shared)
+    features = None if self.backbone is None else (
+        picture_features.cell_features(self.backbone, variables, image, inside))
 
     def of_scribble(scribble):
       """Returns the result of `_label`, all 255 without a stroke."""
       labels_of = lambda: self._label(
-          grids, network_with(scribble), unnamed, scribble, inputs)
+          grids, network if features is None else scores.make_feature_scores(
+              features, scribble, inputs.classes, shared),
+          unnamed, scribble, inputs)
       nothing = jax.tree.map(
           lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
           jax.eval_shape(labels_of))

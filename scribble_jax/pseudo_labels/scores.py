@@ -58,21 +58,19 @@ def make_network_scores(maps, classes, branch):
   }[branch]
 
 
-def make_feature_scores(features, classes, shared):
-  """Returns `scribble -> label -> [H, W]`, scores from `picture_features`.
+def make_feature_scores(features, scribble, classes, shared):
+  """Returns `label -> [H, W]`, scores from `picture_features`.
 
   Args:
     features: From `picture_features.cell_features`.
+    scribble: [H, W] uint8.
     classes: [C] uint8.
     shared: As of `picture_features.class_probabilities`.
   """
-  def of_scribble(scribble):
-    probabilities = picture_features.class_probabilities(
-        features, scribble, classes, shared)
-    # Later places with label 0 are padding.
-    return lambda label: probabilities[jnp.argmax(classes == label)]
-
-  return of_scribble
+  probabilities = picture_features.class_probabilities(
+      features, scribble, classes, shared)
+  # Later places with label 0 are padding.
+  return lambda label: probabilities[jnp.argmax(classes == label)]
 
 
 def unnamed(maps, classes):

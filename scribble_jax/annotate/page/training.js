@@ -100,7 +100,7 @@ export class Training {
     parts.stop.hidden = !running;
     parts.resume.hidden = running ||
         !['stopped', 'lost', 'failed'].includes(stage);
-    parts.start.textContent = stage === 'none' ? 'Start' : 'Train anew';
+    parts.start.textContent = stage === 'none' ? 'Start' : 'Train again';
     parts.stage.textContent = STAGES[stage] ?? stage;
     parts.bar.hidden = !running;
     parts.bar.value = status.percent;
