@@ -7,15 +7,22 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import httpx
 import numpy as np
 from PIL import Image
+import uvicorn
 
+from scribble_jax.annotate import __main__ as command
+from scribble_jax.annotate import access
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
+from scribble_jax.annotate import server
 from scribble_jax.annotate import store as stores
+from scribble_jax.annotate import suggestion_worker
+from scribble_jax.annotate import training_jobs
 from scribble_jax.annotate import vector_strokes
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -65,6 +72,37 @@ def served(pictures, *flags, port=None):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+@contextlib.contextmanager
+def hosted(pictures, workdir):
+  """Yields (None, link, port) of a server without masks, in a thread.
+
+  It starts in a fraction of the time of `served`.
+  """
+  (workdir / 'cache').mkdir(parents=True, exist_ok=True)
+  photographs, store = command.open_store(
+      *command.find_folders(str(pictures), str(workdir)), 50)
+  address, port = '127.0.0.1', free_port()
+  token = access.read_token(workdir / 'cache')
+  suggester = suggestion_worker.Suggester(
+      store, photographs, suggestion_worker.NO_NETWORK)
+  running = uvicorn.Server(uvicorn.Config(
+      server.Server(store, photographs, suggester,
+                    training_jobs.Jobs(workdir, 50)).make_app(
+                        address, port, token),
+      lifespan='off', timeout_graceful_shutdown=2, ws='none', access_log=False,
+      log_config=None))
+  listener = command.listen(address, port)
+  thread = threading.Thread(target=running.run, args=([listener],))
+  thread.start()
+  try:
+    yield None, f'http://{address}:{port}/?token={token}', port
+  finally:
+    running.should_exit = True
+    thread.join()
+    listener.close()
+    suggester.close()
 
 
 def read_link(process):

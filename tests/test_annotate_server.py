@@ -403,7 +403,7 @@ def test_a_job_outlives_its_server(tmp_path, monkeypatch):
   first = training_jobs.Jobs(tmp_path, 50)
   assert first.status()['stage'] == 'none'
   with pytest.raises(
-      training_jobs.UserError, match='no training to go on with'):
+      training_jobs.UserError, match='no training to resume'):
     first.start(50, resume=True)
   with pytest.raises(training_jobs.UserError, match='Choose one of'):
     first.start(7, resume=False)

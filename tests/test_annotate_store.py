@@ -197,7 +197,7 @@ def test_another_page_is_told(store):
 def test_strokes_of_no_class_are_refused(store):
   with pytest.raises(ValueError, match=r'do not exist \(\[7\]\)'):
     store.write('p0', document((7, 3, [(10, 10)])))
-  with pytest.raises(ValueError, match='imported strokes that are not there'):
+  with pytest.raises(ValueError, match='imported strokes that do not exist'):
     store.write('p0', document(imported=True))
   assert not (store.files.folder / 'strokes').exists()
 

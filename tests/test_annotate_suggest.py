@@ -338,10 +338,10 @@ def test_worker_gets_ready_for_the_next_picture(worker, tmp_path):
 
 def test_features_on_the_disk_have_a_bound(worker, monkeypatch, tmp_path):
   cache = feature_cache.FeatureCache(
-      tmp_path / 'features', 'x', worker.store._photographs)
-  monkeypatch.setattr(feature_cache, '_MOST_BYTES', 500)
+      tmp_path / 'features', worker.store._photographs, None, None, 'x')
+  monkeypatch.setattr(feature_cache, '_MAX_BYTES', 10_000)  # Of 33 x 33 x 3.
   for name in ('p0', 'p1', 'p2'):
-    cache.features(name, lambda: np.zeros([5, 5, 3]))
+    cache.features(name)
   kept = [*(tmp_path / 'features').rglob('*.npy')]
   assert len(kept) == 1 and kept[0].name.startswith('p2')
 

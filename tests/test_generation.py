@@ -167,7 +167,7 @@ def test_other_settings_make_the_labels_anew_and_say_why(
   caplog.clear()
   diffusion.labels.calibration, diffusion.labels.threshold = 'none', 0.9
   summary = generation.generate(diffusion, tmp_path / 'run')
-  assert 'anew: the settings have changed' in caplog.text
+  assert 'again: the settings have changed' in caplog.text
   assert summary['refined']['thresholds'] == [0.9] * 3
   assert read(tmp_path / 'run/pseudo_labels') != before
 

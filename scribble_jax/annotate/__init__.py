@@ -1,1 +1,1 @@
-"""The annotation page: strokes on one's own pictures, masks a second later."""
+"""The annotation page: draw strokes on photographs and see masks of them."""

@@ -1,11 +1,11 @@
-r"""Opens a page on which to draw strokes on one's own pictures.
+r"""Opens a page for drawing strokes on your own photographs.
 
 python -m scribble_jax.annotate PICTURES
 python -m scribble_jax.annotate PICTURES --workdir=DIR --port=8765
 
 PICTURES is a folder of photographs, a data set of this program, whose strokes
-are imported, or the folder of an earlier start. All that is drawn lands in
---workdir, PICTURES_annotated unless given, as training reads it.
+are imported, or the workdir of an earlier start. All that is drawn is saved in
+--workdir, by default PICTURES_annotated, in the layout that training reads.
 """
 
 import os
@@ -30,19 +30,19 @@ from scribble_jax.files import storage
 from scribble_jax.models.backbones import BACKBONES
 from scribble_jax.sweep import process
 
-_PORTS = 20  # That are tried, from --port on.
+_PORTS = 20  # Number of ports that are tried, from --port on.
 
 
 def find_folders(pictures, workdir):
-  """Returns where a user's things are.
+  """Returns the folder of the photographs and the workdir.
 
   Args:
-    pictures: Path of a folder of photographs, of a data set, or of a store.
-    workdir: Path of the store; None: beside the photographs.
+    pictures: Path of a folder of photographs, of a data set, or of a workdir.
+    workdir: Path of the workdir; None for one beside the photographs.
 
   Returns:
-    Absolute paths: of the folder that is named, or that the store names; and of
-    the store.
+    Absolute paths: `pictures`, or the folder that is stored in the workdir; and
+    the workdir.
 
   Raises:
     UserError: A folder is missing or can't be used.
@@ -63,9 +63,10 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
 
   Args:
     pictures: From `find_folders`.
-    workdir: Likewise.
+    workdir: From `find_folders`.
     max_megapixels: Larger photographs are not decoded.
-    imported: Folder of masks of strokes to import; None: those of a data set.
+    imported: Folder of masks of strokes to import; None for those of a data
+      set, if `pictures` is one and the workdir is new.
 
   Raises:
     UserError: A folder is missing or can't be used.
@@ -81,37 +82,33 @@ def open_store(pictures, workdir, max_megapixels, imported=None):
   imported = imported and str(pathlib.Path(imported).absolute())
   if imported and not pathlib.Path(imported).is_dir():
     raise UserError(f'--import={imported} does not exist, or is no folder. '
-                    'Name one of masks.')
+                    'Name a folder of masks.')
   store = stores.Store(
       workdir, photographs,
       mask_import.palette_of(pictures) if is_new else None, imported)
   for folder in dict.fromkeys((store.importing, imported)):
-    if folder:  # What was interrupted comes first.
+    if folder:  # An interrupted import comes first.
       mask_import.import_all(store, photographs, folder)
   return photographs, store
 
 
 def listen(address, port):
-  """Returns a socket at the first free port.
+  """Returns a listening socket at the first free port.
 
   Args:
-    address: To listen at.
-    port: The first to try.
+    address: Address to listen at.
+    port: First port to try.
 
   Raises:
-    UserError: None is free, or the address is not this machine's.
+    UserError: No port is free, or the address is not this machine's.
   """
   family = socket.AF_INET6 if ':' in address else socket.AF_INET
   for number in range(port, min(port + _PORTS, 65536)):
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-      listener.bind((address, number))
-      listener.listen()  # Requests wait until the server takes them.
-      return listener
+      return socket.create_server((address, number), family=family)
     except OSError as error:
-      listener.close()
-      reason = error.strerror or str(error)
+      # Without the suffix that create_server adds.
+      reason = (error.strerror or str(error)).split(' (while')[0]
   raise UserError(f'--address={address} --port={port}: {reason}. Choose '
                   'another port or address.')
 
@@ -123,10 +120,10 @@ def serve(photographs, store, listener, address):
     photographs: `photographs.Photographs`.
     store: `store.Store`.
     listener: From `listen`.
-    address: Likewise.
+    address: Address that it listens at.
 
   Raises:
-    UserError: Something is not installed.
+    UserError: A package is not installed.
   """
   try:
     import uvicorn
@@ -150,8 +147,8 @@ def serve(photographs, store, listener, address):
   link = f'http://{host}:{port}/?token={token}'
   if not access.is_loopback(address):
     logging.warning(
-        '--address=%s lets everybody in your network reach this server. What '
-        'is sent is not encrypted, and who sees the link can change your '
+        '--address=%s lets everybody in your network reach this server. The '
+        'connection is not encrypted, and whoever has the link can change your '
         'strokes and see your pictures.', address)
   print(f'{len(photographs.paths)} pictures. All that you draw is saved in '
         f'{store.files.folder}.\nOpen {link}\nCtrl-C ends.', flush=True)
@@ -161,21 +158,21 @@ def serve(photographs, store, listener, address):
     uvicorn.Server(uvicorn.Config(
         app, lifespan='off', timeout_graceful_shutdown=2, server_header=False,
         ws='none', access_log=False,
-        log_config=None  # Its own would close this program's log.
+        log_config=None  # uvicorn's would close this program's log.
     )).run(sockets=[listener])
   finally:
     suggester.close()
 
 
 def check_network(backbone, checkpoint):
-  """Checks what is told at once; loading may still fail, and then says so.
+  """Checks the flags of the network, which is loaded later.
 
   Args:
     backbone: As of `suggestion_worker.Suggester`.
-    checkpoint: Likewise.
+    checkpoint: As of `suggestion_worker.Suggester`.
 
   Raises:
-    UserError: There is no such thing.
+    UserError: There is no such network.
   """
   if checkpoint is not None and not pathlib.Path(
       checkpoint, config_files.OF_RUN).exists():
@@ -188,7 +185,7 @@ def check_network(backbone, checkpoint):
 
 
 def _has_screen():
-  """Whether a browser would have a window; else one may take the terminal."""
+  """Whether a browser can open a window; otherwise it may use the terminal."""
   return not sys.platform.startswith('linux') or bool(
       os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))
 
@@ -214,26 +211,26 @@ def main(argv):
 
 if __name__ == '__main__':
   _WORKDIR = flags.DEFINE_string(
-      'workdir', None, 'Folder for all that is drawn; PICTURES_annotated '
-      'unless given.')
+      'workdir', None, 'Folder for all that is drawn; PICTURES_annotated by '
+      'default.')
   _PORT = flags.DEFINE_integer(
-      'port', 8765, 'Of the page; the next free one is taken.', 1, 65535)
+      'port', 8765, 'Port of the page; the next free one is used.', 1, 65535)
   _ADDRESS = flags.DEFINE_string(
-      'address', '127.0.0.1', 'To listen at. Another one than this machine '
-      'alone lets others in your network reach the page.')
+      'address', '127.0.0.1', 'Address to listen at. The default is reached '
+      'from this machine alone, others also from your network.')
   _NO_BROWSER = flags.DEFINE_bool(
       'no_browser', False, 'Only print the link.')
   _BACKBONE = flags.DEFINE_string(
       'backbone', 'efficientnet_lite0', 'Pretrained network whose features '
-      'masks are made from; none: only draw.')
+      'masks are made from; none: no masks.')
   _CHECKPOINT = flags.DEFINE_string(
-      'checkpoint', None, 'Workdir of a training run, whose backbone is taken '
+      'checkpoint', None, 'Workdir of a training run whose backbone is used '
       'instead.')
   _MEGAPIXELS = flags.DEFINE_float(
       'max_megapixels', photographs_of.MAX_MEGAPIXELS, 'Larger photographs are '
       'not decoded.')
   _IMPORT = flags.DEFINE_string(
-      'import', None, 'Folder of masks of strokes, class indices, 255 for '
-      'unlabelled, for photographs that have none yet.')
+      'import', None, 'Folder of masks of strokes (class indices, 255 for '
+      'unlabelled) to import for photographs without strokes.')
   command_line.run(main, takes_files=True, interrupted=(
-      'All strokes are saved; the same command goes on.'))
+      'All strokes are saved; the same command continues.'))

@@ -1,11 +1,12 @@
-"""Who may talk to the page's server: the person who has its link, nobody else.
+"""Access control of the page's server: only the person with the link gets in.
 
-Web pages of others can make a browser send requests to this machine, and can
-let a name of theirs point to it (DNS rebinding). So each request must name this
-server as its Host, come from this server's own page if it tells its Origin, and
-carry a secret: the link has it, and the answer to the link makes it a cookie
-that scripts cannot read and other sites cannot send. The cookie is named after
-the port, because browsers share cookies between ports.
+Other sites can make a browser send requests to this machine, and can make one
+of their host names point to it (DNS rebinding). Each request must therefore
+name this server as its Host, come from this server's own page if it has an
+Origin, and carry a secret. The link contains the secret, and the answer to the
+link stores it as a cookie that scripts cannot read and other sites cannot send.
+The cookie's name contains the port, because browsers share cookies between
+ports.
 """
 
 import hmac
@@ -17,10 +18,11 @@ import secrets
 import socket
 
 from starlette import datastructures
+from starlette import requests
 from starlette import responses
 
-MAX_BODY = 4 * 2**20  # Bytes. Strokes have 200,000 points at most.
-_TOKEN = 'token'  # Key of the link, and file in the cache.
+MAX_BODY = 4 * 2**20  # Bytes; room for 200,000 points.
+_TOKEN = 'token'  # Query parameter of the link, and file in the cache.
 _HEADERS = {
     'Content-Security-Policy': (
         "default-src 'self'; object-src 'none'; base-uri 'none'; "
@@ -32,17 +34,20 @@ _HEADERS = {
     'Cross-Origin-Resource-Policy': 'same-origin',
     'Cache-Control': 'no-store',
 }
+_NO_COOKIE = 'Open the link that the program printed: it lets this browser in.'
+_OTHER_SITE = 'Pages of other sites may not ask this server.'
 _WELCOME = ('<!doctype html><meta http-equiv="refresh" content="0;url=/">'
             '<title>scribble_jax</title>')
 
 
 def read_token(folder):
-  """Returns the secret of a folder of strokes, made once.
+  """Returns the secret of a workdir; the first call creates it.
 
-  A page that is open stays valid when its server is started again.
+  The secret is kept in a file, so that an open page stays valid when its server
+  is restarted.
 
   Args:
-    folder: Path of a folder of this user.
+    folder: Folder for the file; it belongs to this user.
   """
   path = pathlib.Path(folder) / _TOKEN
   try:
@@ -59,15 +64,15 @@ def read_token(folder):
 
 
 class AccessControl:
-  """ASGI middleware that lets only the page's own requests pass."""
+  """ASGI middleware that lets only requests of the page itself pass."""
 
   def __init__(self, app, address, port, token):
-    """Guards an app.
+    """Wraps an app.
 
     Args:
       app: ASGI app.
-      address: That the server listens at.
-      port: Likewise.
+      address: Address that the server listens at.
+      port: Port that the server listens at.
       token: The secret.
     """
     self._app, self._token = app, token
@@ -75,41 +80,37 @@ class AccessControl:
     self._cookie = f'scribble_jax_{port}'
 
   async def __call__(self, scope, receive, send):
-    """Passes a request on, or answers why not."""
-    if scope['type'] == 'lifespan':
-      await self._app(scope, receive, send)
-      return
+    """Passes a request on, or answers why it is refused."""
     if scope['type'] != 'http':
-      return  # No WebSockets.
-    headers = datastructures.Headers(scope=scope)
-    query = datastructures.QueryParams(scope['query_string'])
-    refusal = self._refusal(scope['method'], headers)
-    if refusal is None and scope['path'] == '/' and self._matches(
-        query.get(_TOKEN, '')):
-      await self._welcome()(scope, receive, _with_headers(send))
-      return
-    refusal = refusal or self._missing_cookie(headers)
-    if refusal:
-      await responses.PlainTextResponse(refusal, 403)(
-          scope, receive, _with_headers(send))
-      return
-    await self._app(scope, receive, _with_headers(send))
+      return  # There are no WebSockets.
+    request = requests.Request(scope)
+    if refusal := self._refusal(request):
+      answer = responses.PlainTextResponse(refusal, 403)
+    elif scope['path'] == '/' and self._matches(
+        request.query_params.get(_TOKEN, '')):
+      answer = responses.HTMLResponse(_WELCOME)
+      answer.set_cookie(self._cookie, self._token, max_age=365 * 86400,
+                        httponly=True, samesite='strict')
+    elif not self._matches(request.cookies.get(self._cookie, '')):
+      answer = responses.PlainTextResponse(_NO_COOKIE, 403)
+    else:
+      answer = self._app
+    await answer(scope, receive, _with_headers(send))
 
-  def _refusal(self, method, headers):
-    """Returns why a request is not of this server's page, or None."""
-    hosts = headers.getlist('host')
+  def _refusal(self, request):
+    """Returns why a request does not come from this server's page, or None."""
+    headers = request.headers
+    hosts, origins = headers.getlist('host'), headers.getlist('origin')
     if len(hosts) != 1 or not self._is_own(hosts[0]):
       return 'This server does not answer to that name. Use the printed link.'
-    origins = headers.getlist('origin')
-    if any(origin != f'http://{hosts[0]}' for origin in origins):
-      return 'Pages of other sites may not ask this server.'
-    if headers.get('sec-fetch-site', 'none') not in ('same-origin', 'none'):
-      return 'Pages of other sites may not ask this server.'
-    if method not in ('GET', 'HEAD') and not origins:
+    if any(origin != f'http://{hosts[0]}' for origin in origins) or (
+        headers.get('sec-fetch-site', 'none') not in ('same-origin', 'none')):
+      return _OTHER_SITE
+    if request.method not in ('GET', 'HEAD') and not origins:
       return 'A change must come from the page.'
     length = headers.get('content-length', '0')
     if not length.isdecimal() or int(length) > MAX_BODY:
-      return f'A request may have {MAX_BODY} bytes.'
+      return f'A request may have at most {MAX_BODY} bytes.'
     return None
 
   def _is_own(self, host):
@@ -122,33 +123,17 @@ class AccessControl:
     name = name.lower().strip('[]')
     if name in ('localhost', '127.0.0.1', '::1', self._address.lower()):
       return True
-    if self._address not in ('0.0.0.0', '::'):
-      return False
-    # Numbers cannot be rebound; of names only this machine's own counts.
-    return _is_number(name) or name == socket.gethostname().lower()
-
-  def _missing_cookie(self, headers):
-    """Returns why a request lacks the secret, or None."""
-    sent = [part.strip().partition('=')
-            for part in headers.get('cookie', '').split(';')]
-    if any(name == self._cookie and self._matches(value)
-           for name, _, value in sent):
-      return None
-    return 'Open the link that the program printed: it lets this browser in.'
+    # Other sites cannot rebind numeric addresses; of all host names only this
+    # machine's own is accepted.
+    return self._address in ('0.0.0.0', '::') and (
+        _is_number(name) or name == socket.gethostname().lower())
 
   def _matches(self, text):
     return hmac.compare_digest(text.encode(), self._token.encode())
 
-  def _welcome(self):
-    """Returns the answer to the link, which makes the secret a cookie."""
-    response = responses.HTMLResponse(_WELCOME)
-    response.set_cookie(self._cookie, self._token, max_age=365 * 86400,
-                        httponly=True, samesite='strict')
-    return response
-
 
 def is_loopback(address):
-  """Whether an address is reached from this machine alone."""
+  """Whether an address can be reached from this machine alone."""
   return address == 'localhost' or (
       _is_number(address) and ipaddress.ip_address(address).is_loopback)
 
@@ -162,7 +147,7 @@ def _is_number(name):
 
 
 def _with_headers(send):
-  """Returns `send` that adds the headers that all answers have."""
+  """Returns a `send` that adds _HEADERS to each answer."""
   async def send_with_headers(message):
     if message['type'] == 'http.response.start':
       headers = datastructures.MutableHeaders(scope=message)

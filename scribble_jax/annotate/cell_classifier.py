@@ -1,10 +1,11 @@
 """A classifier of cells of pictures, learned from all strokes: pure functions.
 
 It is a multinomial logistic regression on features of a pretrained network. It
-is fitted anew for each mask, in a tenth of a second: a mask depends on nothing
-but the strokes and the pictures.
+is fitted again for each mask, in a tenth of a second, so that a mask depends
+only on the strokes and the pictures.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -15,42 +16,40 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels.picture_features import CELL
 
-OWN_SAMPLES, OTHER_SAMPLES = 256, 384  # Cells that are learned from at most.
-SAMPLES_PER_CLASS = 32  # Of a picture, for others to learn from.
-_OTHERS_WEIGHT = 0.3  # Of other pictures' cells, as a share of a class's own.
+OWN_SAMPLES, OTHER_SAMPLES = 256, 384  # Maximum numbers of training cells.
+SAMPLES_PER_CLASS = 32  # Cells of a picture, for the masks of other pictures.
+_OTHERS_WEIGHT = 0.3  # Weight of other pictures' cells, relative to the own.
 _PENALTY = 1.0  # Of the weights; see `picture_features.fit`.
-_STEPS = 50  # Half as many as there: no pixel in a thousand changes.
-_CLASSES_STEP = 8  # Classes are padded to a multiple of it: few shapes.
+_STEPS = 50  # Half of its default; less than one pixel in a thousand changes.
+_CLASSES_STEP = 8  # Classes are padded to a multiple, so few shapes compile.
 
 
 class Samples(NamedTuple):
-  """Cells that strokes meet.
+  """Cells that strokes cross.
 
   Attributes:
     x: [M, D] float32 features.
-    labels: [M] int, identifiers of classes.
+    labels: [M] int, identifiers of their classes.
   """
   x: np.ndarray
   labels: np.ndarray
 
 
 def pooled(pictures):
-  """Returns Samples of several pictures, about as many of each class.
+  """Returns Samples of several pictures, about equally many of each class.
 
   Args:
     pictures: Sequence of Samples, in an order that does not change.
 
   Returns:
-    At most OTHER_SAMPLES of them, evenly chosen; None without any.
+    At most OTHER_SAMPLES of them, evenly chosen; None if there is none.
   """
   if not pictures:
     return None
   labels = np.concatenate([samples.labels for samples in pictures])
   starts = np.cumsum([0, *(len(samples.labels) for samples in pictures)])
-  classes = np.unique(labels)
-  share = OTHER_SAMPLES // max(1, len(classes))
-  kept = np.concatenate([np.zeros(0, int), *(
-      _evenly(np.flatnonzero(labels == label), share) for label in classes)])
+  kept = _of_each_class(
+      labels, OTHER_SAMPLES // max(1, len(np.unique(labels))))
   owners = np.searchsorted(starts, kept, 'right') - 1
   x = [pictures[owner].x[index - starts[owner]]
        for owner, index in zip(owners, kept, strict=True)]
@@ -62,18 +61,16 @@ def samples_of(features, labels, most, per_class=None):
   """Returns evenly chosen Samples of a picture.
 
   Args:
-    features: [h, w, D] float32, of `picture_features.cell_features`; of the
+    features: [h, w, D] float32, from `picture_features.cell_features` of the
       padded picture.
-    labels: [H, W] uint8 identifiers, IGNORE_LABEL where nothing is drawn; the
-      picture without padding.
-    most: Cells at most.
-    per_class: Cells of a class at most; None for any number.
+    labels: [H, W] uint8 identifiers, IGNORE_LABEL where nothing is drawn; of
+      the picture without padding.
+    most: Maximum number of cells.
+    per_class: Maximum number of cells of a class; None for any number.
   """
   cells, found = _drawn_cells(labels, features.shape[1])
   if per_class:
-    kept = np.concatenate([np.zeros(0, int), *(
-        _evenly(np.flatnonzero(found == label), per_class)
-        for label in np.unique(found))])
+    kept = _of_each_class(found, per_class)
     cells, found = cells[kept], found[kept]
   kept = _evenly(np.arange(len(found)), most)
   cells, found = cells[kept], found[kept]
@@ -82,20 +79,27 @@ def samples_of(features, labels, most, per_class=None):
 
 
 def _drawn_cells(labels, row_length):
-  """Returns the cells that strokes meet, once for each class.
+  """Returns the cells that strokes cross, once for each class.
 
   Args:
     labels: As of `samples_of`.
-    row_length: Cells in a row of the padded picture.
+    row_length: Number of cells in a row of the padded picture.
 
   Returns:
-    [M] numbers of cells, row by row, and [M] identifiers.
+    [M] indices of cells, row by row, and [M] identifiers.
   """
   rows, columns = np.nonzero(labels != IGNORE_LABEL)
   cells = ((rows + CELL // 2) // CELL * row_length
            + (columns + CELL // 2) // CELL)
   pairs = np.unique(cells * 256 + labels[rows, columns])
   return pairs // 256, pairs % 256
+
+
+def _of_each_class(labels, most):
+  """Returns the indices of at most `most` evenly chosen labels a class."""
+  return np.concatenate([np.zeros(0, int), *(
+      _evenly(np.flatnonzero(labels == label), most)
+      for label in np.unique(labels))])
 
 
 def _evenly(index, most):
@@ -107,14 +111,14 @@ def _evenly(index, most):
 def fit_classes(own, others, classes):
   """Fits the classifier of one picture.
 
-  Classes weigh alike, so that a spot counts as much as a long stroke. Cells of
-  other pictures weigh less than this picture's own, except those of a class
-  that is not drawn here.
+  All classes have equal weight, so that a spot counts as much as a long stroke.
+  Cells of other pictures weigh less than this picture's own, except those of a
+  class that is not drawn here.
 
   Args:
-    own: Samples of the picture, at most OWN_SAMPLES; none for a picture without
-      strokes.
-    others: Samples of all others, from `pooled`.
+    own: Samples of the picture, at most OWN_SAMPLES; empty for a picture
+      without strokes.
+    others: Samples of all other pictures, from `pooled`, or None.
     classes: [K] identifiers of all classes.
 
   Returns:
@@ -139,32 +143,41 @@ def fit_classes(own, others, classes):
   return _fit(x, y)
 
 
-@jax.jit
-def _fit(x, y):
-  return picture_features.fit(x, y, _PENALTY, steps=_STEPS)
+_fit = jax.jit(functools.partial(
+    picture_features.fit, penalty=_PENALTY, steps=_STEPS))
 
 
 @jax.jit
 def probabilities(features, weights, offsets):
-  """Returns [..., K] float32 of [..., D] features; see `fit_classes`."""
+  """Returns the class probabilities of cells.
+
+  Args:
+    features: [..., D].
+    weights: [D, K], from `fit_classes`.
+    offsets: [K], from `fit_classes`.
+
+  Returns:
+    [..., K] float32.
+  """
   return jax.nn.softmax(jnp.matmul(
       features.astype(jnp.float32), weights, precision='highest')
       + offsets.reshape([1] * (features.ndim - 1) + [-1]))
 
 
 def confidence(glances, weights, offsets):
-  """Returns how sure the classifier is of pictures, [N] float.
+  """Returns how certain the classifier is of pictures.
 
   Args:
     glances: [N, M, D] features of cells of N pictures.
-    weights: Of `fit_classes`.
-    offsets: Likewise.
+    weights: [D, K], from `fit_classes`.
+    offsets: [K], from `fit_classes`.
 
   Returns:
-    The mean by which the likeliest class leads the next one, from 0 to 1.
+    [N] mean difference, from 0 to 1, between the probabilities of the two most
+    probable classes.
   """
   found = []
-  for start in range(0, len(glances), 256):  # Of one shape, but the last ones.
+  for start in range(0, len(glances), 256):  # One shape, so one compilation.
     part = glances[start:start + 256]
     padded = np.zeros([256, *part.shape[1:]], np.float32)
     padded[:len(part)] = part

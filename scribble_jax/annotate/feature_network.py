@@ -1,4 +1,4 @@
-"""The pretrained network whose features masks are made from."""
+"""Loads the pretrained network whose features the masks are made from."""
 
 import hashlib
 import json
@@ -15,15 +15,16 @@ from scribble_jax.weights import trained
 
 
 def load(backbone, checkpoint=None):
-  """Returns a backbone, its variables, and a digest of where they come from.
+  """Returns a backbone, its variables, and a digest of their source.
 
   Args:
-    backbone: Of `models.backbones.BACKBONES`, with its published weights.
-    checkpoint: Workdir of a training run, whose backbone is taken instead; or
+    backbone: Name in `models.backbones.BACKBONES`; its published weights are
+      loaded.
+    checkpoint: Workdir of a training run whose backbone is used instead, or
       None.
 
   Raises:
-    UserError: There is no such backbone, or its weights can't be had.
+    UserError: There is no such backbone, or its weights can't be loaded.
   """
   if checkpoint:
     config = config_files.of_run(checkpoint)

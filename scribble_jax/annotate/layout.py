@@ -1,16 +1,15 @@
-"""Files of the folder that holds all that is drawn, as training reads it.
+"""Files of a workdir: all that is drawn, in the layout that training reads.
 
-- annotate.json: where the photographs are, the classes, and what is not
-  finished yet;
-- classes.txt: their names, background first;
-- strokes/ID.json: strokes as vectors, which are what counts;
-- imported/ID.png: strokes that came as a bitmap;
+- annotate.json: folder of the photographs, classes, and unfinished changes;
+- classes.txt: names of the classes, background first;
+- strokes/ID.json: strokes as vectors, the originals;
+- imported/ID.png: imported strokes as a bitmap of class identifiers;
 - scribbles/ID.png: class indices, drawn from the two above;
 - JPEGImages/ID.jpg: links to the photographs with strokes;
-- ImageSets/SegmentationAug/train.txt: their ids;
-- predictions/ID.png: of the network, never read as strokes, and classes.json,
-  which identifiers its indices stand for;
-- cache/: what can be made again.
+- ImageSets/SegmentationAug/train.txt: ids of the photographs with strokes;
+- predictions/ID.png: class indices predicted by the network, never read as
+  strokes; predictions/classes.json: identifiers of these classes, by index;
+- cache/: files that can be computed again.
 """
 
 import dataclasses
@@ -30,6 +29,7 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
+from scribble_jax.labels import IGNORE_LABEL
 
 SETTINGS, CLASSES = 'annotate.json', 'classes.txt'
 IMAGES, SCRIBBLES, STROKES = 'JPEGImages', 'scribbles', 'strokes'
@@ -37,17 +37,18 @@ IMPORTED, PREDICTIONS, CACHE = 'imported', 'predictions', 'cache'
 PREDICTED_CLASSES = 'predictions/classes.json'  # Identifiers, by index.
 LIST = 'ImageSets/SegmentationAug/train.txt'
 _FOLDERS = (STROKES, SCRIBBLES, IMAGES, IMPORTED, PREDICTIONS, CACHE)
+_MIN_WIDTH = 1.5  # Pixels, of a stroke on a picture that is scaled down.
 _ANY_SIZE = float('inf'), float('inf')
-_PLAIN = re.compile(r'[\w/-]+')  # An id that a list may name as it is.
+_PLAIN = re.compile(r'[\w/-]+')  # Ids that need no quotes in a list.
 
 
 class Settings(NamedTuple):
-  """What annotate.json holds.
+  """Contents of annotate.json.
 
   Attributes:
     pictures: Absolute path of the folder of photographs.
     palette: `palette.Palette`.
-    is_stale: Whether classes.txt and the masks may still be of other classes.
+    is_stale: Whether classes.txt and the masks may not match the palette yet.
     importing: Folder of masks whose import is not finished, or None.
   """
   pictures: pathlib.Path
@@ -58,10 +59,10 @@ class Settings(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Reads and writes the files, each of them whole or not at all.
+  """Reads and writes the files; each is written whole or not at all.
 
   Attributes:
-    folder: Absolute path.
+    folder: Absolute path of the workdir.
   """
   folder: pathlib.Path
 
@@ -71,24 +72,24 @@ class Layout:
     Args:
       kind: One of the folders above.
       name: An id that comes from a listing, never from a request.
-      suffix: Of the file.
+      suffix: Suffix of the file.
     """
     return self.folder / kind / f'{name}{suffix}'
 
   def ids(self, kind, suffix='.png'):
     """Returns the set of ids that have a file in one of the folders."""
-    place = self.folder / kind
-    return {*listings.files_by_id(place, (suffix,))} if place.is_dir() else (
-        set())
+    folder = self.folder / kind
+    return set(listings.files_by_id(folder, (suffix,))
+               if folder.is_dir() else ())
 
   def check(self, pictures):
-    """Checks that nothing written here lands among other files.
+    """Checks that files written here do not mix with others.
 
     Args:
       pictures: Folder of the photographs.
 
     Raises:
-      UserError: It might.
+      UserError: The folder is not one of this program, or leads elsewhere.
     """
     place = self.folder.resolve()
     if place.is_relative_to(pictures) or (
@@ -124,7 +125,7 @@ class Layout:
                       ) from error
 
   def write_document(self, name, document):
-    """Writes a document so that it survives a loss of power too."""
+    """Writes a document so that it also survives a loss of power."""
     path = _with_folder(self.path(STROKES, name, '.json'))
     with atomic.whole_file(path) as partial, open(partial, 'w') as file:
       file.write(_as_json(document.to_json()))
@@ -133,16 +134,53 @@ class Layout:
 
   def write_bitmap(self, kind, name, values):
     """Writes [H, W] uint8 as a greyscale PNG."""
-    path = _with_folder(self.path(kind, name))
-    with atomic.whole_file(path) as partial, open(partial, 'wb') as file:
-      file.write(masks.encode_grey(values))
+    with atomic.whole_file(_with_folder(self.path(kind, name))) as partial:
+      pathlib.Path(partial).write_bytes(masks.encode_grey(values))
+
+  def labels(self, name, full, size):
+    """Returns the labels drawn on a photograph, at any size.
+
+    Args:
+      name: Id of the photograph.
+      full: Its (height, width) in pixels.
+      size: (height, width) in pixels, at most as large.
+
+    Returns:
+      [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
+    """
+    document, size = self.read_document(name), tuple(size)
+    canvas = self.below(name, document, full if document.imported else size)
+    strokes = document.strokes
+    if size != full:
+      canvas = vector_strokes.shrink_labels(canvas, size)
+      strokes = [stroke.scaled(size[1] / full[1], _MIN_WIDTH)
+                 for stroke in strokes]
+    vector_strokes.draw(strokes, canvas)
+    return canvas
+
+  def below(self, name, document, size):
+    """Returns the labels that lie below the strokes of a document.
+
+    Args:
+      name: Id of the photograph.
+      document: `vector_strokes.Document`.
+      size: (height, width) of the result in pixels.
+
+    Returns:
+      [height, width] uint8 identifiers, a new array.
+    """
+    if document.nothing:
+      return np.zeros(size, np.uint8)
+    if document.imported:
+      return masks.read_mask(self.path(IMPORTED, name)).copy()
+    return np.full(size, IGNORE_LABEL, np.uint8)
 
   def link_photograph(self, name, source):
-    """Makes a photograph appear in the folder, by a link or else a copy."""
+    """Links a photograph into the folder, or copies it without links."""
     target = _with_folder(self.path(IMAGES, name, source.suffix.lower()))
     if target.exists():
       return
-    target.unlink(missing_ok=True)  # A link to what was moved.
+    target.unlink(missing_ok=True)  # A link whose target was moved.
     try:
       target.symlink_to(source.resolve())
     except OSError:  # A file system without links.
@@ -151,12 +189,14 @@ class Layout:
 
   def write_list(self, names):
     """Writes the list of the training images."""
-    path = _with_folder(self.folder / LIST)
-    with atomic.whole_file(path) as partial, open(partial, 'w') as file:
-      file.writelines(f'{_listed(name)}\n' for name in sorted(names))
+    _write_lines(self.folder / LIST, map(_listed, sorted(names)))
+
+  def write_classes(self, palette):
+    """Writes classes.txt."""
+    _write_lines(self.folder / CLASSES, palette.names)
 
   def start_predictions(self, labels):
-    """Notes what the indices of predictions mean; drops those of others.
+    """Stores the classes of new predictions; deletes those of other classes.
 
     Args:
       labels: Identifiers of the classes, by index.
@@ -168,7 +208,7 @@ class Layout:
       formats.write_json(path, labels)
 
   def read_prediction(self, name):
-    """Returns [H, W] uint8 identifiers that the network predicts, or None."""
+    """Returns the predicted [H, W] uint8 class identifiers, or None."""
     path = self.path(PREDICTIONS, name)
     labels = formats.read_json(self.folder / PREDICTED_CLASSES)
     if not labels or not path.exists():
@@ -181,23 +221,20 @@ class Layout:
       return None
 
   def write_settings(self, settings):
-    """Writes Settings, and classes.txt, which only counts with whole ones."""
+    """Writes annotate.json, then classes.txt."""
     formats.write_json(_with_folder(self.folder / SETTINGS), {
         'pictures': str(settings.pictures),
         'palette': settings.palette.to_json(), 'is_stale': settings.is_stale,
         'importing': settings.importing})
-    with atomic.whole_file(self.folder / CLASSES) as partial:
-      pathlib.Path(partial).write_text(
-          ''.join(f'{name}\n' for name in settings.palette.names),
-          encoding='utf-8')
+    self.write_classes(settings.palette)
 
   def read_settings(self):
     """Returns the Settings, or None in a new folder.
 
-    Names that somebody has changed in classes.txt count.
+    Class names that the user has changed in classes.txt are used.
 
     Raises:
-      UserError: The files are damaged, or do not belong together.
+      UserError: The files are damaged or do not match.
     """
     path = self.folder / SETTINGS
     if not path.exists():
@@ -226,21 +263,27 @@ class Layout:
 
 
 def _listed(name):
-  """Returns a line of a list that stands for an id, whatever is in it."""
+  """Returns the line of a list for an id with any characters."""
   if _PLAIN.fullmatch(name):
     return name
   quote = "'" if '"' in name else '"'
   return f'{quote}{name}.jpg{quote}'
 
 
+def _write_lines(path, lines):
+  with atomic.whole_file(_with_folder(path)) as partial:
+    pathlib.Path(partial).write_text(
+        ''.join(f'{line}\n' for line in lines), encoding='utf-8')
+
+
 def _with_folder(path):
-  """Returns a path whose folder is there."""
+  """Returns a path after creating its folder."""
   path.parent.mkdir(parents=True, exist_ok=True)
   return path
 
 
 def _as_json(content):
-  """Returns JSON with a stroke a line, so that people can compare files."""
+  """Returns JSON with one stroke per line, so that files can be compared."""
   strokes = ',\n'.join(json.dumps(stroke, allow_nan=False)
                        for stroke in content.pop('strokes'))
   return f'{json.dumps(content)[:-1]}, "strokes": [\n{strokes}\n]}}\n'

@@ -1,7 +1,7 @@
 """What is learned from all pictures: samples of strokes, features of the rest.
 
-A thread computes features of pictures that no page has open, while nobody waits
-for a mask.
+A thread computes features of pictures that no page has open, while no page
+waits for a mask.
 """
 
 import threading
@@ -14,20 +14,20 @@ from scribble_jax.annotate import cell_classifier
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate.photographs import UnreadableError
 
-_MOST_GLANCES = 500  # Pictures without strokes that are looked at.
-_QUIET = 2.0  # Seconds since the last mask, before which nothing is begun.
+_MAX_GLANCES = 500  # Pictures whose certainty is compared.
+_QUIET = 2.0  # Seconds without a mask, after which the thread starts to work.
 
 
 class Learner:
-  """Knows the samples of drawn pictures, and how sure the others are.
+  """Keeps the samples of drawn pictures, and ranks the others by certainty.
 
   Attributes:
-    paused: Whether its thread rests, as while a training runs.
-    ahead: Id of a picture that a page is likely to open next; None for none.
+    paused: Whether the thread waits, as while a training runs.
+    ahead: Id of the picture that a page is likely to open next, or None.
   """
 
   def __init__(self, store, photographs):
-    """Makes a learner without any samples; `start` starts its thread.
+    """Makes a learner without samples; `start` starts its thread.
 
     Args:
       store: `store.Store`.
@@ -37,39 +37,36 @@ class Learner:
     self.ahead = None
     self._store, self._photographs = store, photographs
     self._samples, self._glances = {}, {}
-    self._hopeless = set()  # Ids of pictures that cannot be read.
+    self._unreadable = set()  # Ids of pictures.
     self._fitted = None
     self._last_mask = 0.0
     self._closed = threading.Event()
     self._thread = None
 
-  def start(self, features_of, glance_at, cache):
+  def start(self, cache):
     """Starts the thread.
 
     Args:
-      features_of: `suggest.features_of` of an image.
-      glance_at: `suggest.glance` of an image.
       cache: `feature_cache.FeatureCache`.
     """
-    self._features_of, self._glance_at = features_of, glance_at
     self._cache = cache
     self._thread = threading.Thread(target=self._run, daemon=True)
     self._thread.start()
 
   def close(self):
-    """Ends the thread after what it is computing now."""
+    """Ends the thread after its current computation."""
     self._closed.set()
     if self._thread:
       self._thread.join(timeout=10)
 
   def learn(self, name, version, features, labels):
-    """Takes the strokes of a picture, for all others.
+    """Keeps samples of a picture's strokes, for the masks of all others.
 
     Args:
-      name: Id.
-      version: Of the strokes.
+      name: Id of the picture.
+      version: Version of the strokes.
       features: As of `cell_classifier.samples_of`.
-      labels: Likewise.
+      labels: As of `cell_classifier.samples_of`.
     """
     self._last_mask = time.monotonic()
     samples = cell_classifier.samples_of(
@@ -89,7 +86,7 @@ class Learner:
     """Fits the classifier of pictures without strokes.
 
     Args:
-      classes: Identifiers.
+      classes: Identifiers of the classes.
     """
     pooled = self.others()
     if pooled is not None and len(np.unique(pooled.labels)) > 1:
@@ -102,19 +99,20 @@ class Learner:
     self._samples.pop(name, None)
 
   def forget_all(self):
-    """Learns from all strokes anew, as after a class was deleted."""
+    """Forgets all strokes, as after a class was deleted."""
     self._samples, self._fitted = {}, None
 
   def least_sure(self):
     """Returns the id of the picture without strokes to draw on next.
 
     Returns:
-      The one that the classifier is least sure of, of those looked at; the
-      first one if it has learned nothing yet; None if all have strokes.
+      Of the pictures with a glance, the one with the smallest
+      `cell_classifier.confidence`; the first picture if nothing was learned
+      yet; None if all have strokes.
     """
     listed, glances = self._store.listed, dict(self._glances)
     names = [name for name in self._photographs.paths
-             if name not in listed and name not in self._hopeless]
+             if name not in listed and name not in self._unreadable]
     found = [name for name in names if name in glances]
     if self._fitted is None or not found:
       return next(iter(names), None)
@@ -123,7 +121,7 @@ class Learner:
     return found[int(np.argmin(sure))]
 
   def status(self):
-    """Returns how many pictures are looked at, ready for JSON."""
+    """Returns how many pictures have a glance, ready for JSON."""
     return {'glances': len(self._glances),
             'glances_wanted': len(self._wanted_glances())}
 
@@ -137,23 +135,23 @@ class Learner:
       try:
         task(name)
       except UnreadableError:
-        self._hopeless.add(name)
+        self._unreadable.add(name)
       except Exception:
         logging.exception('%s: nothing can be learned.', name)
-        self._hopeless.add(name)
+        self._unreadable.add(name)
 
   def _next(self):
-    """Returns (id, function of it) of what is worth doing, or Nones."""
+    """Returns the next task as (id, function of the id), or Nones."""
     ahead, self.ahead = self.ahead, None
     if ahead:
-      return ahead, self._features
-    drawn = self._store.listed - self._samples.keys() - self._hopeless
+      return ahead, self._cache.features
+    drawn = self._store.listed - self._samples.keys() - self._unreadable
     if drawn:
       return min(drawn), self._learn_from
     if self._fitted is not None:
       for name in self._wanted_glances():
-        if name not in self._glances and name not in self._hopeless:
-          return name, self._look_at
+        if name not in self._glances and name not in self._unreadable:
+          return name, self._glance
     return None, None
 
   def _learn_from(self, name):
@@ -164,26 +162,15 @@ class Learner:
       self._samples.setdefault(name, samples)
       return
     size = suggest.working_size(self._photographs.size(name))
-    self.learn(name, version, np.float32(self._features(name)),
+    self.learn(name, version, np.float32(self._cache.features(name)),
                self._store.labels(name, size))
-    self._last_mask = 0.0  # Nobody has waited for it.
+    self._last_mask = 0.0  # No page waits for this one.
 
-  def _features(self, name):
-    """Returns the features of a picture, which are in the cache then."""
-    size = suggest.working_size(self._photographs.size(name))
-    return self._cache.features(name, lambda: self._features_of(
-        suggest.scaled(self._photographs.read(name), size)))
-
-  def _look_at(self, name):
-    size = suggest.working_size(
-        self._photographs.size(name), suggest.GLANCE_SIDE)
-    self._glances[name] = self._cache.glance(name, lambda: self._glance_at(
-        suggest.scaled(self._photographs.read(name), size)))
+  def _glance(self, name):
+    self._glances[name] = self._cache.glance(name)
 
   def _wanted_glances(self):
-    """Returns the ids of pictures that are looked at, evenly chosen."""
+    """Returns the ids of the pictures to compare, evenly chosen."""
     names = [*self._photographs.paths]
-    if len(names) <= _MOST_GLANCES:
-      return names
-    return [names[i * len(names) // _MOST_GLANCES]
-            for i in range(_MOST_GLANCES)]
+    count = min(len(names), _MAX_GLANCES)
+    return [names[i * len(names) // count] for i in range(count)]

@@ -1,7 +1,7 @@
-"""Strokes that were drawn elsewhere, as a bitmap below one's own.
+"""Import of masks of strokes, as a bitmap below the strokes of the page.
 
-They are kept as they are: thinning them to lines would change which pixels are
-labelled. The eraser works on them, and one click takes all of them away.
+Imported strokes are kept as a bitmap, because thinning them to lines would
+change which pixels are labelled. The eraser works on them.
 """
 
 from absl import logging
@@ -21,10 +21,10 @@ def palette_of(folder):
   """Returns the `palette.Palette` of a data set, None if it lists no classes.
 
   Args:
-    folder: With or without a classes.txt.
+    folder: Folder of the data set.
 
   Raises:
-    UserError: The list is there, but can't be used.
+    UserError: Its classes.txt can't be used.
   """
   path = storage.path(folder) / layout.CLASSES
   if not path.exists():
@@ -38,10 +38,11 @@ def import_masks(store, photographs, folder):
   Args:
     store: `store.Store`.
     photographs: `photographs.Photographs`.
-    folder: Of PNG or TIFF files named by id, class indices, 255 for unlabelled.
+    folder: Folder of PNG or TIFF files named by id; they hold class indices,
+      255 for unlabelled.
 
   Returns:
-    How many were imported, and a line for each that could not be.
+    Number of imported masks, and a line for each that could not be imported.
   """
   count, problems = 0, []
   found = listings.files_by_id(storage.path(folder), listings.MASK_SUFFIXES)
@@ -49,24 +50,27 @@ def import_masks(store, photographs, folder):
     if name not in photographs.paths or store.read(name).version:
       continue
     try:
-      mask = masks.read_mask(path)
-    except masks.DAMAGED as error:
-      problems.append(f'{path}: {error}')
-      continue
-    if np.all(mask == IGNORE_LABEL):
-      continue
-    try:
-      store.import_labels(name, mask)
-      count += 1
+      mask = _read(path)
+      if np.any(mask != IGNORE_LABEL):
+        store.import_labels(name, mask)
+        count += 1
     except (ValueError, UnreadableError) as error:
       problems.append(f'{path}: {error}')
   return count, problems
 
 
-def import_all(store, photographs, folder):
-  """`import_masks`, which says what came of it.
+def _read(path):
+  """`masks.read_mask`, with ValueError for any damage."""
+  try:
+    return masks.read_mask(path)
+  except masks.DAMAGED as error:
+    raise ValueError(str(error)) from error
 
-  Interrupted, it goes on at the next start; see `store.importing`.
+
+def import_all(store, photographs, folder):
+  """Calls `import_masks` and reports the result.
+
+  If it is interrupted, the next start continues; see `Store.importing`.
 
   Raises:
     UserError: The folder is missing, or nothing in it can be imported.
@@ -83,8 +87,8 @@ def import_all(store, photographs, folder):
   if len(problems) > 5:
     logging.warning('Not imported: %d more.', len(problems) - 5)
   if problems and not count:
-    raise UserError(f'{folder}: no strokes could be imported. Mend these files '
-                    f'and name them by --import={folder}.')
+    raise UserError(f'{folder}: no strokes could be imported. Correct these '
+                    f'files and start with --import={folder}.')
   if count:
     logging.info('Imported the strokes of %d photographs from %s.', count,
                  folder)

@@ -1,8 +1,8 @@
-"""The classes that one draws: names, colours and lasting identifiers.
+"""The classes to draw: names, colours and permanent identifiers.
 
-Strokes name a class by its identifier, which stays when a class is renamed or
-another one is deleted. The index of a class in masks and in classes.txt is its
-place in the list.
+Strokes refer to a class by its identifier, which stays the same when a class is
+renamed or another one is deleted. The index of a class in masks and in
+classes.txt is its position in the list.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ from scribble_jax.files import listings
 from scribble_jax.labels import IGNORE_LABEL
 
 MAX_CLASSES = 200
-_LONGEST = 60  # Characters of a name.
-# Told apart by people who see few colours too; further classes repeat them.
+_MAX_LENGTH = 60  # Characters of a name.
+# Also distinguishable with colour blindness; further classes repeat them.
 COLOURS = (
     '#8a929e', '#e6550d', '#3182bd', '#31a354', '#e7ba52', '#9e4ac4', '#17becf',
     '#d6278b', '#8c6d31', '#7fc97f', '#5254a3', '#fb8072', '#b5cf6b')
 _COLOUR = re.compile('#[0-9a-f]{6}')
-# A page shows names as text, but files and other programs may not.
+# The page shows names as text, but other programs may not.
 _UNWANTED = re.compile('[<>]')
 
 
@@ -30,7 +30,7 @@ class Class:
 
   Attributes:
     label: Identifier, 0 for the background.
-    name: As classes.txt has it.
+    name: As in classes.txt.
     colour: '#rrggbb'.
   """
   label: int
@@ -62,13 +62,13 @@ class Palette:
     return {one.label: index for index, one in enumerate(self.classes)}
 
   def to_json(self):
-    """Returns what a file and the page get."""
+    """Returns the content for annotate.json and the page."""
     return {'next': self.next_label, 'classes': [
         {'id': one.label, 'name': one.name, 'colour': one.colour}
         for one in self.classes]}
 
   def added(self, name, colour=None):
-    """Returns the palette with one more class.
+    """Returns the palette with an additional class.
 
     Raises:
       UserError: The name can't be used, or there are too many classes.
@@ -87,7 +87,7 @@ class Palette:
                     max(label + 1, self.next_label))
 
   def changed(self, label, name=None, colour=None):
-    """Returns the palette with another name or colour of a class.
+    """Returns the palette with a changed name or colour of a class.
 
     Raises:
       UserError: There is no such class, or the name or colour can't be used.
@@ -106,7 +106,7 @@ class Palette:
       UserError: There is no such class, or it is the background.
     """
     if not self._find(label).label:
-      raise UserError('The background stays: rename it if it means something '
+      raise UserError('The background stays. Rename it if it means something '
                       'else.')
     return dataclasses.replace(self, classes=tuple(
         one for one in self.classes if one.label != label))
@@ -134,7 +134,7 @@ def of_json(content):
   """Returns the Palette of parsed JSON.
 
   Raises:
-    UserError: It holds none.
+    UserError: The JSON holds no palette.
   """
   try:
     return _checked(
@@ -145,18 +145,19 @@ def of_json(content):
 
 
 def _clean(name):
-  """Returns a name as files have it.
+  """Returns a name as it is stored.
 
   Raises:
-    UserError: It can't be used.
+    UserError: The name can't be used.
   """
   if not isinstance(name, str):
-    raise UserError('The name of a class is a text.')
+    raise UserError('The name of a class must be a text.')
   name = ' '.join(listings.nfc(name).split())
-  if not name or len(name) > _LONGEST:
-    raise UserError(f'The name of a class has 1 to {_LONGEST} characters.')
+  if not name or len(name) > _MAX_LENGTH:
+    raise UserError(
+        f'The name of a class must have 1 to {_MAX_LENGTH} characters.')
   if _UNWANTED.search(name) or not name.isprintable():
-    raise UserError('The name of a class has neither < nor > nor control '
+    raise UserError('The name of a class may have neither < nor > nor control '
                     'characters.')
   return name
 

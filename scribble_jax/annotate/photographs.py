@@ -1,12 +1,13 @@
-"""The photographs that one draws on: found, measured, shown, with limits.
+"""The photographs to draw on: their list, sizes, pixels and thumbnails.
 
-A photograph is asked for by its id, which is looked up in what was found in the
-folder: no text of a request ever becomes part of a path.
+A photograph is requested by its id, which is looked up among the files found in
+the folder: no text of a request ever becomes part of a path.
 """
 
+import contextlib
 import functools
 import io
-import os
+import pathlib
 import threading
 
 import numpy as np
@@ -21,15 +22,15 @@ from scribble_jax.files import masks
 from scribble_jax.files import storage
 
 MAX_MEGAPIXELS = 50.0
-THUMBNAIL = 160  # Pixels, the longer side.
+THUMBNAIL = 160  # Longer side in pixels.
 _MAX_BYTES = 2**28  # Of a file.
 _QUALITY = 92  # Of JPEG.
-_SHOWN = ('JPEG', 'PNG', 'WEBP')  # What browsers show as it is.
-_DECODING = threading.Semaphore(2)  # Photographs in memory at a time.
+_SHOWN = ('JPEG', 'PNG', 'WEBP')  # Formats that browsers show.
+_DECODING = threading.Semaphore(2)  # Limits the photographs in memory.
 
 
 class UnreadableError(Exception):
-  """A photograph cannot be shown; the text says why."""
+  """A photograph cannot be read; the text gives the reason."""
 
 
 class Photographs:
@@ -44,12 +45,13 @@ class Photographs:
     """Lists a folder; no photograph is opened.
 
     Args:
-      folder: Of photographs, in subfolders too.
+      folder: Folder of photographs; its subfolders are included.
       cache: Folder for thumbnails.
-      max_megapixels: Larger ones are not decoded.
+      max_megapixels: Larger photographs are not decoded.
 
     Raises:
-      UserError: The folder is missing, holds no photograph, or two of one id.
+      UserError: The folder is missing, holds no photograph, or holds two with
+        the same id.
     """
     self.folder = storage.resolve(folder)
     self.paths = listings.files_by_id(
@@ -66,50 +68,41 @@ class Photographs:
     """Returns a photograph, [H, W, 3] uint8 RGB, upright.
 
     Raises:
-      UnreadableError: It is broken, too large or of a kind that is not read.
+      UnreadableError: It is damaged, too large or in an unsupported format.
     """
-    with _DECODING:
-      try:
-        return images.read(self._content(name), images.Reading(
-            max_megapixels=self._max_megapixels)).pixels
-      except masks.DAMAGED as error:
-        raise UnreadableError(_reason(error)) from error
+    with _DECODING, _as_unreadable():
+      return images.read(self._content(name), images.Reading(
+          max_megapixels=self._max_megapixels)).pixels
 
   def _size(self, name):
     """Returns the (height, width) of an upright photograph in pixels.
 
     Raises:
-      UnreadableError: As `read`, as far as the file's header tells.
+      UnreadableError: As of `read`, as far as the file's header shows.
     """
-    try:
+    with _as_unreadable():
       return images.read_size(self._content(name), self._max_megapixels)
-    except masks.DAMAGED as error:
-      raise UnreadableError(_reason(error)) from error
 
   def shown(self, name):
-    """Returns bytes of a file that browsers show upright, and its media type.
+    """Returns the bytes and the media type of a file for browsers, upright.
 
     Raises:
-      UnreadableError: As `read`.
+      UnreadableError: As of `read`.
     """
-    content = self._content(name)
-    try:
-      image = image_decoding.open_image(
-          content, images.FORMATS, self._max_megapixels)
+    content, image = self._open(name)
+    with _as_unreadable():
       if (image.format in _SHOWN and image.mode in ('L', 'RGB')
           and ';16' not in image_decoding.raw_mode(image)
           and (b'eXIf' not in content if image.format == 'PNG' else
                image_decoding.orientation_of(image) == 1)):
         return content, f'image/{image.format.lower()}'
-    except masks.DAMAGED as error:
-      raise UnreadableError(_reason(error)) from error
     return _as_jpeg(Image.fromarray(self.read(name))), 'image/jpeg'
 
   def thumbnail(self, name):
-    """Returns the bytes of a small JPEG, made once.
+    """Returns the bytes of a small JPEG, which is cached.
 
     Raises:
-      UnreadableError: As `read`.
+      UnreadableError: As of `read`.
     """
     path = self._cache / f'{name}.jpg'
     source = self.paths[name]
@@ -117,48 +110,59 @@ class Photographs:
       return path.read_bytes()
     content = _as_jpeg(self._small(name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.whole_file(path) as partial, open(partial, 'wb') as file:
-      file.write(content)
+    with atomic.whole_file(path) as partial:
+      pathlib.Path(partial).write_bytes(content)
     return content
 
   def _small(self, name):
     """Returns a Pillow image of the size of a thumbnail."""
-    content = self._content(name)
-    with _DECODING:
-      try:
-        image = image_decoding.open_image(
-            content, images.FORMATS, self._max_megapixels)
-        if image.format == 'JPEG':  # Decodes an eighth of the pixels.
-          orientation = image_decoding.orientation_of(image)
-          image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))
-          image_decoding.load(image)
-          pixels = np.asarray(image.convert('RGB'))
-          image = Image.fromarray(image_decoding.upright(
-              pixels, image, orientation))
-        else:
-          image = Image.fromarray(images.read(content, images.Reading(
-              max_megapixels=self._max_megapixels)).pixels)
-      except masks.DAMAGED as error:
-        raise UnreadableError(_reason(error)) from error
+    image = self._open(name)[1]
+    if image.format == 'JPEG':  # Decodes an eighth of the pixels.
+      with _DECODING, _as_unreadable():
+        orientation = image_decoding.orientation_of(image)
+        image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))
+        image_decoding.load(image)
+        pixels = np.asarray(image.convert('RGB'))
+        image = Image.fromarray(image_decoding.upright(
+            pixels, image, orientation))
+    else:
+      image = Image.fromarray(self.read(name))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
 
+  def _open(self, name):
+    """Returns the bytes of a file, and a Pillow image that is not decoded."""
+    content = self._content(name)
+    with _as_unreadable():
+      return content, image_decoding.open_image(
+          content, images.FORMATS, self._max_megapixels)
+
   def _content(self, name):
-    """Returns the bytes of a file that is really in the folder.
+    """Returns the bytes of a file.
 
     Raises:
-      UnreadableError: It is not, cannot be read or is too large.
+      UnreadableError: It lies outside the folder, cannot be read or is too
+        large.
     """
     path = self.paths[name]
     try:
       real = path.resolve(strict=True)
       if not real.is_relative_to(self.folder):
         raise UnreadableError('is a link to a file outside of the folder')
-      if os.stat(real).st_size > _MAX_BYTES:
+      if real.stat().st_size > _MAX_BYTES:
         raise UnreadableError(f'has more than {_MAX_BYTES // 2**20} MB')
       return real.read_bytes()
     except (OSError, RuntimeError) as error:
       raise UnreadableError(f'cannot be read ({_reason(error)})') from error
+
+
+@contextlib.contextmanager
+def _as_unreadable():
+  """Turns errors of damaged files into UnreadableError."""
+  try:
+    yield
+  except masks.DAMAGED as error:
+    raise UnreadableError(_reason(error)) from error
 
 
 def _as_jpeg(image):
@@ -169,6 +173,6 @@ def _as_jpeg(image):
 
 
 def _reason(error):
-  """Returns an error's text in one line, without advice about flags."""
+  """Returns an error's text in one line, without its advice on flags."""
   text = ' '.join(str(error).split()) or type(error).__name__
   return text.split('. Cut it into tiles')[0]

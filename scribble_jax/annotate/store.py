@@ -1,17 +1,17 @@
-"""What is drawn, kept so that nothing is lost and training can begin at once.
+"""Storage of strokes and classes; training can read its folder at any time.
 
 A change of strokes is on the disk when `write` returns: first the vectors, then
-the mask that is drawn from them. A mask that a killed process could not draw is
-drawn at the next start.
+the mask that is drawn from them. If the process is killed in between, the next
+start draws the mask.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import threading
 
 import numpy as np
 
-from scribble_jax.annotate import label_bitmaps
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import palette as palettes
 from scribble_jax.annotate import photographs as photographs_of
@@ -22,10 +22,10 @@ from scribble_jax.labels import IGNORE_LABEL
 
 
 class ConflictError(Exception):
-  """Another page has changed the picture meanwhile.
+  """Another page has changed the picture in the meantime.
 
   Attributes:
-    document: The `vector_strokes.Document` that is there.
+    document: The stored `vector_strokes.Document`.
   """
 
   def __init__(self, document):
@@ -34,19 +34,20 @@ class ConflictError(Exception):
 
 
 class Store:
-  """The strokes on photographs, and their classes. Safe for several threads.
+  """The strokes on photographs, and their classes; thread-safe.
 
   Attributes:
     files: `layout.Layout`.
   """
 
   def __init__(self, folder, photographs, palette=None, importing=None):
-    """Opens a folder, or makes it.
+    """Opens a workdir, or creates it.
 
     Args:
-      folder: Absolute path.
+      folder: Absolute path of the workdir.
       photographs: `photographs.Photographs`.
-      palette: Of a new folder; the background alone unless given.
+      palette: `palette.Palette` of a new workdir; None for the background
+        alone.
       importing: Folder of masks that will be imported, or None.
 
     Raises:
@@ -57,14 +58,14 @@ class Store:
     self._lock = threading.RLock()
     self._drawn = None  # (id, Document, canvas) of the last mask.
     self.files.check(photographs.folder)
-    there = self.files.read_settings()
-    if there and there.pictures != photographs.folder:
+    stored = self.files.read_settings()
+    if stored and stored.pictures != photographs.folder:
       raise UserError(f'{folder} holds strokes on the photographs of '
-                      f'{there.pictures}. Name another --workdir.')
-    self._settings = there or layout.Settings(
+                      f'{stored.pictures}. Name another --workdir.')
+    self._settings = stored or layout.Settings(
         photographs.folder, palette or palettes.of_names(['background']))
     self._set(importing=self._settings.importing or importing)
-    self._listed = self._mend()
+    self._repair()
     self.files.write_list(self._listed)
 
   @property
@@ -78,12 +79,12 @@ class Store:
     return self._settings.importing
 
   def note_import(self, folder):
-    """Notes which folder is being imported; None at the end."""
+    """Stores the folder that is being imported; None at the end."""
     self._set(importing=folder)
 
   @property
   def listed(self):
-    """The set of ids with strokes, or known to show nothing."""
+    """The set of ids with strokes, or marked as background."""
     with self._lock:
       return set(self._listed)
 
@@ -96,7 +97,7 @@ class Store:
     return self.files.read_document(name)
 
   def write(self, name, document):
-    """Puts a document on the disk, and all that follows from it.
+    """Writes a document, its mask and the list.
 
     Args:
       name: Id of a photograph.
@@ -106,33 +107,34 @@ class Store:
       The new version.
 
     Raises:
-      ConflictError: Another version is there.
+      ConflictError: Another version is stored.
       ValueError: A stroke is of a class that does not exist.
       UnreadableError: The photograph can't be read.
     """
     with self._lock:
-      there = self.read(name)
-      if there.version != document.version:
+      stored = self.read(name)
+      if stored.version != document.version:
         if not self._is_drawn(name) or name not in self._listed:
-          # It failed, as on a full disk, or nothing is drawn.
-          self._draw(name, there, self._photographs.size(name))
-        raise ConflictError(there)
+          # Drawing it failed, as on a full disk, or nothing is drawn.
+          self._draw(name, stored)
+        raise ConflictError(stored)
       unknown = {stroke.label for stroke in document.strokes} - {
           *self.palette.indices, IGNORE_LABEL}
       if unknown:
         raise ValueError(
             f'has strokes of classes that do not exist ({sorted(unknown)}): '
             'another page may have deleted them. Reload the page')
-      if document.imported and not self._has_imported(name):
-        raise ValueError('counts on imported strokes that are not there')
-      size = self._photographs.size(name)
-      document = dataclasses.replace(document, version=there.version + 1)
+      if document.imported and not self.files.path(
+          layout.IMPORTED, name).exists():
+        raise ValueError('refers to imported strokes that do not exist')
+      self._photographs.size(name)  # Raises if it can't be read.
+      document = dataclasses.replace(document, version=stored.version + 1)
       self.files.write_document(name, document)
-      self._draw(name, document, size)
+      self._draw(name, document)
       return document.version
 
   def labels(self, name, size):
-    """Returns what is drawn, at any size.
+    """Returns the labels drawn on a photograph, at any size.
 
     Args:
       name: Id of a photograph.
@@ -141,8 +143,9 @@ class Store:
     Returns:
       [height, width] uint8 identifiers of classes, IGNORE_LABEL elsewhere.
     """
-    return label_bitmaps.labels_of(
-        self.files, self._photographs, self.palette, name, size)
+    return vector_strokes.as_indices(
+        self.files.labels(name, self._photographs.size(name), size),
+        {label: label for label in self.palette.indices})
 
   def import_labels(self, name, indices):
     """Puts a bitmap of class indices below the strokes of a photograph.
@@ -152,7 +155,7 @@ class Store:
       indices: [H, W] uint8, IGNORE_LABEL elsewhere.
 
     Raises:
-      ValueError: Its size is not the photograph's, or an index is no class's.
+      ValueError: Its size is not the photograph's, or an index has no class.
       UnreadableError: The photograph can't be read.
     """
     size = self._photographs.size(name)
@@ -169,16 +172,16 @@ class Store:
     self.write(name, vector_strokes.Document(imported=True))
 
   def change_palette(self, change):
-    """Changes the classes; strokes of those that are gone go with them.
+    """Changes the classes and removes the strokes of deleted ones.
 
-    Masks are drawn anew where an index may have changed.
+    Masks are drawn again where an index may have changed.
 
     Args:
       change: Function of a `palette.Palette` that returns the new one.
 
     Raises:
-      UserError: The change is refused, or a file of strokes is damaged, which
-        stays as it is.
+      UserError: The change is refused, or a file of strokes is damaged. Such a
+        file is not changed.
     """
     with self._lock:
       palette = change(self.palette)
@@ -196,26 +199,24 @@ class Store:
     return sum(counts), sum(count > 0 for count in counts)
 
   def prediction(self, name):
-    """Returns the network's [H, W] uint8 identifiers of classes, or None.
+    """Returns the [H, W] uint8 class identifiers of the network, or None.
 
-    Where it sees a class that was deleted since, there is background.
+    Classes that were deleted since become background.
     """
     labels = self.files.read_prediction(name)
     return None if labels is None else np.where(
         np.isin(labels, [*self.palette.indices]), labels, 0).astype(np.uint8)
 
   def predicted(self):
-    """Returns the ids of the photographs that the network has predicted."""
+    """Returns the ids of the photographs that have a prediction."""
     return self.files.ids(layout.PREDICTIONS) & self._photographs.paths.keys()
 
-  def _has_imported(self, name):
-    return self.files.path(layout.IMPORTED, name).exists()
-
-  def _draw(self, name, document, size):
-    """Draws a mask, links its photograph and lists it, or takes all away."""
+  def _draw(self, name, document):
+    """Draws a mask, links its photograph and lists it, or removes the mask."""
     if document.is_blank:
       self.files.path(layout.SCRIBBLES, name).unlink(missing_ok=True)
     else:
+      size = self._photographs.size(name)
       self.files.link_photograph(name, self._photographs.paths[name])
       self.files.write_bitmap(layout.SCRIBBLES, name, vector_strokes.as_indices(
           self._canvas(name, document, size), self.palette.indices))
@@ -225,12 +226,12 @@ class Store:
       self._listed = listed
 
   def _canvas(self, name, document, size):
-    """Returns the drawn identifiers; of a known picture only new strokes."""
+    """Returns the drawn [H, W] identifiers; reuses the last result."""
     before, self._drawn = self._drawn, None
     if before and before[0] == name and _continues(document, before[1]):
       canvas, first = before[2], len(before[1].strokes)
     else:
-      canvas, first = label_bitmaps.below(self.files, name, document, size), 0
+      canvas, first = self.files.below(name, document, size), 0
     vector_strokes.draw(document.strokes[first:], canvas)
     self._drawn = name, document, canvas
     return canvas
@@ -239,20 +240,17 @@ class Store:
     self._settings = self._settings._replace(**changes)
     self.files.write_settings(self._settings)
 
-  def _mend(self):
-    """Finishes what a killed process has begun; returns the listed ids."""
-    there = self.files.ids(layout.STROKES, '.json') & (
+  def _repair(self):
+    """Finds the listed ids, and finishes what a killed process has begun."""
+    stored = self.files.ids(layout.STROKES, '.json') & (
         self._photographs.paths.keys())
-    self._listed = {name for name in there if self._is_drawn(name)}
+    self._listed = {name for name in stored if self._is_drawn(name)}
     if self._settings.is_stale:
       self._redraw()
       self._set(is_stale=False)
-    for name in sorted(there - self._listed):
-      try:
-        self._draw(name, self.read(name), self._photographs.size(name))
-      except photographs_of.UnreadableError:
-        continue
-    return self._listed
+    for name in sorted(stored - self._listed):
+      with contextlib.suppress(photographs_of.UnreadableError):
+        self._draw(name, self.read(name))
 
   def _is_drawn(self, name):
     document = self.files.path(layout.STROKES, name, '.json')
@@ -261,16 +259,16 @@ class Store:
         mask.stat().st_mtime_ns >= document.stat().st_mtime_ns)
 
   def _redraw(self):
-    """Draws all masks anew, without strokes of classes that are gone.
+    """Draws all masks again, without strokes of deleted classes.
 
-    A mask that can't be drawn now is removed: its indices may be wrong.
+    A mask that can't be drawn is removed, because its indices may be wrong.
     """
     self._drawn, problems = None, []
     for name in sorted(self.files.ids(layout.STROKES, '.json')):
       try:
-        document = self._without_gone(name)
+        document = self._without_deleted(name)
         if name in self._photographs.paths:
-          self._draw(name, document, self._photographs.size(name))
+          self._draw(name, document)
           continue
       except UserError as error:  # The strokes are damaged.
         problems.append(str(error))
@@ -281,8 +279,8 @@ class Store:
     self.files.write_list(self._listed)
     raise_problems(problems, 'Until then the picture has no mask.')
 
-  def _without_gone(self, name):
-    """Returns a document whose strokes are of classes that there are."""
+  def _without_deleted(self, name):
+    """Removes the strokes of deleted classes; returns the document."""
     document = self.read(name)
     kept = tuple(stroke for stroke in document.strokes
                  if stroke.label in {*self.palette.indices, IGNORE_LABEL})

@@ -1,12 +1,11 @@
 """Masks from strokes, in less than a second: pure functions.
 
-Features of a picture are made once. What the `classifier` says of each class is
-the prior of the random walk of stage 1 (`propagation`), in which this picture's
-strokes keep their class. Pictures are computed with at no more than SIDE
-pixels a side, in few shapes, so that little is compiled.
+The features of a picture are computed once. The class probabilities of
+`cell_classifier` are the prior of the random walk of stage 1 (`propagation`),
+in which this picture's strokes keep their class. Pictures are scaled down to at
+most SIDE pixels a side and padded to few shapes, so that little is compiled.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -21,31 +20,31 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import picture_features
 from scribble_jax.pseudo_labels import propagation
 
-SIDE = 512  # Pixels of the longer side of a picture that is computed with.
-GLANCE_SIDE = 256  # The same for a `glance`.
-SHOWN_SIDE = 1024  # The same for a mask on the page, of small pictures too.
-_MOST_MAGNIFIED = 4  # Times that a mask on the page is larger than the picture.
-MAX_WALKED = 6  # Classes that compete for the pixels of a picture.
-# What the probability of a class that is not drawn on the picture is multiplied
-# with where at least two are.
+SIDE = 512  # Maximum of the longer side of a scaled picture, in pixels.
+GLANCE_SIDE = 256  # The same for `glance`.
+SHOWN_SIDE = 1024  # Longer side of a mask on the page; small ones are enlarged,
+_MAX_ENLARGEMENT = 4  # but at most by this factor.
+MAX_WALKED = 6  # Maximum number of classes that compete for the pixels.
+# Factor for the probability of a class that is not drawn on the picture, if at
+# least two others are.
 _ABSENT_FACTOR = 0.3
-_SMALLEST_SHARE = 0.002  # Of the cells; a class that has less is left out.
-# Weight of the network's mask in the prior, before anything is drawn; and the
-# cells with strokes that halve it.
+_MIN_SHARE = 0.002  # Classes with a smaller share of the cells are left out.
+# Weight of the network's mask in the prior before anything is drawn, and the
+# number of cells with strokes that halves it.
 _PREDICTED, _HALVED_BY = 0.5, 50
 _GLANCE = 5  # Rows and columns of the cells of a `glance`.
-# As of config.stage1.refinement; the restart includes `scores.Source.trust`.
+# As config.stage1.refinement; the restart includes `scores.Source.trust`.
 WALK = propagation.Walk(
     strides=(8, 4, 2, 1), dilations=(1, 2, 4, 8), iterations=30, contrast=0.1,
     restart=0.1)
 
 
 class Prepared(NamedTuple):
-  """What the masks of a picture need besides strokes.
+  """What the masks of a picture are made from, besides strokes.
 
   Attributes:
-    size: (height, width) of the picture that is computed with, pixels.
-    features: [h, w, D] float32, of `picture_features.cell_features`; of the
+    size: (height, width) of the scaled picture in pixels.
+    features: [h, w, D] float32, from `picture_features.cell_features` of the
       padded picture.
     grids: List of `propagation.Grid`.
   """
@@ -55,7 +54,7 @@ class Prepared(NamedTuple):
 
 
 class Scores(NamedTuple):
-  """What the walk comes to.
+  """Result of the walk.
 
   Attributes:
     values: [K, h, w] float32 in [0, 1].
@@ -66,12 +65,13 @@ class Scores(NamedTuple):
 
 
 class Mask(NamedTuple):
-  """What a picture's pixels are taken for.
+  """The most probable class of each pixel.
 
   Attributes:
     labels: [h, w] uint8, identifiers of classes.
-    probability: [h, w] uint8, of that class, in units of 1/255.
-    certainty: [h, w] uint8, by how much it leads the next one, likewise.
+    probability: [h, w] uint8, probability of that class in units of 1/255.
+    certainty: [h, w] uint8, difference to the probability of the next class, in
+      the same units.
   """
   labels: np.ndarray
   probability: np.ndarray
@@ -79,24 +79,26 @@ class Mask(NamedTuple):
 
 
 def working_size(size, side=SIDE):
-  """Returns the (height, width) that a picture is computed with, pixels.
+  """Returns the (height, width) that a picture is scaled to, in pixels.
 
   Args:
     size: (height, width) of the picture.
-    side: Of the longer one, at most.
+    side: Maximum of the longer side.
   """
-  factor = min(1.0, side / max(size))
-  return tuple(max(1, round(length * factor)) for length in size)
+  return _times(size, min(1.0, side / max(size)))
 
 
 def shown_size(size):
-  """Returns the (height, width) of the mask on the page of such a picture."""
-  factor = min(_MOST_MAGNIFIED, SHOWN_SIDE / max(size))
+  """Returns the (height, width) of the page's mask of a picture of a size."""
+  return _times(size, min(_MAX_ENLARGEMENT, SHOWN_SIDE / max(size)))
+
+
+def _times(size, factor):
   return tuple(max(1, round(length * factor)) for length in size)
 
 
 def scaled(image, size):
-  """Returns an [H, W, 3] uint8 picture, scaled down to (height, width)."""
+  """Returns an [H, W, 3] uint8 picture scaled down to (height, width)."""
   if image.shape[:2] == tuple(size):
     return image
   return np.asarray(Image.fromarray(image).resize(
@@ -108,8 +110,8 @@ def features_of(backbone, variables, image):
 
   Args:
     backbone: `family.Backbone`.
-    variables: Its own.
-    image: [h, w, 3] uint8 RGB, of at most SIDE pixels a side.
+    variables: Variables of the backbone.
+    image: [h, w, 3] uint8 RGB, at most SIDE pixels a side.
   """
   return np.asarray(_features(backbone, variables, *_padded(image)))
 
@@ -118,7 +120,7 @@ def prepare(image, features):
   """Returns the Prepared of a picture.
 
   Args:
-    image: [h, w, 3] uint8 RGB, of at most SIDE pixels a side.
+    image: [h, w, 3] uint8 RGB, at most SIDE pixels a side.
     features: From `features_of`.
   """
   return Prepared(image.shape[:2], np.float32(features),
@@ -126,12 +128,15 @@ def prepare(image, features):
 
 
 def glance(backbone, variables, image):
-  """Returns [25, D] float16, features of evenly spread cells of a picture.
+  """Returns the features of evenly spread cells of a picture.
 
   Args:
     backbone: `family.Backbone`.
-    variables: Its own.
+    variables: Variables of the backbone.
     image: [h, w, 3] uint8 RGB, at most GLANCE_SIDE pixels a side.
+
+  Returns:
+    [25, D] float16.
   """
   features = features_of(backbone, variables, image)
   rows, columns = (
@@ -142,15 +147,13 @@ def glance(backbone, variables, image):
 
 
 def _padded(image):
-  """Returns the picture, [H, W, 3] float32, and where it is, [H, W] bool."""
+  """Returns the padded [H, W, 3] float32 picture and its [H, W] bool area."""
   sides = [WALK.padded(side) for side in image.shape[:2]]
   return (np.float32(device_batches.padded(image, sides)),
           device_batches.padded(np.ones(image.shape[:2], bool), sides))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _features(backbone, variables, image, inside):
-  return picture_features.cell_features(backbone, variables, image, inside)
+_features = jax.jit(picture_features.cell_features, static_argnums=0)
 
 
 @jax.jit
@@ -159,11 +162,11 @@ def _grids(image, inside):
 
 
 def suggest(prepared, labels, others, classes, predicted=None):
-  """Returns the Scores of a picture, or None if nothing tells classes apart.
+  """Returns the Scores of a picture; None if fewer than two classes are known.
 
   Args:
     prepared: Prepared.
-    labels: [h, w] uint8 identifiers of the picture's strokes, as large as
+    labels: [h, w] uint8 identifiers of the picture's strokes, of
       `prepared.size`, IGNORE_LABEL elsewhere.
     others: Of other pictures, from `cell_classifier.pooled`; may be None.
     classes: Identifiers of all classes.
@@ -172,23 +175,25 @@ def suggest(prepared, labels, others, classes, predicted=None):
   classes = np.array(classes)
   own = cell_classifier.samples_of(
       prepared.features, labels, cell_classifier.OWN_SAMPLES)
-  known = {*own.labels, *(others.labels if others else ())}
-  tells_apart = len(known) > 1
-  if not tells_apart and predicted is None:
+  is_fitted = len({*own.labels, *(others.labels if others else ())}) > 1
+  if not is_fitted and predicted is None:
     return None
   drawn = np.isin(classes, own.labels)
   prior = np.zeros([*prepared.features.shape[:2], len(classes)], np.float32)
-  if tells_apart:
+  if is_fitted:
     prior += np.asarray(cell_classifier.probabilities(
         prepared.features, *cell_classifier.fit_classes(own, others, classes))
     )[..., :len(classes)]
   if drawn.sum() >= 2:
     prior *= np.where(drawn, 1.0, _ABSENT_FACTOR)
   if predicted is not None:
-    share = (_PREDICTED / (1 + len(own.labels) / _HALVED_BY) if tells_apart
+    share = (_PREDICTED / (1 + len(own.labels) / _HALVED_BY) if is_fitted
              else 1.0)
+    rows, columns = (  # Of the corners of cells, of the nearest ones outside.
+        np.minimum(np.arange(cells) * picture_features.CELL, side - 1)
+        for cells, side in zip(prior.shape, predicted.shape, strict=False))
     prior = (1 - share) * prior + share * (
-        _cells(predicted, prior.shape)[..., None] == classes)
+        predicted[rows[:, None], columns[None], None] == classes)
   chosen = _competing(prior, drawn, prepared.size)
   prior = prior[..., chosen] / np.maximum(
       prior[..., chosen].sum(-1, keepdims=True), 1e-6)
@@ -196,19 +201,8 @@ def suggest(prepared, labels, others, classes, predicted=None):
                 classes[chosen])
 
 
-def _cells(labels, shape):
-  """Returns a picture's labels at the cells, [h, w].
-
-  Cells beyond the picture get the label of its nearest row or column.
-  """
-  rows, columns = (
-      np.minimum(np.arange(cells) * picture_features.CELL, side - 1)
-      for cells, side in zip(shape, labels.shape, strict=False))
-  return labels[rows[:, None], columns[None]]
-
-
 def _competing(prior, drawn, size):
-  """Returns which classes are walked with: those drawn, then the likeliest.
+  """Returns the indices of the competing classes: drawn ones come first.
 
   Args:
     prior: [h, w, K] of cells.
@@ -220,21 +214,14 @@ def _competing(prior, drawn, size):
   best = np.argmax(inside, -1)
   shares = np.bincount(best.reshape(-1), minlength=len(drawn)) / best.size
   order = np.argsort(-(shares + drawn), kind='stable')[:MAX_WALKED]
-  return np.sort(order[(shares[order] > _SMALLEST_SHARE) | drawn[order]])
+  return np.sort(order[(shares[order] > _MIN_SHARE) | drawn[order]])
 
 
 def _walked(prepared, prior, labels, classes):
-  """Returns [K, h, w] float32 scores.
-
-  Args:
-    prepared: Prepared.
-    prior: [h, w, K] of cells.
-    labels: As of `suggest`.
-    classes: [K] identifiers.
-  """
+  """Returns the walk's [K, h, w] float32 scores of the [K] classes."""
   sides = [WALK.padded(side) for side in prepared.size]
   places = MAX_WALKED - len(classes)
-  # Strokes of classes that do not compete, if there are so many, are left out.
+  # Strokes of classes beyond MAX_WALKED are left out.
   labels = np.where(np.isin(labels, classes), labels, IGNORE_LABEL)
   scores = _walk(
       prepared.grids, np.pad(prior, [(0, 0), (0, 0), (0, places)]),
@@ -246,14 +233,14 @@ def _walked(prepared, prior, labels, classes):
 
 @jax.jit
 def _walk(grids, prior, labels, classes, count):
-  """Returns [MAX_WALKED, H, W] float32; those beyond `count` are 0."""
+  """Returns [MAX_WALKED, H, W] float32 scores; 0 from class `count` on."""
   held = labels != IGNORE_LABEL
   inside = grids[-1].weight > 0
   prior = jnp.moveaxis(resize.resize_corners_aligned(
       prior[None], labels.shape)[0], -1, 0)
 
   def add_class(number, scores):
-    """Returns the scores with those of one more class."""
+    """Returns the scores with those of one more class added."""
     return scores.at[number].set(propagation.spread(
         grids, jnp.where(inside, prior[number], 0.0),
         labels == classes[number], held, WALK, WALK.restart))
@@ -284,7 +271,12 @@ def to_mask(scores, size):
 
 
 def mask_of_prediction(predicted, size):
-  """Returns the Mask of a network's identifiers, [H, W] uint8, at a size."""
+  """Returns the Mask of a network's prediction.
+
+  Args:
+    predicted: [H, W] uint8 identifiers.
+    size: (height, width) of the mask in pixels.
+  """
   labels = np.asarray(Image.fromarray(predicted).resize(
       (size[1], size[0]), Image.Resampling.NEAREST))
   sure = np.full(size, 255, np.uint8)

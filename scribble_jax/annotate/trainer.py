@@ -1,18 +1,18 @@
-r"""The process of a training: it goes on when the page and its server are gone.
+r"""The process of a training: it continues when the page and its server end.
 
 python -m scribble_jax.annotate.trainer --workdir=DIR --run=DIR/runs/1 \
     --steps=300 --max_megapixels=50 --lock=FD
 
-The page's server starts it and reads state.json and log.txt. SIGTERM stops it:
-training saves a checkpoint first.
+The page's server starts it and reads state.json and log.txt. On SIGTERM the
+training saves a checkpoint and stops.
 """
 
+import collections
 import contextlib
 import os
 import pathlib
 import signal
 import threading
-import time
 
 from absl import flags
 
@@ -29,31 +29,30 @@ FOLDER, STATE, LOG = 'job', 'state.json', 'log.txt'
 PREPARING, TRAINING, PREDICTING = 'preparing', 'training', 'predicting'
 STOPPING = 'stopping'
 DONE, FAILED, STOPPED = 'done', 'failed', 'stopped'
-_NICENESS = 10  # The page stays quick.
-_MOST_FILES = 2_000  # That a command names.
+_NICENESS = 10  # Keeps the page responsive.
+_MAX_FILES = 2_000  # Photographs per command line.
 _OTHER_CLASSES = ('Classes were added or deleted since this training began. '
                   'Start a new one.')
 
 
 class Job:
-  """Trains on what is drawn, then predicts all photographs."""
+  """Trains on the strokes, then predicts all photographs."""
 
   def __init__(self, folder, run, steps, max_megapixels, lock):
-    """Opens the folder.
+    """Opens the workdir.
 
     Args:
-      folder: `Layout.folder`.
+      folder: Workdir of the page.
       run: Workdir of the training.
-      steps: Updates.
+      steps: Number of updates.
       max_megapixels: As of `photographs.Photographs`.
-      lock: Descriptor of the lock of the job, from `process.alone`.
+      lock: File descriptor of the job's lock, from `process.alone`.
     """
     self._files = layout.Layout(pathlib.Path(folder))
     self._run, self._steps, self._lock = run, steps, lock
     self._max_megapixels = max_megapixels
     self._log = self._files.folder / FOLDER / LOG
     self._stopping = threading.Event()
-    self._started = time.time()
 
   def stop(self, *_):
     """Asks the job to stop."""
@@ -61,11 +60,15 @@ class Job:
     self.tell(STOPPING)
 
   def tell(self, stage, text=''):
-    """Writes what the job does now."""
+    """Writes the state of the job for the page.
+
+    Args:
+      stage: One of the constants above.
+      text: Message for the user.
+    """
     formats.write_json(self._files.folder / FOLDER / STATE, {
         'stage': stage, 'text': text, 'run': self._run, 'steps': self._steps,
-        'process': os.getpid(), 'started': self._started,
-        'changed': time.time()})
+        'process': os.getpid()})
 
   def work(self):
     """Runs the job to its end."""
@@ -76,14 +79,14 @@ class Job:
       problem = str(error)
     except Exception as error:
       self.tell(FAILED, f'{type(error).__name__}: {error}')
-      raise  # Its traceback is in the log.
+      raise  # The log gets the traceback.
     if self._stopping.is_set():
-      self.tell(STOPPED, 'Stopped. It can go on from the last checkpoint.')
+      self.tell(STOPPED, 'Stopped. It can continue from the last checkpoint.')
     elif problem:
       self.tell(FAILED, problem)
 
   def _train_and_predict(self):
-    """Returns a line about what went wrong, or None."""
+    """Returns the error as one line, or None."""
     settings = self._files.read_settings()
     photographs = photographs_of.Photographs(
         settings.pictures, self._files.folder / layout.CACHE,
@@ -112,37 +115,36 @@ class Job:
     return self._predict(photographs, side)
 
   def _predict(self, photographs, side):
-    """Predicts the photographs, of one subfolder after another.
+    """Predicts the photographs, one subfolder after another.
 
     Args:
       photographs: `photographs.Photographs`.
       side: As of `training_set.root`.
 
     Returns:
-      A line about what went wrong, or None.
+      The error as one line, or None.
     """
-    groups = {}
+    groups = collections.defaultdict(list)
     for name, path in photographs.paths.items():
       with contextlib.suppress(photographs_of.UnreadableError):
         is_large = max(photographs.size(name)) > training_set.LARGEST
-        shown_side = training_set.SIDE if is_large else side
-        groups.setdefault((path.parent, shown_side), []).append(str(path))
-    problems = []
+        groups[path.parent, training_set.SIDE if is_large else side].append(
+            str(path))
+    problem = None
     for (folder, shown_side), paths in sorted(groups.items(), key=str):
       output = self._files.folder / layout.PREDICTIONS / folder.relative_to(
           photographs.folder)
       output.mkdir(parents=True, exist_ok=True)
       flag = [f'--config.evaluation.long_side={shown_side}'] * bool(shown_side)
-      for start in range(0, len(paths), _MOST_FILES):
-        problems.append(self._start('scribble_jax.predict', [
+      for start in range(0, len(paths), _MAX_FILES):
+        problem = self._start('scribble_jax.predict', [
             f'--checkpoint={self._run}', f'--output={output}', *flag,
-            *paths[start:start + _MOST_FILES]]))
+            *paths[start:start + _MAX_FILES]]) or problem
         if self._stopping.is_set():
           return None
-    problems = [problem for problem in problems if problem]
-    if problems and not self._files.ids(layout.PREDICTIONS):
-      return problems[-1]
-    self.tell(DONE, problems[-1] if problems else '')
+    if problem and not self._files.ids(layout.PREDICTIONS):
+      return problem
+    self.tell(DONE, problem or '')
     return None
 
   def _start(self, module, arguments):
@@ -153,11 +155,11 @@ class Job:
 def note_classes(run, palette):
   """Returns the identifiers of a training's classes, by index.
 
-  They are noted beside the run at its start, as classes may change later.
+  The first call stores them beside the run, because classes may change later.
 
   Args:
     run: Workdir of the training.
-    palette: `palette.Palette` of today.
+    palette: The current `palette.Palette`.
 
   Raises:
     UserError: The run has other classes.
@@ -187,10 +189,11 @@ if __name__ == '__main__':
       'workdir', None, "The page's --workdir.", required=True)
   _RUN = flags.DEFINE_string(
       'run', None, 'Workdir of the training.', required=True)
-  _STEPS = flags.DEFINE_integer('steps', None, 'Updates.', required=True)
+  _STEPS = flags.DEFINE_integer(
+      'steps', None, 'Number of updates.', required=True)
   _MEGAPIXELS = flags.DEFINE_float(
       'max_megapixels', None, 'Larger photographs are not decoded.',
       required=True)
   _LOCK = flags.DEFINE_integer(
-      'lock', None, 'Descriptor of the lock, inherited.', required=True)
+      'lock', None, 'Inherited file descriptor of the lock.', required=True)
   command_line.run(main, interrupted='Start it on the page.')

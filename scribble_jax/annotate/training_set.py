@@ -1,15 +1,14 @@
-"""The data set that the page trains on: what is drawn, or smaller copies of it.
+"""The data set that the page trains on: the workdir, or smaller copies of it.
 
-The recipe `small` is for photographs of some hundred pixels a side. Where one
-is larger than LARGEST, all are scaled down for training, and strokes are drawn
-anew at that size, so that thin ones stay. Photographs that can't be read are
-left out.
+The recipe `small` is made for photographs of a few hundred pixels a side. If
+one of them is larger than LARGEST, training uses scaled copies of all, on which
+the strokes are drawn again, so that thin ones remain. Photographs that can't be
+read are left out.
 """
 
 from absl import logging
 from PIL import Image
 
-from scribble_jax.annotate import label_bitmaps
 from scribble_jax.annotate import layout
 from scribble_jax.annotate import suggest
 from scribble_jax.annotate import vector_strokes
@@ -19,13 +18,13 @@ from scribble_jax.files import atomic
 from scribble_jax.files import listings
 
 CONFIG = 'configs/own_data.py:small'  # The recipe.
-LARGEST = 1024  # Pixels of the longer side, up to which nothing is scaled.
-SIDE = 640  # Pixels of the longer side of a copy.
+LARGEST = 1024  # Longer side in pixels up to which nothing is scaled.
+SIDE = 640  # Longer side of a copy in pixels.
 _FOLDER = 'training'
 
 
 def root(files, photographs, palette, names):
-  """Returns the folder to train from, and how large predictions are made.
+  """Returns the folder to train from and the size of predictions.
 
   Args:
     files: `layout.Layout`.
@@ -34,8 +33,8 @@ def root(files, photographs, palette, names):
     names: Ids of the drawn photographs.
 
   Returns:
-    A path, and the longer side in pixels that pictures are predicted at; None
-    for each picture's own.
+    A path, and the longer side in pixels at which pictures are predicted; None
+    for each picture's own size.
 
   Raises:
     UserError: None of the photographs can be read.
@@ -57,13 +56,16 @@ def root(files, photographs, palette, names):
     copy = layout.Layout(partial)
     copy.write_list([name for name in sizes if _write_copy(
         copy, files, photographs, palette, name, side)])
-    (partial / layout.CLASSES).write_text(
-        ''.join(f'{name}\n' for name in palette.names), encoding='utf-8')
+    copy.write_classes(palette)
   return folder, SIDE if is_large else None
 
 
 def _write_copy(copy, files, photographs, palette, name, side):
-  """Writes a scaled photograph and its strokes; False if it can't be read."""
+  """Writes a scaled photograph and its strokes.
+
+  Returns:
+    Whether the photograph could be read.
+  """
   try:
     image = photographs.read(name)
   except UnreadableError:
@@ -73,6 +75,5 @@ def _write_copy(copy, files, photographs, palette, name, side):
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(suggest.scaled(image, size)).save(path, quality=95)
   copy.write_bitmap(layout.SCRIBBLES, name, vector_strokes.as_indices(
-      label_bitmaps.labels_of(files, photographs, palette, name, size),
-      palette.indices))
+      files.labels(name, image.shape[:2], size), palette.indices))
   return True

@@ -1,11 +1,10 @@
-"""Strokes as vectors: what a file of them may hold, and how they are drawn.
+"""Strokes as vectors: validation, drawing and scaling. Pure functions.
 
 A stroke is a line through points with round ends and joints. Points are in
 pixels of the upright picture: (0, 0) is the picture's upper left corner, and
-(0.5, 0.5) the middle of its first pixel. A pixel belongs to a stroke if its
-middle is at most half the stroke's width away from the line. Later strokes
-cover earlier ones. The eraser is a stroke of the class IGNORE_LABEL. Pure
-functions.
+(0.5, 0.5) the centre of its first pixel. A pixel belongs to a stroke if its
+centre is at most half the stroke's width away from the line. Later strokes
+cover earlier ones. The eraser is a stroke of the class IGNORE_LABEL.
 """
 
 import dataclasses
@@ -18,9 +17,9 @@ from scribble_jax.labels import IGNORE_LABEL
 
 MAX_STROKES, MAX_POINTS = 5_000, 200_000  # Of a picture.
 MAX_WIDTH = 2_000.0  # Pixels.
-_MARGIN = 2_000.0  # Pixels that a point may lie outside of the picture.
-_LARGEST = 2**53  # Larger ones are no numbers to a browser.
-_PIECE = 48.0  # Pixels. Longer segments are drawn in pieces: smaller boxes.
+_MARGIN = 2_000.0  # Pixels that a point may lie outside the picture.
+_LARGEST = 2**53  # JavaScript has no larger exact integers.
+_PIECE = 48.0  # Pixels; longer segments are split, so that boxes are small.
 _KEYS = {'class', 'width', 'points'}
 
 
@@ -29,38 +28,38 @@ class Stroke:
   """A line of one class.
 
   Attributes:
-    label: Identifier of the class, of `palette.Palette`, or IGNORE_LABEL.
-    width: Pixels.
-    points: ((x, y), ...), pixels.
+    label: Identifier of the class in `palette.Palette`, or IGNORE_LABEL.
+    width: Width in pixels.
+    points: ((x, y), ...) in pixels.
   """
   label: int
   width: float
   points: tuple[tuple[float, float], ...]
 
   def to_json(self):
-    """Returns what a file holds of it."""
+    """Returns the content for a file."""
     return {'class': self.label, 'width': self.width,
             'points': [list(point) for point in self.points]}
 
-  def scaled(self, factor, thinnest):
-    """Returns the stroke on a picture that is resized.
+  def scaled(self, factor, min_width):
+    """Returns the stroke on a resized picture.
 
     Args:
-      factor: New side over old side.
-      thinnest: Pixels that its width is at least.
+      factor: New side divided by the old side.
+      min_width: Minimum width in pixels.
     """
-    return Stroke(self.label, max(thinnest, self.width * factor), tuple(
+    return Stroke(self.label, max(min_width, self.width * factor), tuple(
         (x * factor, y * factor) for x, y in self.points))
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-  """All that a person has said about one picture.
+  """All annotations of one picture.
 
   Attributes:
-    version: Counts the changes, from 0 for a picture that was never drawn on.
+    version: Number of changes, 0 for a picture that was never drawn on.
     strokes: In the order in which they were drawn.
-    nothing: Whether the picture shows nothing but background.
+    nothing: Whether the whole picture is marked as background.
     imported: Whether the bitmap of imported strokes lies below the strokes.
   """
   version: int = 0
@@ -70,11 +69,11 @@ class Document:
 
   @property
   def is_blank(self):
-    """Whether it says nothing."""
+    """Whether there are no annotations."""
     return not (self.strokes or self.nothing or self.imported)
 
   def to_json(self):
-    """Returns what a file holds."""
+    """Returns the content for a file."""
     return {'version': self.version, 'nothing': self.nothing,
             'imported': self.imported,
             'strokes': [stroke.to_json() for stroke in self.strokes]}
@@ -85,13 +84,14 @@ def parse(content, size):
 
   Args:
     content: Parsed JSON.
-    size: (height, width) of the picture, pixels.
+    size: (height, width) of the picture in pixels.
 
   Raises:
-    ValueError: It is no document; says what is wrong with it.
+    ValueError: The JSON is not a document; the text is a predicate such as 'has
+      no list of strokes'.
   """
   if not isinstance(content, dict):
-    raise ValueError('is no JSON object')
+    raise ValueError('is not a JSON object')
   strokes, version = content.get('strokes'), content.get('version')
   if not _is_number(version, whole=True) or version < 0:
     raise ValueError(f'has {version!r:.40} as its version')
@@ -124,15 +124,15 @@ def _parse_stroke(stroke, size):
         or not all(map(_is_number, point))
         or not -_MARGIN <= point[0] <= width_of_picture + _MARGIN
         or not -_MARGIN <= point[1] <= height + _MARGIN):
-      raise ValueError(f'has the point {point!r:.60}, which is no [x, y] on '
-                       'the picture')
+      raise ValueError(f'has the point {point!r:.60}, which is not an [x, y] '
+                       'on the picture')
   return Stroke(label, width, tuple((x, y) for x, y in points))
 
 
 def _is_number(value, whole=False):
   kinds = int if whole else (int, float)
   return (isinstance(value, kinds) and not isinstance(value, bool)
-          and abs(value) < _LARGEST)  # Neither is NaN.
+          and abs(value) < _LARGEST)  # False for NaN too.
 
 
 def draw(strokes, canvas):
@@ -140,7 +140,7 @@ def draw(strokes, canvas):
 
   Args:
     strokes: Sequence of Stroke.
-    canvas: [H, W] uint8 identifiers, which is changed.
+    canvas: [H, W] uint8 identifiers; changed in place.
   """
   for stroke in strokes:
     for start, end in _pieces(stroke.points):
@@ -148,7 +148,7 @@ def draw(strokes, canvas):
 
 
 def _pieces(points):
-  """Yields the (start, end) of short segments, of a single point too."""
+  """Yields the (start, end) of segments of at most _PIECE pixels."""
   if len(points) == 1:
     yield points[0], points[0]
   for (x, y), (next_x, next_y) in itertools.pairwise(points):
@@ -159,7 +159,7 @@ def _pieces(points):
 
 
 def _draw_capsule(canvas, start, end, radius, label):
-  """Sets the pixels whose middle is at most `radius` from a segment."""
+  """Sets the pixels whose centre is at most `radius` from a segment."""
   (x0, y0), (x1, y1) = start, end
   left = max(0, math.ceil(min(x0, x1) - radius - 0.5))
   top = max(0, math.ceil(min(y0, y1) - radius - 0.5))
@@ -179,11 +179,11 @@ def _draw_capsule(canvas, start, end, radius, label):
 
 
 def as_indices(canvas, indices):
-  """Returns class indices in place of identifiers.
+  """Converts class identifiers to indices, [H, W] uint8.
 
   Args:
     canvas: [H, W] uint8 identifiers.
-    indices: {identifier: index}; others become unlabelled.
+    indices: {identifier: index}; other identifiers become IGNORE_LABEL.
   """
   table = np.full(256, IGNORE_LABEL, np.uint8)
   for label, index in indices.items():
@@ -192,11 +192,11 @@ def as_indices(canvas, indices):
 
 
 def shrink_labels(labels, size):
-  """Returns a bitmap of strokes on a smaller picture; thin ones stay.
+  """Scales a bitmap of strokes down; thin strokes remain.
 
   Args:
     labels: [H, W] uint8, IGNORE_LABEL where nothing is drawn.
-    size: (height, width) in pixels, at most as large.
+    size: (height, width) of the result in pixels.
   """
   result = np.full(size, IGNORE_LABEL, np.uint8)
   rows, columns = np.nonzero(labels != IGNORE_LABEL)

@@ -1,10 +1,8 @@
-"""All that was made, as one zip: strokes, masks, overlays, predictions.
+"""Export: strokes, masks, overlays and predictions as one zip.
 
-The zip is made while it is sent, so that no copy of it needs room.
+The zip is made while it is sent, so that no copy of it needs disk space.
 """
 
-import queue
-import threading
 import zipfile
 
 import numpy as np
@@ -18,45 +16,55 @@ from scribble_jax.files import formats
 from scribble_jax.files import masks
 
 KINDS = ('masks', 'overlays', 'all')
-_CHUNKS = 16  # That may wait to be sent.
 _README = """Made by scribble_jax.annotate.
 
-masks/        class index of each pixel, of strokes or else of the network
-overlays/     the same over the photographs
+masks/        class index of each pixel, from strokes or else from the network
+overlays/     the masks over the photographs
 strokes/      strokes as vectors: class, width, points in pixels
 scribbles/    strokes as class indices, 255 where nothing is drawn
-predictions/  class indices as the network sees them
+predictions/  class indices that the network predicts
 classes.txt   names; the first one has index 0
 """
 
 
+class _Buffer:
+  """A file for zipfile, which cannot seek; `take` empties it."""
+
+  def __init__(self):
+    self._parts = []
+
+  def write(self, content):
+    """Adds bytes."""
+    self._parts.append(bytes(content))
+    return len(content)
+
+  def flush(self):
+    """Does nothing: nothing is held back."""
+
+  def take(self):
+    """Returns the bytes written since the last call."""
+    content, self._parts = b''.join(self._parts), []
+    return content
+
+
 def chunks(store, photographs, suggester, kind):
-  """Yields the bytes of a zip.
+  """Yields the bytes of a zip, at most one of its files at a time.
 
   Args:
     store: `store.Store`.
     photographs: `photographs.Photographs`.
     suggester: `suggestion_worker.Suggester`.
-    kind: Of KINDS.
+    kind: One of KINDS.
   """
-  pipe = _Pipe()
-
-  def write():
-    """Writes the zip into the pipe, whatever happens."""
-    try:
-      with zipfile.ZipFile(pipe, 'w') as archive:
-        _write(archive, store, photographs, suggester, kind)
-      pipe.end()
-    except _NobodyReadsError:
-      pass
-    except Exception as error:
-      pipe.end(error)
-
-  threading.Thread(target=write, daemon=True).start()
-  yield from pipe.read()
+  buffer = _Buffer()
+  with zipfile.ZipFile(buffer, 'w') as archive:
+    for _ in _write(archive, store, photographs, suggester, kind):
+      yield buffer.take()
+  yield buffer.take()
 
 
 def _write(archive, store, photographs, suggester, kind):
+  """Writes the files of the zip; yields after each one."""
   files = store.files
   archive.write(files.folder / layout.CLASSES, layout.CLASSES)
   if kind == 'all':
@@ -68,6 +76,7 @@ def _write(archive, store, photographs, suggester, kind):
         if path.is_file() and not path.stem.endswith('_overlay'):
           archive.write(path, path.relative_to(files.folder),
                         zipfile.ZIP_DEFLATED)
+          yield
   for name in sorted(store.listed | store.predicted()):
     try:
       mask = _mask(store, photographs, suggester, name)
@@ -78,6 +87,7 @@ def _write(archive, store, photographs, suggester, kind):
             _overlay(photographs.read(name), mask, store.palette)))
     except (UnreadableError, suggestion_worker.NoMaskError) as error:
       archive.writestr(f'{name}.missing.txt', f'There is no mask: {error}\n')
+    yield
 
 
 def _mask(store, photographs, suggester, name):
@@ -90,48 +100,15 @@ def _mask(store, photographs, suggester, name):
 
 
 def _overlay(image, mask, palette):
-  """Returns a photograph under the colours of its classes."""
+  """Returns a photograph with the classes' colours over it.
+
+  Args:
+    image: [H, W, 3] uint8.
+    mask: [H, W] uint8, class indices; the background stays as it is.
+    palette: `palette.Palette`.
+  """
   colours = np.array([[int(one.colour[i:i + 2], 16) for i in (1, 3, 5)]
                       for one in palette.classes], np.uint16)
   colours = colours[np.minimum(mask, len(colours) - 1)]
   mixed = (image.astype(np.uint16) + colours) // 2
   return np.where(mask[..., None] > 0, mixed, image).astype(np.uint8)
-
-
-class _NobodyReadsError(Exception):
-  """The one who asked has gone."""
-
-
-class _Pipe:
-  """What zipfile writes to, in one thread, and the server sends, in another."""
-
-  def __init__(self):
-    self._chunks = queue.Queue(_CHUNKS)
-    self._gone = False
-
-  def write(self, content):
-    """Takes some bytes."""
-    while not self._gone:
-      try:
-        self._chunks.put(bytes(content), timeout=1)
-        return len(content)
-      except queue.Full:
-        continue
-    raise _NobodyReadsError
-
-  def flush(self):
-    """Does nothing: nothing is held back."""
-
-  def end(self, error=None):
-    """Ends the zip, with an error if it is not whole."""
-    self._chunks.put(error)
-
-  def read(self):
-    """Yields what is written."""
-    try:
-      while isinstance(content := self._chunks.get(), bytes):
-        yield content
-      if content is not None:
-        raise content
-    finally:
-      self._gone = True

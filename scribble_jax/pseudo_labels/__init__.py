@@ -1,1 +1,1 @@
-"""Stage 1: a classifier, its activations, and the pseudo-labels they make."""
+"""Stage 1: a classifier, its class activations, and pseudo-labels from them."""

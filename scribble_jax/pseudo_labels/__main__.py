@@ -3,8 +3,9 @@ r"""Makes pseudo-labels from images and scribbles: stage 1 of the method.
 python -m scribble_jax.pseudo_labels --config=configs/pseudo_labels.py \
     --workdir=runs/pseudo_labels --config.data.root=VOC2012
 
-Trains a classifier on the scribbles' own classes and writes one indexed PNG an
-image to WORKDIR/pseudo_labels, with summary.json, panels.png, thresholds.png.
+Trains a classifier on the classes of the scribbles, writes one indexed PNG per
+image to WORKDIR/pseudo_labels, and summary.json, panels.png and thresholds.png
+to WORKDIR.
 """
 
 from absl import flags
@@ -14,9 +15,9 @@ from scribble_jax import hosts
 
 
 def main(argv):
-  """Runs the stage that the flags describe and prints its table."""
+  """Runs stage 1 and prints its table."""
   del argv
-  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  # TensorFlow takes seconds to load; wrong flags are reported before.
   from scribble_jax.pseudo_labels import generation
   from scribble_jax.pseudo_labels import label_quality
   command_line.join_job()
@@ -36,4 +37,4 @@ if __name__ == '__main__':
       required=True)
   _OTHER_DATA = command_line.define_other_data()
   command_line.run(main, interrupted=(
-      'Finished pseudo-labels are kept; the same command goes on.'))
+      'Finished pseudo-labels are kept; the same command continues.'))

@@ -1,4 +1,4 @@
-"""Thresholds between foreground and background: counted, compared, chosen."""
+"""Choice of the thresholds between foreground and background."""
 
 import numpy as np
 from scipy import ndimage
@@ -9,17 +9,17 @@ from scribble_jax.labels import IGNORE_LABEL
 
 NUM_BINS = 100
 THRESHOLDS = np.arange(NUM_BINS) / NUM_BINS
-TOLERANCE = 0.01  # Of the mIoU.
-# Share of a stroke. With a half of it hidden, the other half spreads less far
-# than the whole, which makes the threshold too low.
+TOLERANCE = 0.01  # Difference in mIoU that does not matter.
+# Share of a stroke. If a half of it were hidden, the other half would spread
+# less far than the whole stroke, and the threshold would be too low.
 HIDDEN = 1 / 8
 
 
 class ScoreHistogram:
   """Counts pixels by label, best foreground class and score.
 
-  It is all that a confusion matrix at any threshold takes; its size does not
-  depend on the number of images.
+  The confusion matrix at any threshold follows from these counts. Their size
+  does not depend on the number of images.
   """
 
   def __init__(self, num_classes):
@@ -29,10 +29,10 @@ class ScoreHistogram:
     """Adds an image.
 
     Args:
-      labels: [H, W] classes; IGNORE_LABEL is not counted.
-      predictions: [H, W] classes, of pixels above the threshold.
-      bins: [H, W], scores in units of 1 / NUM_BINS, rounded down; a score of 1
-        is in the last one.
+      labels: [H, W] classes; pixels with IGNORE_LABEL are not counted.
+      predictions: [H, W] classes that the pixels have above the threshold.
+      bins: [H, W] scores in units of 1 / NUM_BINS, rounded down; a score of 1
+        belongs to the last bin.
     """
     counted = labels != IGNORE_LABEL
     size = len(self._counts)
@@ -42,23 +42,23 @@ class ScoreHistogram:
         self._counts.shape)
 
   def add_other_hosts(self):
-    """Adds what the other processes have counted. All must call it."""
+    """Adds the counts of the other processes; all of them must call it."""
     self._counts = sum(hosts.gather(self._counts))
 
   @property
   def empty(self):
-    """Whether nothing was added."""
+    """Whether no pixel was counted."""
     return not self._counts.any()
 
   def confusions(self):
-    """Returns [NUM_BINS, C, C], the confusion matrix at each threshold."""
+    """Returns the confusion matrix at each threshold, [NUM_BINS, C, C]."""
     above = self._counts[..., ::-1].cumsum(-1)[..., ::-1]
     confusions = np.moveaxis(above, -1, 0).copy()
     confusions[..., 0] += self._counts.sum((1, 2)) - confusions.sum(-1)
     return confusions
 
   def confusion(self, thresholds):
-    """Returns [C, C], the confusion matrix with [C] thresholds by class."""
+    """Returns the confusion matrix [C, C] for [C] thresholds by class."""
     confusions = self.confusions()
     rows = np.arange(len(thresholds))
     bins = np.round(np.asarray(thresholds) * NUM_BINS).astype(int)
@@ -67,25 +67,26 @@ class ScoreHistogram:
     return chosen
 
   def miou(self):
-    """Returns [NUM_BINS], the mIoU at each of THRESHOLDS."""
+    """Returns the mIoU at each of THRESHOLDS, [NUM_BINS]."""
     return np.array([metrics.mean_iou(c) for c in self.confusions()])
 
 
 def choose_thresholds(histogram, *, per_class, fallback):
   """Returns the thresholds that agree best with hidden strokes.
 
-  What counts is the mIoU on the strokes, or a class's IoU for its own
-  threshold. Of all thresholds within TOLERANCE of the best the middle one is
-  taken: strokes run where things are clear, so they leave a wide choice, of
-  which the ends fit them alone.
+  The criterion is the mIoU on the hidden strokes, or the IoU of a class for its
+  own threshold. Strokes lie where the classes are clear, so a wide range of
+  thresholds is almost equally good. The middle of the range within TOLERANCE of
+  the best is chosen, because its ends are fitted to the strokes alone.
 
   Args:
     histogram: ScoreHistogram of the strokes.
-    per_class: Whether each class gets its own, as far as it has strokes.
-    fallback: Threshold where strokes of one kind are lacking.
+    per_class: Whether each class that has strokes gets its own threshold.
+    fallback: Threshold if there are no strokes of the background, or none of
+      other classes.
 
   Returns:
-    [C] thresholds, by class; the background's has no meaning.
+    [C] thresholds by class; the background's is not used.
   """
   confusions = histogram.confusions()  # [NUM_BINS, C, C].
   strokes = confusions[0].sum(-1)
@@ -101,26 +102,27 @@ def choose_thresholds(histogram, *, per_class, fallback):
 
 
 def _middle_of_best(agreement):
-  """Returns the threshold amid those of almost the highest [NUM_BINS]."""
+  """Returns the middle of the thresholds around the highest [NUM_BINS]."""
   good = agreement >= agreement.max() - TOLERANCE
-  runs, _ = ndimage.label(good)  # Only those without a gap to the best.
+  runs, _ = ndimage.label(good)  # Only those without a gap to the best count.
   best = THRESHOLDS[runs == runs[agreement.argmax()]]
   return round(best.mean() * NUM_BINS) / NUM_BINS
 
 
 def hide_strokes(rng, scribble, background_probability):
-  """Hides a part of the strokes, to see how well the rest foretells them.
+  """Hides a part of the strokes, to test how well the rest predicts it.
 
-  HIDDEN of each stroke is hidden, at one end; all background strokes at once
-  as often as images of the data set have none.
+  A share HIDDEN of each stroke is hidden, at one end. All background strokes of
+  an image are hidden as often as images of the data set have none.
 
   Args:
     rng: np.random.Generator.
     scribble: [H, W] uint8.
-    background_probability: That the image keeps background strokes.
+    background_probability: Probability that the image keeps its background
+      strokes.
 
   Returns:
-    shown, hidden: [H, W] uint8 each; IGNORE_LABEL where they have no stroke.
+    shown, hidden: [H, W] uint8 each; IGNORE_LABEL without a stroke.
   """
   shown = scribble.copy()
   if rng.random() >= background_probability:

@@ -1,4 +1,4 @@
-"""What stage 1's network learns, and the maps it makes of images (METHOD 1)."""
+"""Losses of stage 1's network, and its class maps of images (METHOD 1)."""
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +14,21 @@ INPUTS = ('scribble', SCRIBBLED_CLASSES)
 def loss_terms(model, variables, batch, rng, *, enabled, counts=None):
   """Evaluates the enabled terms of the loss on a batch in training mode.
 
-  A class is shown by a crop that has a stroke of it, and is not by one of an
-  image that is scribbled with others. Of an image's classes whose strokes a
-  crop misses nothing is known: they may be in sight all the same. Nothing is
-  known of an image without any stroke either; strokes on the background alone
-  say that no other class is there.
+  The label of a class is positive for a crop with a stroke of it, and negative
+  for a crop of an image that is scribbled with other classes only. It is
+  unknown if the image has a stroke of the class outside the crop, because the
+  class may still be visible in the crop, and if the image has no stroke at all.
+  If an image has background strokes only, all other classes are negative.
 
   Args:
     model: `models.classifier.ClassificationNetwork`.
     variables: 'params' and 'batch_stats'.
     batch: 'image' [B, H, W, 3] and 'scribble' [B, H, W], uint8;
       'scribbled_classes' [B, 256] bool, of the whole images.
-    rng: Key of the dropout.
-    enabled: Of 'classification' and 'scribble', the segmentation branch's.
-    counts: Of a larger batch, as of stage 2's `loss_terms.compute`.
+    rng: Key for the dropout.
+    enabled: Names of the terms: 'classification', and 'scribble' for the
+      segmentation branch.
+    counts: Counts of a larger batch, as of stage 2's `loss_terms.compute`.
 
   Returns:
     terms: {name: scalar}.
@@ -45,7 +46,7 @@ def loss_terms(model, variables, batch, rng, *, enabled, counts=None):
 
 
 def loss_counts(model, variables, batch, rng, *, enabled):
-  """Returns {name: what the term's sum is divided by}; as of `loss_terms`."""
+  """Returns {name: divisor of the term's sum}; arguments as of `loss_terms`."""
   (activations, logits), _ = models.apply_in_training(
       model, variables, batch['image'], rng)
   counts = {}
@@ -58,7 +59,7 @@ def loss_counts(model, variables, batch, rng, *, enabled):
 
 
 def _soft_margin(activations, batch):
-  """Returns the sum and the count of the classes that are known."""
+  """Returns the sum of the classification loss and the number of its labels."""
   foreground = jnp.arange(1, activations.shape[-1] + 1)
   shown = jnp.any(batch['scribble'][..., None] == foreground[None, None, None],
                   axis=(1, 2))
@@ -69,14 +70,14 @@ def _soft_margin(activations, batch):
 
 
 def _strokes(batch):
-  """Returns maps and the strokes' loss, as of `losses.sums_over_pixels`."""
+  """Returns the maps and losses for `losses.sums_over_pixels`."""
   return {'scribble': batch['scribble']}, {
       'scribble': lambda log_probs, maps: losses.partial_cross_entropy(
           log_probs, maps['scribble'])}
 
 
 def class_maps(model, variables, images):
-  """Returns class activations and, behind them, class probabilities.
+  """Returns class activations, followed by class probabilities.
 
   Args:
     model: `models.classifier.ClassificationNetwork`.
@@ -84,8 +85,8 @@ def class_maps(model, variables, images):
     images: [B, H, W, 3], pixels in [0, 255].
 
   Returns:
-    [B, H, W, C - 1] float32, ReLU(W_k . F); with a segmentation branch
-    [B, H, W, C - 1 + C].
+    [B, H, W, C - 1] float32 activations, ReLU(W_k . F); with a segmentation
+    branch [B, H, W, C - 1 + C].
   """
   to_pixels = lambda x: resize.to_pixels(
       x, images.shape[1:3], model.backbone.patch)

@@ -1,4 +1,4 @@
-"""Stage 1's config: made of stage 2's, and what it may say."""
+"""Stage 1's config: how it follows from stage 2's, and its valid values."""
 
 import copy
 
@@ -21,7 +21,7 @@ _CHOICES = {
 
 
 def stage1_config(config):
-  """Returns stage 1's whole config out of stage 2's.
+  """Returns stage 1's config from stage 2's.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py: its `stage1`, `data` and
@@ -33,18 +33,18 @@ def stage1_config(config):
     stage1.mesh = copy.deepcopy(config.mesh)
     stage1.profile = ''
   stage1.data.pseudo_labels = dataset_files.NO_PSEUDO_LABELS
-  # Stage 1 has no use for distance maps: its records serve every lambda.
+  # Stage 1 needs no distance maps, so one set of records serves every lambda.
   stage1.data.lambda_s = stage1.data.lambda_c = 0.0
   return stage1
 
 
 def check(config, num_devices, section='config.'):
-  """Raises UserError for values that stage 1 can't run with.
+  """Raises UserError for invalid values.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
-    num_devices: That share a batch.
-    section: What the user's config calls it.
+    num_devices: Number of devices that share a batch.
+    section: Prefix of the keys in the user's config.
   """
   config_keys.check(config, config_keys.STAGE1)
   rules = config_check.Rules(section)
@@ -54,20 +54,20 @@ def check(config, num_devices, section='config.'):
     rules.require(values[key] in choices, key, values[key],
                   f'one of: {", ".join(choices)}')
   labels = config.labels
-  with_segmentation = config.supervision == 'classes+scribbles'
-  source = SOURCES.get(labels.source)
-  rules.require(with_segmentation or labels.branch == 'cam'
-                or not (source and source.needs_network), 'labels.branch',
-                labels.branch, f"'cam' if {section}supervision is 'classes'")
-  rules.require(0 <= labels.threshold < 1, 'labels.threshold', labels.threshold,
-                'from 0 to below 1')
-  rules.require(0 <= labels.undecided < 1, 'labels.undecided', labels.undecided,
-                'from 0 to below 1')
-  rules.require(with_segmentation or labels.unnamed == 'background',
-                'labels.unnamed', labels.unnamed,
-                f"'background' if {section}supervision is 'classes'")
+  if config.supervision == 'classes':  # There is no segmentation branch.
+    source, hint = SOURCES.get(labels.source), (
+        f"if {section}supervision is 'classes'")
+    rules.require(not (source and source.needs_network)
+                  or labels.branch == 'cam', 'labels.branch', labels.branch,
+                  f"'cam' {hint}")
+    rules.require(labels.unnamed == 'background', 'labels.unnamed',
+                  labels.unnamed, f"'background' {hint}")
+  for key in ('threshold', 'undecided'):
+    rules.require(0 <= labels[key] < 1, f'labels.{key}', labels[key],
+                  'from 0 to below 1')
   rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
                 labels.calibration_images, 'at least 1')
   refinement.add_rules(rules, config.refinement, 'refinement')
   rules.enforce()
-  models.build_classifier(config.model, with_segmentation)
+  models.build_classifier(
+      config.model, config.supervision == 'classes+scribbles')

@@ -1,4 +1,4 @@
-"""Stage 1 as a whole: from scribbles to pseudo-labels on disk (METHOD 1)."""
+"""All of stage 1: from scribbles to pseudo-labels on disk (METHOD 1)."""
 
 import contextlib
 
@@ -29,19 +29,19 @@ from scribble_jax.training import loop
 
 
 def prepare(config):
-  """Returns the Stage1 of stage 2's config, with its records made.
+  """Returns the Stage1 of stage 2's config, after making its records.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: A value or a file is wrong.
   """
   return _prepare(config_rules.stage1_config(config), 'config.stage1.')
 
 
 def _prepare(config, section):
-  """`prepare` of stage 1's own config, which the user's calls `section`."""
+  """`prepare` for stage 1's own config; `section` as in `config_rules`."""
   config_rules.check(config, jax.device_count(), section)
   dense_sets.prepare(config.data)
   dataset = records.prepare(config.data, False, splits=('train',))
@@ -50,24 +50,29 @@ def _prepare(config, section):
 
 
 def with_pseudo_labels(config, stage1):
-  """Makes the pseudo-labels that stage 2's config wants generated.
+  """Makes the pseudo-labels for stage 2's config, as far as missing.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
     stage1: From `prepare`.
 
   Returns:
-    The config with `data.pseudo_labels` naming their folder.
+    The config with their folder as `data.pseudo_labels`.
 
   Raises:
-    UserError: Whatever a user can mend.
-    Stopped: By a signal, in the training.
+    UserError: A value or a file is wrong.
+    Stopped: A signal stopped the training.
   """
-  _warn_of_open_pixels(stage1.config.labels, config.method.pseudo_ignore)
+  labels, pseudo_ignore = stage1.config.labels, config.method.pseudo_ignore
+  if switches.is_official(pseudo_ignore) and (
+      labels.undecided or labels.unnamed != 'background'):
+    logging.warning(
+        'Pixels that config.stage1.labels leaves undecided will be trained as '
+        'background: --config.method.pseudo_ignore=corrected ignores them.')
   folder = settings.place(config, stage1)
   workdir = storage.path(config.data.root, folder)
   summary = _generate_at(workdir, stage1)
-  if summary['num_unlabelled'] and config.method.pseudo_ignore == 'official':
+  if summary['num_unlabelled'] and switches.is_official(pseudo_ignore):
     logging.warning(
         '%d images without a stroke have empty pseudo-labels, which will be '
         'trained as background: --config.method.pseudo_ignore=corrected '
@@ -79,29 +84,21 @@ def with_pseudo_labels(config, stage1):
   return settings.with_generated(config, folder)
 
 
-def _warn_of_open_pixels(labels, pseudo_ignore):
-  if switches.is_official(pseudo_ignore) and (
-      labels.undecided or labels.unnamed != 'background'):
-    logging.warning(
-        'What config.stage1.labels leaves undecided will be trained as '
-        'background: --config.method.pseudo_ignore=corrected ignores it.')
-
-
 def generate(config, workdir, other_data=False):
   """Trains the classifier and writes the pseudo-labels, as far as missing.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     workdir: Folder for the classifier's run, `pseudo_labels/ID.png`,
-      summary.json and pictures.
-    other_data: Whether a run that learned from other data may go on.
+      summary.json and plots.
+    other_data: Whether a run that learned from other data may be resumed.
 
   Returns:
     The summary, a dict.
 
   Raises:
-    UserError: Whatever a user can mend.
-    Stopped: By a signal, in the training.
+    UserError: A value or a file is wrong.
+    Stopped: A signal stopped the training.
   """
   stage1 = _prepare(config, 'config.')
   if hosts.is_first():
@@ -111,7 +108,7 @@ def generate(config, workdir, other_data=False):
 
 
 def _generate_at(workdir, stage1, other_data=False):
-  """`generate` of a Stage1."""
+  """`generate` for a Stage1."""
   config, dataset = stage1.config, stage1.dataset
   workdir = loop.open_workdir(workdir)
   with (write_errors.named(workdir),
@@ -128,7 +125,7 @@ def _generate_at(workdir, stage1, other_data=False):
 
 
 def _make(config, workdir, dataset, label_images):
-  """Chooses thresholds, writes the labels, then what they came to."""
+  """Chooses thresholds, writes the labels, the summary and the plots."""
   folder = workdir / settings.FOLDER
   calibration = hosts.gather(
       formats.read_json(workdir / settings.CALIBRATION))[0]
@@ -137,7 +134,7 @@ def _make(config, workdir, dataset, label_images):
     if hosts.is_first():
       formats.write_json(workdir / settings.CALIBRATION, calibration)
   _write_labels(config, dataset, label_images, calibration, folder)
-  hosts.wait_for_all()  # What follows reads what all have written.
+  hosts.wait_for_all()  # The summary reads the labels of all hosts.
   if hosts.is_first():
     rows = [_panel_row(*result) for result in label_images(
         label_quality.label_requests(
@@ -150,11 +147,11 @@ def _make(config, workdir, dataset, label_images):
                       panels.draw_panels(rows, dataset.class_names))
     formats.write_json(workdir / settings.SUMMARY,
                        _summary(config, dataset, calibration, folder))
-  hosts.wait_for_all()  # What follows reads what the first one wrote.
+  hosts.wait_for_all()  # All hosts read the summary.
 
 
 def _final(config):
-  """Returns which of `VARIANTS` the pseudo-labels are."""
+  """Returns which of VARIANTS is written as pseudo-labels."""
   return 'refined' if config.labels.refine else 'raw'
 
 
@@ -163,7 +160,7 @@ def _examples(dataset, **which):
 
 
 def _calibrate(config, dataset, label_images):
-  """Returns what `label_quality.calibrate` finds on a sample of the images."""
+  """Returns `label_quality.calibrate` of a sample of the images."""
   total = dataset.num_examples('train')
   count = min(config.labels.calibration_images, total)
   sample = np.sort(
@@ -179,7 +176,7 @@ def _calibrate(config, dataset, label_images):
 
 
 def _write_labels(config, dataset, label_images, calibration, folder):
-  """Writes the pseudo-labels of this host's images that are not done yet."""
+  """Writes the missing pseudo-labels of this host's share of the images."""
   done = settings.written(folder)
   progress = tqdm(
       _examples(dataset, shared=True), desc='Writing pseudo-labels',
@@ -195,7 +192,7 @@ def _write_labels(config, dataset, label_images, calibration, folder):
 
 
 def _panel_row(example, labelled):
-  """Returns the pictures of one example, for `panels.draw_panels`."""
+  """Returns the pictures of one example for `panels.draw_panels`."""
   return {'image': example['image'], 'scribble': example['scribble'],
           'heat_map': plots.heat_map(example['image'], labelled.heat),
           'raw_pseudo_label': labelled.labels['raw'],
@@ -204,7 +201,7 @@ def _panel_row(example, labelled):
 
 
 def _summary(config, dataset, calibration, folder):
-  """Returns what the pseudo-labels came to, ready for JSON."""
+  """Returns the summary of the pseudo-labels, ready for JSON."""
   return {
       'num_images': dataset.num_examples('train'),
       'calibration_images': calibration['num_images'],

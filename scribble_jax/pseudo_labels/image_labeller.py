@@ -1,8 +1,8 @@
-"""What one image comes to: scores by class, the best class, the label.
+"""Labels of one image: scores of each class, the best class, the label.
 
-A pure function of arrays on the device, which works on a class at a time. Few
-shapes of arrays are compiled: `walk.padded` decides them, and all images have
-as many places for classes as the data set has.
+A pure function of arrays on the device, which processes one class at a time. It
+is compiled for few shapes: `walk.padded` determines the sides, and all images
+have as many places for classes as the data set.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ VARIANTS = ('raw', 'refined')
 
 
 class Inputs(NamedTuple):
-  """What an image is labelled from besides its pixels.
+  """Inputs for the labels of an image, besides its pixels.
 
   Attributes:
-    scribbles: [S, h, w] uint8, each used by itself, 255 where there is no
-      stroke and beyond the image. The first one makes the labels. One without
-      any stroke is skipped.
+    scribbles: [S, h, w] uint8, each used by itself; 255 without a stroke and
+      beyond the image. The labels are made from the first one. A scribble
+      without strokes is skipped.
     classes: [C] uint8, the image's classes: background, the others, then 0.
-    count: [] int32, how many they are.
+    count: [] int32, number of the image's classes.
     thresholds: [len(VARIANTS), C] float32, by class.
   """
   scribbles: np.ndarray
@@ -40,14 +40,13 @@ class Inputs(NamedTuple):
 
 
 class LabelledImage(NamedTuple):
-  """What an image comes to.
+  """Labels and scores of an image.
 
   Attributes:
-    labels: {variant: [h, w] uint8}, the pseudo-label; 255 where undecided.
-    found: For each of the scribbles {variant: (classes, bins)}, [h, w] uint8:
-      the best foreground class and how sure it is, as
-      `calibration.ScoreHistogram` counts them; class 0 where nothing speaks for
-      any.
+    labels: {variant: [h, w] uint8}, the pseudo-labels; 255 where undecided.
+    found: {variant: (classes, bins)} for each of the scribbles, [h, w] uint8
+      each: the best foreground class, 0 if all scores are 0, and its score as
+      `calibration.ScoreHistogram.add` takes them.
     heat: [h, w] uint8, the best raw foreground score in units of 1/256.
   """
   labels: dict
@@ -57,17 +56,17 @@ class LabelledImage(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ImageLabeller:
-  """Labels an image, as `finish` of `inference.make_predict`.
+  """Labels an image, as a `finish` for `inference.make_predict`.
 
   Attributes:
     walk: `propagation.Walk`.
-    source: Of `scores.SOURCES`.
+    source: Name in `scores.SOURCES`.
     branch: As of `scores.make_network_scores`.
     undecided: As of `scores.label`.
-    open_unnamed: Whether the label is undecided where another class than the
-      image's is the likeliest.
-    variants: Which of VARIANTS are wanted, from the first one on.
-    backbone: `family.Backbone`, where the source needs features.
+    open_unnamed: Whether background is undecided where a class that is not
+      the image's is the most probable.
+    variants: The first one or all of VARIANTS, those to compute.
+    backbone: `family.Backbone` if the source needs features.
   """
   walk: propagation.Walk
   source: str
@@ -82,13 +81,13 @@ class ImageLabeller:
     """Returns the LabelledImage.
 
     Args:
-      maps: [H, W, P], means of `classification.class_maps`; None if the source
+      maps: [H, W, P], averaged `classification.class_maps`; None if the source
         needs no network.
       image: [H, W, 3] uint8 RGB.
-      size: [2] int32, (height, width) of the image in pixels; whatever lies
-        beyond takes no part.
+      size: [2] int32, (height, width) of the image in pixels; pixels beyond are
+        ignored.
       inputs: Inputs.
-      variables: The backbone's own.
+      variables: Variables of the backbone.
       shared: As of `picture_features.class_probabilities`.
     """
     sides = inputs.scribbles.shape[1:]
@@ -103,17 +102,15 @@ class ImageLabeller:
       network = scores.make_network_scores(maps, inputs.classes, self.branch)
       if self.open_unnamed:
         unnamed = scores.unnamed(maps, inputs.classes)
-    network_with = lambda scribble: network
-    if self.backbone is not None:
-      network_with = scores.make_feature_scores(
-          picture_features.cell_features(
-              self.backbone, variables, image, inside),
-          inputs.classes, shared)
+    features = None if self.backbone is None else (
+        picture_features.cell_features(self.backbone, variables, image, inside))
 
     def of_scribble(scribble):
-      """Returns `_label`, or 255 everywhere without any stroke."""
+      """Returns the result of `_label`, all 255 without a stroke."""
       labels_of = lambda: self._label(
-          grids, network_with(scribble), unnamed, scribble, inputs)
+          grids, network if features is None else scores.make_feature_scores(
+              features, scribble, inputs.classes, shared),
+          unnamed, scribble, inputs)
       nothing = jax.tree.map(
           lambda x: jnp.full(x.shape, IGNORE_LABEL, x.dtype),
           jax.eval_shape(labels_of))
@@ -121,13 +118,14 @@ class ImageLabeller:
           jnp.any(scribble != IGNORE_LABEL), labels_of, lambda: nothing)
 
     results = jax.lax.map(of_scribble, inputs.scribbles)
-    labels, _, heat = jax.tree.map(lambda x: x[0], results)
-    return LabelledImage(labels, tuple(
-        jax.tree.map(lambda x, i=i: x[i], results[1])
-        for i in range(len(inputs.scribbles))), heat)
+    by_scribble = [jax.tree.map(lambda x, i=i: x[i], results)
+                   for i in range(len(inputs.scribbles))]
+    labels, _, heat = by_scribble[0]
+    return LabelledImage(
+        labels, tuple(found for _, found, _ in by_scribble), heat)
 
   def _label(self, grids, network, unnamed, scribble, inputs):
-    """Returns the labels, what is found and the heat with one scribble."""
+    """Returns labels, found and heat, as of LabelledImage, of one scribble."""
     best = self._best_by_variant(grids, network, scribble, inputs)
     labels, found = {}, {}
     stroke = scribble != IGNORE_LABEL
@@ -152,7 +150,7 @@ class ImageLabeller:
     refines = len(self.variants) > 1
     nothing, held = jnp.zeros(scribble.shape), scribble != IGNORE_LABEL
 
-    # Of the walks of the strokes alone, and from the scores.
+    # Of the walk of the strokes alone, and of the one that refines the scores.
     restarts = jnp.minimum(1.0, self.walk.restart * jnp.array(
         [1.0] * source.spreads_strokes + [source.trust] * refines))
 
@@ -162,7 +160,7 @@ class ImageLabeller:
       of_network, stroke = network(label), scribble == label
 
       def walk(prior, restart):
-        """Spreads strokes and prior, twice at most in one compiled loop."""
+        """Spreads strokes and prior; a scan compiles both walks once."""
         spread = propagation.spread(
             grids, prior, stroke, held, self.walk, restart)
         return (source.scores(spread, of_network, stroke, held),
@@ -175,7 +173,7 @@ class ImageLabeller:
       return tuple(candidates.with_class(number, label, x)
                    for candidates, x in zip(best, values, strict=True))
 
-    # A loop of any length, so that the number of classes compiles nothing.
+    # The loop's length is dynamic, so any number of classes compiles once.
     return jax.lax.fori_loop(
         0, inputs.count, add_class,
         (scores.no_class_yet(scribble.shape),) * len(self.variants))

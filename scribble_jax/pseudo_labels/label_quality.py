@@ -1,4 +1,4 @@
-"""From scores to pseudo-labels: the threshold, the files, the figures."""
+"""Thresholds of pseudo-labels, their files, and their measured quality."""
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +18,12 @@ from scribble_jax.tables import per_cent
 
 
 def background_share(examples):
-  """Returns how many of the images with foreground strokes have others too."""
+  """Returns the share of images with background strokes.
+
+  Args:
+    examples: Iterable of dicts with 'scribble'; images without foreground
+      strokes are not counted.
+  """
   with_background = [bool(np.any(example['scribble'] == 0))
                      for example in examples
                      if len(scores.classes_of(example['scribble'])) > 1]
@@ -27,27 +32,28 @@ def background_share(examples):
 
 def calibrate(label_images, examples, labels, *, num_classes, seed, sample,
               background_share):
-  """Chooses the thresholds and measures what they are worth.
+  """Chooses the thresholds and measures the labels that they give.
 
   Args:
     label_images: From `network.make_labeller`.
     examples: Iterable, this process's share of the sample.
     labels: The config's `labels`, a dict.
     num_classes: C.
-    seed: Of what is hidden.
-    sample: [N], which records the sample is, in ascending order.
+    seed: Seed for hiding strokes.
+    sample: [N] indices of the records of the sample, in ascending order.
     background_share: From the function of this name.
 
   Returns:
     {'raw' and 'refined': {'thresholds': [C], 'hidden_strokes_miou' and
-    'ground_truth_miou': with them, 'hidden_strokes_curve' and
+    'ground_truth_miou': with these thresholds, 'hidden_strokes_curve' and
     'ground_truth_curve': mIoU at each of `calibration.THRESHOLDS`}}, ready for
-    JSON; None where there is nothing to compare with.
+    JSON; None without labels to compare with.
   """
-  hidden_strokes, truth = (
-      {variant: calibration.ScoreHistogram(num_classes) for variant in VARIANTS}
-      for _ in range(2))
-  # By place in the sample: damaged examples may be left out.
+  targets = ('ground_truth', 'hidden_strokes')
+  histograms = {
+      (target, variant): calibration.ScoreHistogram(num_classes)
+      for target in targets for variant in VARIANTS}
+  # The seed is the place in the sample: damaged examples may be left out.
   requests = (_calibration_request(
       example, [seed, int(np.searchsorted(sample, example['record']))],
       background_share) for example in examples)
@@ -55,84 +61,72 @@ def calibrate(label_images, examples, labels, *, num_classes, seed, sample,
       label_images(requests, np.zeros([len(VARIANTS), num_classes])),
       desc='Calibrating', total=len(hosts.share(sample)), unit='image',
       dynamic_ncols=True):
-    for target, found, histograms in zip(
-        (example['ground_truth'], example['hidden']), labelled.found,
-        (truth, hidden_strokes), strict=True):
+    for target, found in zip(targets, labelled.found, strict=True):
       for variant, (classes, bins) in found.items():
-        histograms[variant].add(target, classes, bins)
-  for histogram in (*hidden_strokes.values(), *truth.values()):
+        histograms[target, variant].add(example[target], classes, bins)
+  for histogram in histograms.values():
     histogram.add_other_hosts()
-  curve = lambda histogram: (
-      None if histogram.empty else histogram.miou().tolist())
   found = {}
   for variant in VARIANTS:
-    thresholds = _thresholds(hidden_strokes[variant], labels, num_classes)
-    found[variant] = {
-        'thresholds': thresholds.tolist(),
-        'hidden_strokes_curve': curve(hidden_strokes[variant]),
-        'ground_truth_curve': curve(truth[variant]),
-        'hidden_strokes_miou': _miou(hidden_strokes[variant], thresholds),
-        'ground_truth_miou': _miou(truth[variant], thresholds)}
+    thresholds = np.full(num_classes, labels['threshold'])
+    if labels['calibration'] != 'none':
+      thresholds = calibration.choose_thresholds(
+          histograms['hidden_strokes', variant],
+          per_class=labels['calibration'] == 'per_class',
+          fallback=labels['threshold'])
+    found[variant] = {'thresholds': thresholds.tolist()}
+    for target in targets:
+      histogram = histograms[target, variant]
+      found[variant] |= {
+          f'{target}_curve': (
+              None if histogram.empty else histogram.miou().tolist()),
+          f'{target}_miou': None if histogram.empty else metrics.mean_iou(
+              histogram.confusion(thresholds))}
   return found
 
 
 def _calibration_request(example, seed, background_share):
-  """Returns the request of an example, with 'hidden' strokes.
+  """Returns a request with two scribbles to label from.
 
-  The scribbles are the whole one, to be compared with the ground truth, and the
-  shown part, to be compared with the hidden one. Where there is nothing to
-  compare with, no label, or nothing to tell apart, neither is asked about nor
-  compared.
+  The labels from the whole scribble are compared with 'ground_truth', those
+  from its shown part with 'hidden_strokes'. A scribble and its target are both
+  blank if one of them is, or if the image has no class to tell from the
+  background.
   """
+  scribble = example['scribble']
   shown, hidden = calibration.hide_strokes(
-      np.random.default_rng(seed), example['scribble'], background_share)
-  pairs = []
-  for scribble, target, useless in (
-      (example['scribble'], example['ground_truth'], False),
-      (shown, hidden, len(scores.classes_of(example['scribble'])) == 1)):
-    if useless or np.all(target == IGNORE_LABEL):
-      scribble = np.full_like(scribble, IGNORE_LABEL)
-    if np.all(scribble == IGNORE_LABEL):
-      target = scribble
-    pairs.append((scribble, target))
-  scribbles, (truth, hidden) = zip(*pairs, strict=True)
-  return example | {'ground_truth': truth, 'hidden': hidden}, scribbles
-
-
-def _miou(histogram, thresholds):
-  return None if histogram.empty else metrics.mean_iou(
-      histogram.confusion(thresholds))
-
-
-def _thresholds(histogram, labels, num_classes):
-  if labels['calibration'] == 'none':
-    return np.full(num_classes, labels['threshold'])
-  return calibration.choose_thresholds(
-      histogram, per_class=labels['calibration'] == 'per_class',
-      fallback=labels['threshold'])
+      np.random.default_rng(seed), scribble, background_share)
+  blank = np.full_like(scribble, IGNORE_LABEL)
+  if len(scores.classes_of(scribble)) == 1:
+    hidden = blank
+  (scribble, truth), (shown, hidden) = (
+      (blank, blank) if any(np.all(x == IGNORE_LABEL) for x in pair) else pair
+      for pair in ((scribble, example['ground_truth']), (shown, hidden)))
+  return example | {'ground_truth': truth, 'hidden_strokes': hidden}, (
+      scribble, shown)
 
 
 def thresholds_of(calibration):
-  """Returns [len(VARIANTS), C]."""
+  """Returns the thresholds of `calibrate`, [len(VARIANTS), C]."""
   return np.array([calibration[variant]['thresholds'] for variant in VARIANTS])
 
 
 def figures(curves):
-  """Returns what the thresholds of a variant are worth, ready for JSON.
+  """Returns the measured quality of a variant, ready for JSON.
 
   Args:
     curves: `calibrate`'s entry of the variant.
 
   Returns:
-    'thresholds' of the foreground classes; the sample's mIoU with them:
+    'thresholds' of the foreground classes; mIoU of the sample with them,
     'hidden_strokes_miou' on hidden strokes and 'miou' on the ground truth;
-    'best_miou', the highest that one threshold for all classes reaches there,
-    and that 'best_threshold'. None where there is nothing to compare with.
+    'best_miou', the highest on the ground truth with one threshold for all
+    classes, and that 'best_threshold'. None without labels to compare with.
   """
-  thresholds, curve = curves['thresholds'], curves['ground_truth_curve']
+  curve = curves['ground_truth_curve']
   best = None if curve is None else int(np.argmax(curve))
   return {
-      'thresholds': thresholds[1:],
+      'thresholds': curves['thresholds'][1:],
       'hidden_strokes_miou': curves['hidden_strokes_miou'],
       'miou': curves['ground_truth_miou'],
       'best_miou': None if best is None else curve[best],
@@ -141,9 +135,9 @@ def figures(curves):
 
 
 def label_requests(examples):
-  """Yields requests for `network.make_labeller` about the labels alone.
+  """Yields requests for `network.make_labeller` that use the whole scribble.
 
-  An image without a stroke stays unlabelled: nothing tells its classes.
+  An image without a stroke stays unlabelled, because its classes are unknown.
   """
   for example in examples:
     scribble = example['scribble']
@@ -158,17 +152,18 @@ def write_label(folder, name, pseudo_label):
 
 
 def examine(examples, folder, class_names):
-  """Looks at the pseudo-labels on disk, and compares them with ground truth.
+  """Compares the pseudo-labels on disk with the ground truth.
 
   Args:
     examples: Iterable of dicts with 'id' and 'ground_truth'.
-    folder: Of the pseudo-labels.
+    folder: Folder of the pseudo-labels.
     class_names: Background first.
 
   Returns:
-    'num_unlabelled', of images without a labelled pixel. 'ground_truth': as of
-    `results.summary` over the decided pixels, with 'decided', their share,
-    'precision' and 'recall' by class name; None if no image has a ground truth.
+    'num_unlabelled', the number of images without a labelled pixel.
+    'ground_truth': `results.summary` over the decided pixels, with 'decided',
+    their share, and 'precision' and 'recall' by class name; None if no image
+    has a ground truth.
   """
   confusion, num_labelled, num_unlabelled = 0, 0, 0
   for example in examples:
@@ -194,20 +189,20 @@ def _quality(confusion, num_labelled, class_names):
 
 
 def hidden_strokes_name(hidden_from_network):
-  """Returns what to call the strokes that thresholds are chosen by.
+  """Returns the name of the strokes that thresholds are chosen by.
 
   Args:
-    hidden_from_network: Whether what scores the classes has not learned them.
-      A segmentation branch and the regression on all pictures learn all
-      strokes. Hidden ones then show how well strokes are spread, not how well
-      labels do where there is no stroke.
+    hidden_from_network: Whether the source of the scores has not learned these
+      strokes. A segmentation branch and the regression on all pictures learn
+      all strokes. Hidden strokes then measure how well strokes are spread, not
+      how good labels are where there is no stroke.
   """
   return ('hidden strokes' if hidden_from_network
           else 'strokes hidden from the walk alone')
 
 
 def report(summary):
-  """Returns a summary as text, figures in per cent."""
+  """Returns a summary as text, with figures in per cent."""
   lines, truth = [], summary['ground_truth']
   if summary['num_unlabelled']:
     lines.append(f'{summary["num_unlabelled"]} of {summary["num_images"]} '

@@ -1,4 +1,4 @@
-"""The classifier of stage 1: trained, then asked about whole images."""
+"""The network or features that score the classes, applied to whole images."""
 
 import functools
 
@@ -23,14 +23,14 @@ from scribble_jax.pseudo_labels import scores
 from scribble_jax.training import loop
 from scribble_jax.weights import pretrained
 
-# Images at once on a device without a network. They take turns there, so that
-# more of them save nothing but the host's calls.
+# Images per device call without a network. A device labels them one after
+# another, so more of them only save calls.
 _SLOTS, _SLOTS_ON_CPU = 8, 1
-_SHARED_PICTURES = 1_000  # That the shared regression is fitted on, at most.
+_SHARED_PICTURES = 1_000  # Maximum number for the shared regression.
 
 
 def learns_strokes(config):
-  """Whether what scores the classes learns all strokes."""
+  """Whether the source of the scores learns all strokes."""
   source = scores.SOURCES[config.labels.source]
   return source.needs_features or (
       source.needs_network and config.supervision == 'classes+scribbles')
@@ -40,29 +40,29 @@ def make_labeller(config, workdir, dataset):
   """Returns `(requests, thresholds, variants) -> iterator of results`.
 
   Requests are pairs of an example, as of `input_pipeline.whole_examples`, and
-  two scribbles that it is to be labelled from, [H, W] uint8. Results are pairs
-  of the example and its `image_labeller.LabelledImage`, as NumPy arrays, in
-  their order; `thresholds` are [len(VARIANTS), C] for the labels, `variants`
-  which are wanted. A result depends neither on the other requests nor on the
+  two scribbles to label it from, [H, W] uint8. Results are pairs of the example
+  and its `image_labeller.LabelledImage` of NumPy arrays, in the order of the
+  requests. `thresholds` are [len(VARIANTS), C] for the labels; `variants` are
+  those to compute. A result depends neither on the other requests nor on the
   devices.
 
   Args:
     config: ConfigDict as in configs/pseudo_labels.py.
     workdir: Absolute path of the classifier's run.
-    dataset: `records.Records`, the whole of which it is trained on.
+    dataset: `records.Records` that the classifier is trained on.
 
   Returns:
     The function.
 
   Raises:
-    Stopped: By a signal, in the training.
+    Stopped: A signal stopped the training.
   """
   backbone, lacks_background, run = None, False, _without_network
-  kind = scores.SOURCES[config.labels.source]
+  source = scores.SOURCES[config.labels.source]
   walk = refinement.make_walk(config.refinement)
-  if kind.needs_network:
+  if source.needs_network:
     run = _with_network(config, workdir, dataset)
-  elif kind.needs_features:
+  elif source.needs_features:
     backbone = models.make_backbone(config.model)
     variables = _pretrained(config, backbone)
     shared = _shared_regression(
@@ -70,21 +70,20 @@ def make_labeller(config, workdir, dataset):
     lacks_background = bool(shared.offsets[0] == -jnp.inf)
     run = functools.partial(_without_network, shared=(variables, shared))
 
-  def work(request, thresholds):
-    """Returns what `run` takes."""
-    example, scribbles = request
-    if lacks_background:
-      _warn_of_one_class(example)
-    return (example, example['image'],
-            _inputs(example, scribbles, thresholds, walk))
-
   def label_images(requests, thresholds, variants=image_labeller.VARIANTS):
-    """Yields results."""
-    finish = image_labeller.ImageLabeller(
-        walk, config.labels.source, config.labels.branch,
-        config.labels.undecided, config.labels.unnamed == 'undecided', variants,
-        backbone)
-    return run(finish, (work(request, thresholds) for request in requests))
+    """Returns an iterator of results."""
+    def images():
+      """Yields the arguments of `run`."""
+      for example, scribbles in requests:
+        if lacks_background:
+          _warn_of_one_class(example)
+        yield (example, example['image'],
+               _inputs(example, scribbles, thresholds, walk))
+
+    labels = config.labels
+    return run(image_labeller.ImageLabeller(
+        walk, labels.source, labels.branch, labels.undecided,
+        labels.unnamed == 'undecided', variants, backbone), images())
 
   return label_images
 
@@ -93,10 +92,10 @@ def _shared_regression(dataset, num_classes, backbone, variables, walk):
   """Returns the regression on the strokes of up to _SHARED_PICTURES.
 
   Args:
-    dataset: `records.Records`, of which evenly chosen pictures are looked at.
-    num_classes: Of the data set.
+    dataset: `records.Records`; evenly chosen pictures are used.
+    num_classes: Number of classes of the data set.
     backbone: `family.Backbone`.
-    variables: Its own.
+    variables: Variables of the backbone.
     walk: `propagation.Walk`.
 
   Returns:
@@ -128,14 +127,14 @@ def _shared_regression(dataset, num_classes, backbone, variables, walk):
 
 
 def _warn_of_one_class(example):
-  """Says, of the first one, that a picture has no other class to tell from."""
+  """Warns once, at the first picture with strokes of a single class."""
   scribble = example['scribble']
   if len(scores.classes_of(scribble)) == 2 and not np.any(scribble == 0):
     logging.log_first_n(
         logging.WARNING, '%s has strokes of one class alone, and no picture '
-        'looked at has strokes on the background, so nothing tells where it '
-        'ends: the whole picture becomes that class, and so do others like '
-        'it. Strokes on the background tell.', 1, example['id'])
+        'has strokes on the background, so the extent of the class is unknown: '
+        'this picture and others like it are labelled as that class '
+        'everywhere. Draw strokes on the background.', 1, example['id'])
 
 
 def _inputs(example, scribbles, thresholds, walk):
@@ -151,7 +150,7 @@ def _inputs(example, scribbles, thresholds, walk):
 
 
 def _with_network(config, workdir, dataset):
-  """Trains; returns `(finish, images) -> iterator`, as of `make_predict`."""
+  """Trains a classifier; returns `(finish, images) -> iterator of results`."""
   with_segmentation = learns_strokes(config)
   model = models.build_classifier(config.model, with_segmentation)
   terms = ('classification', 'scribble')[:1 + with_segmentation]
@@ -165,26 +164,23 @@ def _with_network(config, workdir, dataset):
       inputs=classification.INPUTS,
       augmentation=config.data.augmentation.to_dict() | {
           'crop_size': config.data.crop_size,
-          'distance_fill': 'official'},  # There are no distance maps here.
+          'distance_fill': 'official'},  # There are no distance maps.
       title='Training the classifier')
   outcome = loop.run(config, workdir, task, dataset,
                      loop.read_initial(config, workdir, model))
   variables = sharding.on_this_host(outcome.state.variables)
 
-  def run(finish, images):
-    return inference.make_predict(
-        model, sharding.local_mesh(), config_check.evaluation_protocol(config),
-        batch_size=config.evaluation.batch_size,
-        maps=classification.class_maps, finish=finish)(variables, images)
-
-  return run
+  return lambda finish, images: inference.make_predict(
+      model, sharding.local_mesh(), config_check.evaluation_protocol(config),
+      batch_size=config.evaluation.batch_size,
+      maps=classification.class_maps, finish=finish)(variables, images)
 
 
 def _pretrained(config, backbone):
   """Returns a backbone's variables, on the devices."""
   if config.backbone_weights == pretrained.NO_WEIGHTS:
     logging.warning(
-        'labels.source=features works with pretrained features, and '
+        'labels.source=features needs pretrained features, but '
         'backbone_weights is none: the features are random.')
     variables = backbone.init(
         jax.random.key(config.seed), jnp.zeros([1, 65, 65, 3]), train=False)
@@ -195,21 +191,18 @@ def _pretrained(config, backbone):
 
 
 def _without_network(finish, images, shared=()):
-  """Returns the same iterator where no network was trained.
+  """Returns the iterator of results if no classifier is trained.
 
   Args:
     finish: As of `inference.make_finish`.
-    images: As of `make_predict`.
+    images: As of `inference.make_predict`.
     shared: As of `inference.make_finish`.
   """
   mesh = sharding.local_mesh()
   program = inference.make_finish(finish, mesh)
-
-  def to_work(image, inputs):
-    """Returns what `program` takes, the image as large as its scribbles."""
-    padded = device_batches.padded(image, inputs.scribbles.shape[1:])
-    return padded, np.int32(image.shape[:2]), inputs
-
   return device_batches.run_on_images(
-      lambda work: program(None, *work, shared=shared), mesh, images, to_work,
+      lambda work: program(None, *work, shared=shared), mesh, images,
+      lambda image, inputs: (
+          device_batches.padded(image, inputs.scribbles.shape[1:]),
+          np.int32(image.shape[:2]), inputs),
       lambda _: _SLOTS_ON_CPU if sharding.on_cpu(mesh) else _SLOTS)

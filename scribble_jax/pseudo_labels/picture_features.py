@@ -1,10 +1,11 @@
-"""Classes of a picture's pixels, from frozen features and strokes.
+"""Class probabilities of pixels from frozen features and strokes.
 
-Several stages of a pretrained backbone, each scaled to unit length at every
-place, are resized to a grid of cells. A multinomial logistic regression is
-fitted on cells that the strokes of many pictures meet, the shared one. From
-there each picture gets its own, fitted on the cells of its own strokes. It says
-which of the picture's classes each cell is likely of. Pure functions.
+The features are several stages of a pretrained backbone, each scaled to unit
+length at every position and resized to a grid of cells. A shared multinomial
+logistic regression is fitted on the cells that the strokes of many pictures
+cross. Starting from it, each picture gets its own regression, fitted on the
+cells of its own strokes. It gives the probabilities of the picture's classes at
+each cell. Pure functions.
 
 Shape letters: H W picture, h w grid of cells, D features, K classes, M samples.
 """
@@ -18,11 +19,11 @@ from scribble_jax import resize
 from scribble_jax.normalization import IMAGENET_MEAN
 
 CELL = 4  # Pixels.
-_MAGNIFICATION = 2  # Of the picture that the backbone sees.
-_MOST_SAMPLES = 1024  # Cells that a picture's own regression is fitted on.
+_MAGNIFICATION = 2  # Of the picture, before the backbone.
+_MAX_SAMPLES = 1024  # Cells that a picture's own regression is fitted on.
 SHARED_SAMPLES = 48  # Cells of each picture in the shared regression.
-# Of half the squared difference to the shared regression, or to 0, beside the
-# sum of the samples' losses.
+# Factor of half the squared difference to the shared regression, or to 0; it is
+# added to the sum of the samples' losses.
 _PENALTY = 0.3
 _STEPS, _SHARED_STEPS = 100, 300
 
@@ -32,20 +33,20 @@ class Regression(NamedTuple):
 
   Attributes:
     weights: [D, K] float32.
-    offsets: [K] float32; -inf of a class that is never predicted.
+    offsets: [K] float32; -inf for a class that is never predicted.
   """
   weights: jax.Array
   offsets: jax.Array
 
 
 def cell_features(backbone, variables, image, inside):
-  """Returns [H / CELL + 1, W / CELL + 1, K] features, float32.
+  """Returns the features of a picture, [H / CELL + 1, W / CELL + 1, D] float32.
 
   Args:
     backbone: `family.Backbone`.
-    variables: Its own.
+    variables: Variables of the backbone.
     image: [H, W, 3] float32 RGB in [0, 255]; CELL divides its sides.
-    inside: [H, W] bool; what is outside is taken for a mean colour.
+    inside: [H, W] bool; pixels outside get a mean colour.
   """
   sides = [_MAGNIFICATION * side + 1 for side in inside.shape]
   image = jnp.where(inside[..., None], image, 255 * IMAGENET_MEAN[None, None])
@@ -62,9 +63,10 @@ def cell_features(backbone, variables, image, inside):
 
 
 def shared_samples(features, scribble, num_classes):
-  """Returns what a picture has to say in the shared regression.
+  """Returns a picture's samples for the shared regression.
 
-  All pictures with a stroke weigh alike, and all classes of a picture.
+  All pictures with strokes have equal weight, and so have all classes of a
+  picture.
 
   Args:
     features: [h, w, D], from `cell_features`.
@@ -72,8 +74,8 @@ def shared_samples(features, scribble, num_classes):
     num_classes: K, of the data set.
 
   Returns:
-    [SHARED_SAMPLES, D] features of evenly chosen cells that a stroke meets,
-    and their [SHARED_SAMPLES, K] weights by class; surplus rows are 0.
+    [SHARED_SAMPLES, D] features of evenly chosen cells with a stroke, and their
+    [SHARED_SAMPLES, K] weights by class; surplus rows are 0.
   """
   x, y = _samples(features, _targets(
       scribble, jnp.arange(num_classes, dtype=jnp.uint8), features.shape),
@@ -88,20 +90,20 @@ def fit_shared(x, y):
 
 
 def class_probabilities(features, scribble, classes, shared=None):
-  """Returns [K, H, W] float32, probabilities of the classes at each pixel.
+  """Returns the probabilities of the classes at each pixel, [K, H, W] float32.
 
-  All classes weigh alike, so that a spot counts as much as a long stroke.
+  All classes have equal weight, so that a spot counts as much as a long stroke.
 
   Args:
     features: [h, w, D], from `cell_features`.
     scribble: [H, W] uint8.
-    classes: [K] uint8 of the picture; those behind its last one are 0 again.
-    shared: Regression from `fit_shared`, by class index. It also tells where
-      the background is if the picture has no stroke there. None: the picture's
-      own strokes alone tell.
+    classes: [K] uint8, classes of the picture, padded with 0.
+    shared: Regression from `fit_shared`, by class index; it also predicts the
+      background if the picture has no stroke there. None to use the picture's
+      own strokes alone.
   """
   x, y = _samples(
-      features, _targets(scribble, classes, features.shape), _MOST_SAMPLES)
+      features, _targets(scribble, classes, features.shape), _MAX_SAMPLES)
   y = _balanced(y, jnp.sum(y))
   if shared is not None:
     is_class = _is_class(classes)
@@ -117,16 +119,16 @@ def class_probabilities(features, scribble, classes, shared=None):
 
 
 def _is_class(classes):
-  """Returns [K] bool, which of a picture's `classes` are not padding."""
+  """Returns which of a picture's classes are not padding, [K] bool."""
   return (classes > 0) | (jnp.arange(len(classes)) == 0)
 
 
 def _balanced(y, total):
-  """Returns [M, K] weights that sum to `total`, split equally among classes.
+  """Returns [M, K] weights with equal sums for all classes.
 
   Args:
-    y: [M, K], 1 where a sample is of a class and 0 elsewhere.
-    total: Of all weights, unless there is no sample.
+    y: [M, K], 1 where a sample belongs to a class and 0 elsewhere.
+    total: Sum of all weights, unless there is no sample.
   """
   counts = jnp.sum(y, axis=0)
   return y * (total / jnp.maximum(jnp.sum(counts > 0), 1)
@@ -134,7 +136,7 @@ def _balanced(y, total):
 
 
 def _targets(scribble, classes, shape):
-  """Returns [h, w, K] bool, which classes' strokes meet a cell.
+  """Returns which classes' strokes cross each cell, [h, w, K] bool.
 
   Args:
     scribble: [H, W] uint8.
@@ -165,7 +167,6 @@ def _samples(features, targets, most):
   ranks = jnp.cumsum(jnp.any(y, -1))
   count = ranks[-1]
   wanted = jnp.arange(most)
-  # The first of them, or every so manyth.
   wanted = jnp.where(count > most, wanted * count // most, wanted)
   index = jnp.minimum(jnp.searchsorted(ranks, wanted + 1), len(x) - 1)
   there = (wanted < count)[:, None]
@@ -180,14 +181,15 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
 
   Args:
     x: [M, D] float32.
-    y: [M, K] float32, how much a sample weighs as one of a class; 0 for none.
-    penalty: Of the weights. It also applies to the offsets if `start` predicts
-      a class without samples, because nothing else determines its offset.
-    start: Regression to stay close to; None: weights of 0.
-    steps: Their number.
+    y: [M, K] float32, weight of a sample for a class; 0 if it has another.
+    penalty: Factor of the penalty on the weights. It also applies to the
+      offsets if `start` predicts a class without samples, because nothing else
+      determines its offset.
+    start: Regression to stay close to; None for weights of 0.
+    steps: Number of steps.
 
   Returns:
-    A Regression. A class without samples is predicted only if `start` does.
+    A Regression. It predicts a class without samples only if `start` does.
   """
   sampled = known = jnp.any(y > 0, axis=0)
   origin = jnp.zeros([x.shape[1] + 1, y.shape[1]])
@@ -207,7 +209,7 @@ def fit(x, y, penalty, start=None, steps=_STEPS):
       jax.scipy.linalg.cho_factor(bound), jnp.eye(len(bound)))
 
   def log_odds(weights):
-    # Without any class there is nothing to fit, and no NaN either.
+    # Without any class there is nothing to fit; the result is not NaN.
     return jnp.where(
         known[None] | ~jnp.any(known), product(x, weights), -jnp.inf)
 

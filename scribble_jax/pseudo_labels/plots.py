@@ -1,4 +1,4 @@
-"""Pictures of stage 1: heat maps and what each threshold is worth."""
+"""Plots of stage 1: heat maps, and mIoU over the threshold."""
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ _COLOURS = {'raw': 'tab:blue', 'refined': 'tab:orange'}
 
 
 def heat_map(image, score):
-  """Returns an image under the colours of a score, [H, W, 3] uint8.
+  """Returns an image blended with the colours of a score, [H, W, 3] uint8.
 
   Args:
     image: [H, W, 3] uint8.
@@ -27,8 +27,8 @@ def write_curve(path, calibration, final, hidden_strokes):
   Args:
     path: PNG to write, whole or not at all.
     calibration: From `label_quality.calibrate`.
-    final: 'raw' or 'refined', what the pseudo-labels are.
-    hidden_strokes: What to call those that the thresholds were chosen by.
+    final: 'raw' or 'refined', the variant that is written as pseudo-labels.
+    hidden_strokes: Name of the strokes that the thresholds were chosen by.
   """
   figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
   axes = figure.subplots()

@@ -1,16 +1,17 @@
 """Refinement: scores spread between neighbouring pixels of similar colour.
 
-A random walk with restart, solved from coarse to fine. At each pixel without a
-stroke, scores x tend to
+This is a random walk with restart, solved from coarse to fine. At each pixel
+without a stroke, the scores x converge to
 
     x_i = (1 - restart) sum_j a_ij x_j + restart * prior_i,
 
-with a_ij, the affinity of pixel i to its neighbour j at several distances,
-summing to 1 over j; strokes keep their class. With a prior of 0 that spreads
-the strokes alone, fading with distance; with a prior of class activations it
-refines those. After pixel-adaptive refinement (PAMR, arXiv 2005.08104) and the
-random walker with priors (Grady, CVPR 2005). Pure functions of arrays on the
-device; a class at a time, as arrays [H, W] suit vector registers.
+where a_ij is the affinity of pixel i to its neighbour j, at several distances,
+and sums to 1 over j. Strokes keep their class. With a prior of 0 the walk
+spreads the strokes alone, and scores decrease with the distance; with a prior
+of class scores it refines these. It follows pixel-adaptive refinement (PAMR,
+arXiv 2005.08104) and the random walker with priors (Grady, CVPR 2005). Pure
+functions of arrays on the device, which process one class at a time, because
+[H, W] arrays suit vector registers.
 """
 
 import dataclasses
@@ -26,24 +27,25 @@ from scribble_jax import resize
 _DIRECTIONS = tuple((row, column) for row in (-1, 0, 1)
                     for column in (-1, 0, 1) if (row, column) != (0, 0))
 # Sides are padded, so that few shapes are compiled: to a multiple of 128
-# pixels, of 256 above 512, and so on.
+# pixels, of 256 pixels above 512, and so on.
 _SMALLEST_STEP, _STEPS_AN_OCTAVE = 128, 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-  """How scores spread.
+  """Parameters of the random walk.
 
   Attributes:
-    strides: Of the grids in pixels, coarse to fine, each dividing the one
-      before; the last one is 1.
+    strides: Strides of the grids in pixels, coarse to fine; each divides the
+      one before, and the last one is 1.
     dilations: Distances of a pixel's neighbours, in pixels of the grid.
-    iterations: On each grid.
-    contrast: Difference in colour that a walk hesitates to cross, in units of
-      the image's root mean square difference between neighbours.
-    restart: Probability of each step to end at the prior, on the coarsest
-      grid; on finer ones less in proportion to their stride. A source of
-      scores may have a multiple of it.
+    iterations: Number of steps on each grid.
+    contrast: Standard deviation of the affinities' Gaussian of the colour
+      difference, in units of the image's root mean square difference between
+      neighbours.
+    restart: Restart probability of a step on the coarsest grid; on finer grids
+      it is smaller, in proportion to their stride. A source of scores may use
+      a multiple of it.
   """
   strides: tuple[int, ...]
   dilations: tuple[int, ...]
@@ -52,7 +54,7 @@ class Walk:
   restart: float
 
   def padded(self, side):
-    """Returns the length that a side of an image is padded to, in pixels."""
+    """Returns the padded length of an image's side, in pixels."""
     octave = 2 ** (int(side) - 1).bit_length()
     step = max(_SMALLEST_STEP, octave // _STEPS_AN_OCTAVE)
     side += -side % step
@@ -63,9 +65,9 @@ class Grid(NamedTuple):
   """An image at a stride, [h, w] cells.
 
   Attributes:
-    weight: [h, w] float32, how many of a cell's pixels are in the image.
-    grown: [h, w] float32, how much of what the coarser grid has here is in the
-      image; 1 on the coarsest.
+    weight: [h, w] float32, number of a cell's pixels in the image.
+    grown: [h, w] float32, share of the coarser grid's cells around this cell
+      that are in the image; 1 on the coarsest grid.
     affinity: From `affinities`.
   """
   weight: jax.Array
@@ -78,7 +80,7 @@ def make_grids(image, valid, walk):
 
   Args:
     image: [3, H, W] float32, whose height and width `walk.strides` divide.
-    valid: [H, W] bool; pixels outside take no part.
+    valid: [H, W] bool; other pixels are ignored.
     walk: Walk.
   """
   grids = []
@@ -96,11 +98,11 @@ def make_grids(image, valid, walk):
 
 
 def inside(size, sides):
-  """Returns [*sides] bool, which pixels of a padded image are in the image.
+  """Returns which pixels of a padded image are in the image, [*sides] bool.
 
   Args:
     size: [2] int32, (height, width) of the image in pixels.
-    sides: (height, width) it is padded to.
+    sides: (height, width) of the padded image in pixels.
   """
   rows, columns = (jnp.arange(side) < length
                    for side, length in zip(sides, size, strict=True))
@@ -120,15 +122,14 @@ def refine(probabilities, image, size, walk):
   Args:
     probabilities: [H, W, C] float32, of all classes.
     image: [H, W, 3] RGB in [0, 255].
-    size: [2] int32, (height, width) of the image in pixels; what lies beyond
-      takes no part.
-    walk: Walk. Its restart says how strongly the result is held to what was
-      given.
+    size: [2] int32, (height, width) of the image in pixels; pixels beyond are
+      ignored.
+    walk: Walk. A higher restart keeps the result closer to `probabilities`.
 
   Returns:
-    [H, W, C] float32, summing to 1 where the probabilities do. A class whose
-    probability is below 1 / C everywhere is not spread: it would be no pixel's
-    most probable one.
+    [H, W, C] float32 with the same sums over the classes as `probabilities`. A
+    class whose probability is below 1 / C everywhere is not spread, because it
+    is no pixel's most probable one.
   """
   *shape, num_classes = probabilities.shape
   sides = [side + -side % walk.strides[0] for side in shape]
@@ -154,10 +155,11 @@ def spread(grids, prior, stroke, held, walk, restart):
   Args:
     grids: From `make_grids`.
     prior: [H, W] float32 in [0, 1], 0 outside the image.
-    stroke: [H, W] bool, the pixels that the class holds at 1.
-    held: [H, W] bool, the pixels that any class holds; others at 0.
+    stroke: [H, W] bool, pixels with a stroke of the class; their score is 1.
+    held: [H, W] bool, pixels with a stroke of any class; the score of those of
+      other classes is 0.
     walk: Walk.
-    restart: Probability, as of Walk.
+    restart: Restart probability, as of Walk.
 
   Returns:
     [H, W] float32 in [0, 1], 0 outside the image.
@@ -165,13 +167,13 @@ def spread(grids, prior, stroke, held, walk, restart):
   scores = None
   for stride, coarser, grid in zip(
       walk.strides, [None, *grids], grids, strict=False):
-    # A cell of a coarse grid has the strokes' mean where any of them meets it.
+    # A cell of a coarse grid has the mean of the strokes that cross it.
     held_here = _pool(jnp.float32(held), stride)
     clamped = _pool(jnp.float32(stroke), stride) / jnp.maximum(held_here, 1e-6)
     start = _pool(prior, stride) / jnp.maximum(grid.weight, 1e-6)
     if coarser is None:
       scores = start
-    else:  # Bilinear, from the cells that are in the image.
+    else:  # Bilinear interpolation of the cells in the image.
       scores = _magnify(
           jnp.where(coarser.weight > 0, scores, 0.0), start.shape
       ) / jnp.maximum(grid.grown, 1e-6)
@@ -182,7 +184,7 @@ def spread(grids, prior, stroke, held, walk, restart):
 
 
 def affinities(image, valid, contrast, dilations):
-  """Returns how much each pixel listens to each of its neighbours.
+  """Returns the affinity of each pixel to each of its neighbours.
 
   Args:
     image: [3, H, W] float32.
@@ -191,13 +193,13 @@ def affinities(image, valid, contrast, dilations):
     dilations: As of Walk.
 
   Returns:
-    [N, H, W] float32, neighbours first: all directions of a dilation, then
-    those of the next; sums to 1 over those inside the image, and is 0 for the
-    others.
+    [N, H, W] float32; N runs over all directions of the first dilation, then
+    those of the next one. It sums to 1 over the neighbours inside the image and
+    is 0 for others.
   """
-  # Infinitely different from what is outside. Loops over the neighbours compile
-  # in a third of the time that all at once take, and on a CPU one sum a loop
-  # runs faster than several.
+  # Pixels outside are infinitely different. Loops over the neighbours compile
+  # in a third of the time of one array operation, and on a CPU one sum per loop
+  # is faster than several.
   neighbours = [
       _neighbours(jnp.where(valid, x, jnp.inf), dilations, jnp.inf)
       for x in image]
@@ -218,14 +220,14 @@ def affinities(image, valid, contrast, dilations):
       lambda count, square: count + (square < jnp.inf), 0)
   total = over_neighbours(
       lambda total, square: total + jnp.where(square < jnp.inf, square, 0.0), 0)
-  # Row by row, so that rounding hardly depends on the padding.
+  # Sums row by row, so that rounding hardly depends on the padding.
   image_sum = lambda x: jnp.sum(jnp.sum(jnp.where(valid, x, 0.0), axis=1))
   mean_square = image_sum(total) / jnp.maximum(image_sum(count), 1)
   variance = 2 * contrast**2 * jnp.maximum(mean_square, 1e-6)
   nearest = jnp.where(count > 0, nearest, 0.0) / variance
 
   def weigh(total, square):
-    # The nearest neighbour weighs 1. A pixel without any listens to none.
+    # The most similar neighbour has weight 1.
     weight = jnp.exp(nearest - square / variance)
     return total + weight, weight
 
@@ -234,12 +236,12 @@ def affinities(image, valid, contrast, dilations):
 
 
 def _neighbours(x, dilations, outside=0.0):
-  """Returns `(dilation, (row, column)) -> neighbours of [H, W]`.
+  """Returns `(dilation, (row, column)) -> [H, W]`, the shifted array.
 
   Args:
     x: [H, W].
-    dilations: All of them.
-    outside: Value around x.
+    dilations: All dilations that will be used.
+    outside: Value outside the array.
   """
   reach = max(dilations)
   padded = jnp.pad(x, reach, constant_values=outside)
@@ -252,18 +254,17 @@ def _neighbours(x, dilations, outside=0.0):
 
 
 def _iterate(affinity, scores, prior, clamped, is_held, restart, walk):
-  """Returns the scores after some steps of the walk, strokes held fixed."""
+  """Returns the scores after the steps of the walk on one grid."""
   dilations = jnp.array(walk.dilations)
 
-  def hold(scores):
-    return jnp.where(is_held, clamped, scores)
+  hold = lambda scores: jnp.where(is_held, clamped, scores)
 
   def step(_, scores):
     """Returns the scores after one more step."""
     neighbour = _neighbours(hold(scores), walk.dilations)
 
     def add_dilation(i, total):
-      # A sum over slices is one pass over memory.
+      # One pass over memory.
       for number, direction in enumerate(_DIRECTIONS):
         total += (affinity[i * len(_DIRECTIONS) + number]
                   * neighbour(dilations[i], direction))
@@ -287,7 +288,7 @@ def _magnify(x, size):
   matrices = []
   for source, target in zip(x.shape, size, strict=True):
     left, weight = resize.half_pixel_samples(source, target)
-    cells = np.eye(source + 1, source, dtype=np.float32)  # None behind them.
+    cells = np.eye(source + 1, source, dtype=np.float32)  # The last row is 0.
     matrices.append(cells[left] * weight[:, :1]
                     + cells[left + 1] * weight[:, 1:])
   return resize.interpolate(x[None, ..., None], *matrices)[0, ..., 0]

@@ -1,4 +1,4 @@
-"""Predictions refined by the walk of stage 1."""
+"""Refinement of predictions by the random walk of stage 1."""
 
 from collections.abc import Callable
 import dataclasses
@@ -10,12 +10,12 @@ from scribble_jax.pseudo_labels import propagation
 
 
 def add_rules(rules, refinement, section):
-  """Adds what a config's `refinement` must be.
+  """Adds the rules for a config's `refinement`.
 
   Args:
     rules: `config_check.Rules`.
     refinement: ConfigDict.
-    section: What the config calls it.
+    section: Its key in the config.
   """
   strides = refinement.strides
   rules.require(
@@ -36,7 +36,7 @@ def add_rules(rules, refinement, section):
 
 
 def check(config):
-  """Raises UserError if predictions can't be refined as stage 2's config says.
+  """Raises UserError for invalid values of `evaluation.refine`.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
@@ -57,31 +57,31 @@ def make_walk(refinement):
 
 
 def make_finish(config, finish=inference.most_probable):
-  """Returns what `evaluation.refine` makes of a `finish`.
+  """Returns a `finish` that first refines the probabilities, if configured.
 
   Args:
-    config: ConfigDict as in configs/scribblesup.py.
-    finish: As of `inference.make_predict`, of probabilities.
+    config: ConfigDict as in configs/scribblesup.py; `evaluation.refine` is the
+      restart of the walk, 0 for no refinement.
+    finish: As of `inference.make_predict`, for probabilities.
   """
   restart = config.evaluation.refine
-  if not restart:
-    return finish
-  walk = make_walk(config.stage1.refinement)
-  return _Refined(dataclasses.replace(walk, restart=restart), finish)
+  return _Refined(dataclasses.replace(
+      make_walk(config.stage1.refinement), restart=restart), finish
+  ) if restart else finish
 
 
 @dataclasses.dataclass(frozen=True)
 class _Refined:
-  """A `finish` of refined probabilities.
+  """A `finish` that refines the probabilities and passes them to another.
 
   Attributes:
     walk: `propagation.Walk`.
-    finish: What is made of them.
+    finish: The other one.
   """
   walk: propagation.Walk
   finish: Callable
 
   def __call__(self, mean, image, size, inputs):
-    """Returns what `finish` does."""
+    """Returns the result of `finish`; arguments as of `make_predict`."""
     refined = propagation.refine(mean, image, size, self.walk)
     return self.finish(refined, image, size, inputs)

@@ -1,10 +1,10 @@
-"""Scores of an image's classes, from any source, and labels made of them.
+"""Scores of an image's classes, from several sources, and labels from them.
 
-Scores are [H, W] float32 in [0, 1] a class. Those of the background are as far
-as anything speaks for it; the others are of the foreground classes that the
-image is scribbled with: a class that is not scribbled can't appear. An image's
-classes are [C] uint8, as many as the data set's: background, the scribbled
-ones, then 0.
+Scores are [H, W] float32 in [0, 1] for each class. Only the background and the
+foreground classes that the image is scribbled with have scores: another class
+can't appear. The background's scores are 0 where the source has no evidence for
+it. An image's classes are [C] uint8, with C of the data set: background, the
+scribbled classes, then 0.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,24 @@ from scribble_jax.pseudo_labels import picture_features
 
 
 def classes_of(scribble):
-  """Returns an image's classes, [K] uint8: background, then the scribbled."""
+  """Returns an image's classes, [K] uint8: background, then scribbled ones."""
   labels = np.unique(scribble)
   return np.concatenate(
       [[0], labels[(labels > 0) & (labels != IGNORE_LABEL)]]).astype(np.uint8)
 
 
 def make_network_scores(maps, classes, branch):
-  """Returns `label -> [H, W]`, what the classifier says of one class.
+  """Returns `label -> [H, W]`, the classifier's scores of one class.
 
-  Activations are divided by their maximum, class by class (METHOD 1), and say
-  nothing of the background; probabilities sum to 1 over the image's classes.
+  Activations are divided by their maximum, class by class (METHOD 1), and are 0
+  for the background; probabilities sum to 1 over the image's classes.
 
   Args:
-    maps: [H, W, C - 1] activations of the foreground classes; behind them, if
-      there is a segmentation branch, [H, W, C] probabilities. 0 outside the
+    maps: [H, W, C - 1] activations of the foreground classes, followed by
+      [H, W, C] probabilities if there is a segmentation branch. 0 outside the
       image.
     classes: [C] uint8.
-    branch: 'cam', 'segmentation' or 'both', their mean.
+    branch: 'cam', 'segmentation', or 'both' for their mean.
   """
   activations, probabilities = jnp.split(maps, [len(classes) - 1], axis=-1)
   if branch != 'cam':
@@ -58,25 +58,23 @@ def make_network_scores(maps, classes, branch):
   }[branch]
 
 
-def make_feature_scores(features, classes, shared):
-  """Returns `scribble -> label -> [H, W]`, what `picture_features` say.
+def make_feature_scores(features, scribble, classes, shared):
+  """Returns `label -> [H, W]`, scores from `picture_features`.
 
   Args:
     features: From `picture_features.cell_features`.
+    scribble: [H, W] uint8.
     classes: [C] uint8.
     shared: As of `picture_features.class_probabilities`.
   """
-  def of_scribble(scribble):
-    probabilities = picture_features.class_probabilities(
-        features, scribble, classes, shared)
-    # The first place with the label is the class's own.
-    return lambda label: probabilities[jnp.argmax(classes == label)]
-
-  return of_scribble
+  probabilities = picture_features.class_probabilities(
+      features, scribble, classes, shared)
+  # Later places with label 0 are padding.
+  return lambda label: probabilities[jnp.argmax(classes == label)]
 
 
 def unnamed(maps, classes):
-  """Returns where a class that the image is not scribbled with is likeliest.
+  """Returns where a class without a scribble in the image is most probable.
 
   Args:
     maps: [H, W, 2 C - 1], as of `make_network_scores`.
@@ -92,7 +90,7 @@ def unnamed(maps, classes):
 
 
 def _named(classes):
-  """Returns [1, 1, C] bool, which classes are the image's."""
+  """Returns which classes are the image's, [1, 1, C] bool."""
   return jnp.any(
       classes[:, None] == jnp.arange(len(classes))[None], axis=0)[None, None]
 
@@ -103,19 +101,19 @@ def _channel(maps, index):
 
 
 class Source(NamedTuple):
-  """Where scores come from before refinement.
+  """A source of scores before refinement.
 
   Attributes:
-    scores: `(spread, network, stroke, held) -> [H, W]` of one class. `spread`
-      are the scores that its strokes spread to, `network` those of the
-      classifier, [H, W] float32, 0 unless asked for; `stroke` is where its own
-      strokes are, `held` where any are, [H, W] bool.
-    spreads_strokes: Whether it asks for `spread`.
-    needs_network: Whether it asks for `network`: a classifier is trained.
+    scores: `(spread, network, stroke, held) -> [H, W]`, the scores of one
+      class. `spread` are the scores that its strokes spread to, `network` those
+      of the classifier, [H, W] float32, 0 if not needed; `stroke` is where its
+      own strokes are, `held` where any strokes are, [H, W] bool.
+    spreads_strokes: Whether it needs `spread`.
+    needs_network: Whether it needs `network`, so that a classifier is trained.
     needs_features: Whether `network` are probabilities of `picture_features`.
-    trust: How many times more often than a walk from strokes alone one from
-      these scores restarts.
-    version: To be increased when the same settings give other pseudo-labels;
+    trust: Factor for the restart probability of the walk that refines these
+      scores.
+    version: Increase it when the same settings give other pseudo-labels;
       existing ones are then made again.
   """
   scores: Callable
@@ -143,9 +141,9 @@ class Best(NamedTuple):
   """The best of the classes seen so far, at each pixel.
 
   Attributes:
-    background: [H, W] float32, its scores.
-    foreground: [H, W] float32, the highest score of the other classes.
-    label: [H, W] uint8, whose it is; 0 if none has any.
+    background: [H, W] float32, scores of the background.
+    foreground: [H, W] float32, highest score of the other classes.
+    label: [H, W] uint8, class of that score; 0 if all scores are 0.
   """
   background: jax.Array
   foreground: jax.Array
@@ -155,9 +153,9 @@ class Best(NamedTuple):
     """Returns the Best with one more class.
 
     Args:
-      number: Which of the image's classes it is; the background is the first.
-      label: Its index.
-      values: [H, W], its scores.
+      number: Position among the image's classes; 0 is the background.
+      label: Index of the class.
+      values: [H, W], scores of the class.
     """
     better = (number > 0) & (values > self.foreground)
     return Best(jnp.where(number == 0, values, self.background),
@@ -165,7 +163,7 @@ class Best(NamedTuple):
                 jnp.where(better, label, self.label))
 
   def score(self):
-    """Returns [H, W] float32, 0 where the background scores as much."""
+    """Returns [H, W] float32 scores, 0 where the background's are as high."""
     return jnp.where(self.foreground > self.background, self.foreground, 0.0)
 
 
@@ -179,12 +177,12 @@ def label(score, best, thresholds, scribble, undecided, unnamed):
 
   Args:
     score: [H, W], from `Best.score`.
-    best: [H, W] uint8, the class that has it.
-    thresholds: [C], the score above which a pixel is foreground, by class.
+    best: [H, W] uint8, the class of that score.
+    thresholds: [C], scores above which a pixel is foreground, by class.
     scribble: [H, W] uint8; strokes keep their class.
-    undecided: Pixels whose score is closer to the threshold become 255, unless
-      the background scores more.
-    unnamed: [H, W] bool, where the background becomes 255.
+    undecided: Pixels whose score is closer than this to the threshold become
+      255, unless the background's score is higher.
+    unnamed: [H, W] bool, where background becomes 255.
   """
   margin = score - thresholds[best]
   labels = jnp.where(margin > 0, best, 0)

@@ -1,4 +1,4 @@
-"""What pseudo-labels depend on: kept beside them, and told by their folder."""
+"""All settings and data that pseudo-labels depend on, stored beside them."""
 
 import dataclasses
 import hashlib
@@ -20,17 +20,17 @@ from scribble_jax.files import storage
 from scribble_jax.pseudo_labels.scores import SOURCES
 from scribble_jax.training import provenance
 
-FOLDER = 'pseudo_labels'  # Below the workdir.
+FOLDER = 'pseudo_labels'  # In the workdir.
 CALIBRATION, SUMMARY = 'calibration.json', 'summary.json'
 _SETTINGS = dataset_files.STAGE1_SETTINGS
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage1:
-  """What pseudo-labels are made of.
+  """Inputs of stage 1.
 
   Attributes:
-    config: ConfigDict as in configs/pseudo_labels.py, with its classes.
+    config: ConfigDict as in configs/pseudo_labels.py, with the classes.
     dataset: `records.Records`.
   """
   config: ConfigDict
@@ -40,18 +40,18 @@ class Stage1:
     """Returns all that the pseudo-labels depend on, ready for JSON.
 
     Returns:
-      'classifier': what it learns, and from what; 'labels': what is made of it;
-      'ground_truth': a digest of what they are compared with.
+      'classifier': settings and data of the training; 'labels': settings of
+      the labels; 'ground_truth': a digest of the masks they are compared with.
     """
     labels = ('labels', 'refinement', 'evaluation')
     without_effect = ('log_every', 'checkpoint_every', 'keep_checkpoints',
                       'num_panels', 'mesh', 'profile')
     everything = config_keys.without_added(json.loads(self.config.to_json()))
     read = self.dataset.learned_from(pseudo_labels=False)
-    del read['pseudo-labels']  # They come of this.
-    data = everything.pop('data')  # Files count by what they hold.
+    del read['pseudo-labels']  # They are the result.
+    data = everything.pop('data')  # Files are compared by their contents.
     contents = self.dataset.builder.info.metadata['contents']['train']
-    # Memory, not labels, depends on these.
+    # These affect memory, not labels.
     del everything['model']['remat'], everything['evaluation']['batch_size']
     classifier = {key: value for key, value in everything.items()
                   if key not in (*labels, *without_effect)}
@@ -66,7 +66,7 @@ class Stage1:
         'ground_truth': contents['ground_truths']}
 
   def learned_from(self):
-    """{part: value}, as of `provenance.check`, of a stage 2 that uses them."""
+    """Returns {part: value}, as of `provenance.check`, for stage 2."""
     settings = self.settings()
     data = settings['classifier'].pop('data')
     classifier = config_keys.with_added(
@@ -77,15 +77,15 @@ class Stage1:
 
 
 def place(config, stage1):
-  """Returns where stage 2's config keeps pseudo-labels that are generated.
+  """Returns the workdir of stage 1 for stage 2's config.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
-    stage1: Stage1 of it.
+    stage1: Its Stage1.
 
   Returns:
-    Path of the workdir of stage 1, below `data.root` or absolute, one for each
-    variety of settings and data.
+    Path relative to `data.root` or absolute, a different one for each
+    combination of settings and data.
   """
   text = json.dumps(_without_truth(stage1.settings()), sort_keys=True)
   return storage.path(
@@ -103,7 +103,7 @@ def with_generated(config, workdir):
 
 
 def is_finished(workdir, settings):
-  """Whether the pseudo-labels of these settings are complete."""
+  """Whether the workdir has all pseudo-labels of these settings."""
   summary = formats.read_json(workdir / SUMMARY)
   return (bool(summary)
           and formats.read_json(workdir / _SETTINGS) == settings
@@ -112,16 +112,21 @@ def is_finished(workdir, settings):
 
 def written(folder):
   """Returns the ids of the pseudo-labels in a folder."""
-  return ({*listings.files_by_id(folder, ('.png',))} if folder.is_dir()
-          else set())
+  return set(listings.files_by_id(folder, ('.png',))
+             if folder.is_dir() else ())
 
 
 def start_folder(workdir, settings, other_data):
-  """Keeps finished pseudo-labels of the same settings, and no others.
+  """Keeps pseudo-labels of the same settings and deletes others.
+
+  Args:
+    workdir: Workdir of stage 1.
+    settings: From `Stage1.settings`.
+    other_data: Whether the classifier may have learned from other data.
 
   Raises:
-    UserError: The folder is of another classifier, or holds files that this
-      program has not made.
+    UserError: The workdir has another classifier, or files that this program
+      has not made.
   """
   folder, stored = workdir / FOLDER, formats.read_json(workdir / _SETTINGS)
   if stored is None and folder.exists() and any(folder.iterdir()):
@@ -133,7 +138,7 @@ def start_folder(workdir, settings, other_data):
   if stored != settings:
     other_labels = _without_truth(stored) != _without_truth(settings)
     if stored and other_labels:
-      logging.info('Making the pseudo-labels in %s anew: the settings have '
+      logging.info('Making the pseudo-labels in %s again: the settings have '
                    'changed.', folder)
     for name in (SUMMARY, CALIBRATION):
       (workdir / name).unlink(missing_ok=True)
@@ -144,22 +149,22 @@ def start_folder(workdir, settings, other_data):
 
 
 def _without_truth(settings):
-  """Returns what the labels depend on, of all that the figures depend on."""
+  """Returns settings without the ground truth, on which no label depends."""
   return {key: value for key, value in (settings or {}).items()
           if key != 'ground_truth'}
 
 
 def _check_classifier(workdir, stored, wanted, other_data):
-  """Checks that a folder's classifier is the wanted one.
+  """Checks that the classifier in a workdir has the wanted settings.
 
   Args:
-    workdir: Its folder.
-    stored: Its settings.
-    wanted: Those that it should have.
+    workdir: Workdir of stage 1.
+    stored: Settings of the stored classifier.
+    wanted: The wanted settings.
     other_data: Whether it may have learned from other data.
 
   Raises:
-    UserError: It is another one.
+    UserError: The settings differ.
   """
   changed = [name for name, value in wanted.items()
              if name != 'data' and stored.get(name) != value]

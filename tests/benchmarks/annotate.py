@@ -95,7 +95,7 @@ def measure_masks(folder, count, args, network):
       pictures, work, [f'class {i}' for i in range(CLASSES)])
   width, digest = network
   cache = feature_cache.FeatureCache(
-      work / 'cache', digest, store._photographs)
+      work / 'cache', store._photographs, None, None, digest)
   for number in range(count):
     store.write(f'b{number}', annotated.document(*(
         (label, 12, [(50 + 9 * label, 60), (100, 100)])

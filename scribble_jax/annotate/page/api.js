@@ -1,12 +1,12 @@
-/** What the page asks of its server. */
+/** The requests of the page to its server. */
 
-/** Says that the server answered, and refused. */
+/** The server refused a request. */
 export class Refused extends Error {}
 
-/** Says that the server did not answer. */
+/** The server did not answer. */
 export class Unreachable extends Error {}
 
-/** Says that the server could not write, as on a full disk. */
+/** The server could not write, as on a full disk. */
 export class Unwritten extends Unreachable {}
 
 async function ask(path, options = {}) {
@@ -22,7 +22,7 @@ async function ask(path, options = {}) {
     const content = await response.text();
     text = response.headers.get('content-type')?.includes('json') ?
         JSON.parse(content).error : content;
-  } catch { /* The status says enough. */ }
+  } catch { /* The text above is enough. */ }
   if (response.status === 507) throw new Unwritten(text);
   if (response.status >= 500) throw new Unreachable(text);
   throw new Refused(text);

@@ -1,4 +1,4 @@
-/** Imported strokes: a bitmap of identifiers, and its colours. */
+/** Bitmaps of class identifiers and other bytes, and their colours. */
 
 /** Returns {width, height, labels} of a grey PNG. */
 export async function read(blob) {
@@ -12,20 +12,33 @@ export async function read(blob) {
   return {width, height, labels};
 }
 
-/** Returns a canvas with the colours of the classes; others are clear. */
-export function paint({width, height, labels}, classes) {
+/** Returns [red, green, blue] of '#rrggbb'. */
+export const rgb = (colour) => [1, 3, 5].map(
+    (start) => parseInt(colour.slice(start, start + 2), 16));
+
+/** Returns a colour as one element of the table of `paint`. */
+export const packed = ([red, green, blue], opacity = 1) =>
+  (Math.round(opacity * 255) << 24 | blue << 16 | green << 8 | red) >>> 0;
+
+/**
+ * Returns a canvas with the colours table[value] of all values; `edit(pixels)`
+ * may change its packed colours.
+ */
+export function paint(width, height, values, table, edit = () => {}) {
   const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
+  Object.assign(canvas, {width, height});
   const context = canvas.getContext('2d');
   const image = context.createImageData(width, height);
-  const out = new Uint32Array(image.data.buffer), table = new Uint32Array(256);
-  for (const {id, colour} of classes) {
-    const [red, green, blue] = [1, 3, 5].map(
-        (at) => parseInt(colour.slice(at, at + 2), 16));
-    table[id] = (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
-  }
-  for (let i = 0; i < labels.length; i++) out[i] = table[labels[i]];
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < values.length; i++) pixels[i] = table[values[i]];
+  edit(pixels);
   context.putImageData(image, 0, 0);
   return canvas;
+}
+
+/** Returns a canvas of labels in the classes' colours; others are clear. */
+export function paintLabels({width, height, labels}, classes) {
+  const table = new Uint32Array(256);
+  for (const {id, colour} of classes) table[id] = packed(rgb(colour));
+  return paint(width, height, labels, table);
 }

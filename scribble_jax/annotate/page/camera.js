@@ -1,6 +1,7 @@
-/** Where the picture is on the stage: screen = picture * scale + offset. */
+/** The picture's position on the stage: screen = picture * scale + offset. */
 
-const MOST = 40, MARGIN = 60;  // Screen pixels: of a pixel; that stay in sight.
+const MAX_SCALE = 40;  // Screen pixels per pixel of the picture.
+const MARGIN = 60;  // Screen pixels of the picture that stay visible.
 
 export class Camera {
   constructor() {
@@ -24,10 +25,10 @@ export class Camera {
     this.isFitted = true;
   }
 
-  /** Magnifies around a point of the stage. */
+  /** Zooms around a point of the stage. */
   zoom(factor, x = this.stage.width / 2, y = this.stage.height / 2) {
     const least = Math.min(this.fitted, 1) / 2;
-    const scale = Math.min(MOST, Math.max(least, this.scale * factor));
+    const scale = Math.min(MAX_SCALE, Math.max(least, this.scale * factor));
     this.x = x - (x - this.x) * scale / this.scale;
     this.y = y - (y - this.y) * scale / this.scale;
     this.scale = scale;

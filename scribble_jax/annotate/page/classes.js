@@ -8,8 +8,12 @@ import {set, settings} from './settings.js';
 
 const list = document.getElementById('class-list');
 
+const nameInput = (value = '') => make('input', {
+  type: 'text', maxLength: 60, required: true, autocomplete: 'off',
+  name: 'name', value});
+
 export class Classes {
-  /** `changed(isDeleted)` hears of each change. */
+  /** `changed(isDeleted)` is called after each change. */
   constructor(changed) {
     this.changed = changed;
     this.all = [];
@@ -77,9 +81,7 @@ export class Classes {
   }
 
   async add() {
-    const name = make('input', {
-      type: 'text', maxLength: 60, required: true, autocomplete: 'off',
-      name: 'name'});
+    const name = nameInput();
     await show([
       make('h1', {}, 'Add a class'),
       make('label', {className: 'field'}, 'Name', name),
@@ -90,9 +92,7 @@ export class Classes {
   }
 
   async edit(one) {
-    const name = make('input', {
-      type: 'text', maxLength: 60, required: true, value: one.name,
-      autocomplete: 'off', name: 'name'});
+    const name = nameInput(one.name);
     const colour = make('input', {
       type: 'color', value: one.colour, name: 'colour'});
     const buttons = [button('Cancel', ''), button('Save', 'save', 'primary')];
@@ -108,21 +108,17 @@ export class Classes {
   }
 
   async delete(one) {
-    let told;
-    try {
-      told = await api.changeClasses({change: 'count', id: one.id});
-    } catch (error) {
-      toast(error.message);
-      return;
-    }
-    const {strokes, pictures} = told;
+    const found = await api.changeClasses({change: 'count', id: one.id})
+        .catch((error) => toast(error.message));
+    if (!found) return;
+    const {strokes, pictures} = found;
     const count = (number, what) => `${number} ${what}${number > 1 ? 's' : ''}`;
-    const what = strokes ? `With it go ${count(strokes, 'stroke')} on ${
-      count(pictures, 'picture')}. ` : '';
+    const what = strokes ? `Its ${count(strokes, 'stroke')} on ${
+      count(pictures, 'picture')} will be deleted too. ` : '';
     if (await confirm(`Delete ${one.name}?`, `${what}This cannot be undone.`,
                       'Delete', true)) {
       const mistake = await this.change({change: 'delete', id: one.id});
-      if (mistake) {  // It may have been done in part.
+      if (mistake) {  // A part of the strokes may be deleted.
         toast(mistake);
         this.changed(true);
       }

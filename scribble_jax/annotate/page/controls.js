@@ -1,4 +1,4 @@
-/** Buttons, sliders and the state line: shows the settings and changes them. */
+/** Buttons, sliders and the state line; they show and change the settings. */
 
 import {listen, set, settings} from './settings.js';
 
@@ -34,37 +34,36 @@ export function tell(state, text) {
   byId('state').title = text;
 }
 
+/** Sets an attribute of the buttons to whether they have the setting. */
+function mark(setting, attribute) {
+  for (const button of document.querySelectorAll(`[data-${setting}]`)) {
+    button.setAttribute(
+        attribute, String(button.dataset[setting] === settings[setting]));
+  }
+}
+
 function show() {
   byId('size').value = toSlider(settings.size || 1);
   byId('size-text').textContent = `${settings.size} px`;
-  byId('opacity').value = settings.opacity;
-  byId('opacity-text').textContent = `${settings.opacity} %`;
-  byId('ink').value = settings.ink;
-  byId('ink-text').textContent = `${settings.ink} %`;
+  for (const name of ['opacity', 'ink']) {
+    byId(name).value = settings[name];
+    byId(`${name}-text`).textContent = `${settings[name]} %`;
+  }
   byId('live-mask').checked = settings.live;
   byId('live').dataset.tool = settings.tool;
-  for (const button of document.querySelectorAll('[data-tool]')) {
-    button.setAttribute(
-        'aria-pressed', String(button.dataset.tool === settings.tool));
-  }
-  for (const button of document.querySelectorAll('[data-view]')) {
-    button.setAttribute(
-        'aria-checked', String(button.dataset.view === settings.view));
-  }
+  mark('tool', 'aria-pressed');
+  mark('view', 'aria-checked');
   if (settings.theme) document.documentElement.dataset.theme = settings.theme;
   else delete document.documentElement.dataset.theme;
 }
 
 /** Connects the page's controls; `does` are the actions by name. */
 export function connect(does) {
-  for (const button of document.querySelectorAll('[data-do]')) {
-    button.addEventListener('click', () => does[button.dataset.do]());
-  }
-  for (const button of document.querySelectorAll('button[data-tool]')) {
-    button.addEventListener('click', () => does.tool(button.dataset.tool));
-  }
-  for (const button of document.querySelectorAll('[data-view]')) {
-    button.addEventListener('click', () => set({view: button.dataset.view}));
+  for (const button of document.querySelectorAll('button')) {
+    const {do: action, tool, view} = button.dataset;
+    const act = action ? () => does[action]() : tool ? () => does.tool(tool) :
+      () => set({view});
+    button.addEventListener('click', act);
   }
   byId('size').addEventListener('input', (event) => set(
       {size: fromSlider(Number(event.target.value))}));
@@ -73,7 +72,7 @@ export function connect(does) {
         {[name]: Number(event.target.value)}));
   }
   byId('live-mask').addEventListener('change', () => does['live-mask']());
-  // A press on a control must not take the keys from the picture.
+  // After a press on a control, keys must still reach the picture.
   for (const control of document.querySelectorAll('button, input')) {
     control.addEventListener('pointerup', () => setTimeout(
         () => document.activeElement === control && control.blur()));

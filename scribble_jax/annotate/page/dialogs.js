@@ -16,15 +16,19 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Returns one of the icons of icons.svg. */
-export function icon(name) {
-  const space = 'http://www.w3.org/2000/svg';
-  const svg = document.createElementNS(space, 'svg');
-  const use = document.createElementNS(space, 'use');
-  use.setAttribute('href', `/page/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
+/** Returns a new element of SVG with attributes. */
+export function makeSvg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
 }
+
+/** Returns one of the icons of icons.svg. */
+export const icon = (name) =>
+  makeSvg('svg', {}, makeSvg('use', {href: `/page/icons.svg#${name}`}));
 
 const dialog = document.getElementById('dialog');
 const form = dialog.querySelector('form');
@@ -45,7 +49,7 @@ dialog.addEventListener('cancel', (event) => {
   event.preventDefault();
   close();
 });
-// Comes late, when the next dialog may be open already.
+// This event arrives late, when the next dialog may be open already.
 dialog.addEventListener('close', () => dialog.open || close());
 
 /**
@@ -77,13 +81,13 @@ export function show(content, {wide = false, check = null} = {}) {
 export const answers = (...buttons) =>
   make('div', {className: 'answers'}, ...buttons);
 
-/** Returns a button that answers a dialog; the primary one, so does Enter. */
+/** Returns a button that answers a dialog; Enter presses the primary one. */
 export const button = (text, value, kind = 'quiet') =>
   make('button', {
     type: kind === 'primary' ? 'submit' : 'button', value, className: kind,
     onclick: kind === 'primary' ? null : () => answer(value)}, text);
 
-/** Asks before something is done; returns whether to do it. */
+/** Asks for a confirmation; returns whether it was given. */
 export async function confirm(title, text, doIt, isDangerous = false) {
   return await show([
     make('h1', {}, title), make('p', {}, text),
@@ -133,13 +137,13 @@ const KEYS = [
   ['Ctrl Z', 'undo'], ['Ctrl Shift Z', 'redo; also Ctrl Y'],
   ['X', 'nothing of the classes here'], ['Delete', 'remove all strokes'],
   ['N P', 'next, previous picture; also Page keys'],
-  ['G', 'the picture it is least sure of'], ['+ −', 'zoom'],
+  ['G', 'the picture with the least certain mask'], ['+ −', 'zoom'],
   ['F', 'whole picture'], ['Z', '100 %; with Shift 300 %'],
   ['M', 'compute the mask now'],
   ['V', 'mask, sure, unsure, none'], ['A', 'a mask after each stroke'],
   ['O', 'show and hide strokes'], ['T', 'train and predict'],
   ['Y', 'export'], ['← ↑ → ↓', 'move the pen; with Shift faster'],
-  ['Enter', 'pen down and up'], ['Esc', 'drop the stroke in the air'],
+  ['Enter', 'pen down and up'], ['Esc', 'discard the stroke'],
   ['?', 'these keys']];
 
 /** Shows all keys. */

@@ -8,7 +8,7 @@ export const ERASER = 255;
 
 const state = (strokes, nothing, imported) => ({strokes, nothing, imported});
 
-/** Returns what a drawing says, whatever its version. */
+/** Returns the contents of a drawing as text, without the version. */
 export const said = ({strokes, nothing, imported}) => JSON.stringify([
   nothing, imported,
   strokes.map(({class: label, width, points}) => [label, width, points])]);
@@ -19,7 +19,7 @@ export class Drawing {
     this.load(content);
   }
 
-  /** Takes over what the server has. */
+  /** Loads the server's content. */
   load(content) {
     this.now = state(content.strokes, content.nothing, content.imported);
     this.past = [];
@@ -27,11 +27,11 @@ export class Drawing {
     this.settle(content.version, this.now);
   }
 
-  /** Learns that the server has a state of this page as its version. */
-  settle(version, there) {
+  /** Records that the server has stored a state of this page as a version. */
+  settle(version, stored) {
     this.version = version;
-    // What the server may have: this, or what is sent before it answers again.
-    this.known = [there];
+    // States that the server may have: this one, and those sent from now on.
+    this.known = [stored];
   }
 
   get isSaved() {
@@ -39,13 +39,13 @@ export class Drawing {
   }
 
   /**
-   * Returns whether the server's content is one of this page, as when an answer
-   * was lost; then the next change may replace it.
+   * Returns whether the server's content is a state of this page, as after a
+   * lost answer; the next change may then replace it.
    */
   recognise(content) {
-    const there = this.known.find((one) => said(one) === said(content));
-    if (there) this.settle(content.version, there);
-    return Boolean(there);
+    const stored = this.known.find((one) => said(one) === said(content));
+    if (stored) this.settle(content.version, stored);
+    return Boolean(stored);
   }
 
   get strokes() {
@@ -74,7 +74,7 @@ export class Drawing {
     return this.past.length > 0 || this.strokes.length > 0;
   }
 
-  /** Undoes a change; of what an earlier page drew, the last stroke. */
+  /** Undoes a change, or removes the last stroke of an earlier page. */
   undo() {
     if (!this.canUndo) return false;
     this.future.push(this.now);
@@ -91,8 +91,8 @@ export class Drawing {
   }
 
   /**
-   * Forgets strokes of classes that were deleted, in all states, for they must
-   * not come back; returns how many are no longer shown.
+   * Removes strokes of deleted classes from all states, so that undo does not
+   * restore them; returns how many are no longer shown.
    */
   keepOnly(labels) {
     const before = this.strokes.length;
@@ -108,7 +108,7 @@ export class Drawing {
     return {version: this.version, ...this.now};
   }
 
-  /** Returns what the server saves, and remembers that it may have it. */
+  /** Returns the content for the server, and records that it may be stored. */
   send() {
     if (!this.known.includes(this.now)) this.known.push(this.now);
     return this.toJson();
@@ -124,8 +124,8 @@ function distance([x, y], [x0, y0], [x1, y1]) {
 }
 
 /**
- * Returns a line with fewer points that is nowhere farther away than some
- * pixels (Ramer, 1972; Douglas and Peucker, 1973).
+ * Returns a line with fewer points, at most `tolerance` pixels away from the
+ * given one (Ramer, 1972; Douglas and Peucker, 1973).
  */
 export function simplify(points, tolerance) {
   const kept = new Uint8Array(points.length);
@@ -143,7 +143,7 @@ export function simplify(points, tolerance) {
   return points.filter((_, i) => kept[i]);
 }
 
-/** Whether a stroke is on one side of the picture and draws nothing. */
+/** Whether a stroke lies beside the picture and draws nothing. */
 export function isOutside({points, width}, picture) {
   return [[0, picture.width], [1, picture.height]].some(([axis, length]) =>
     points.every((point) => point[axis] + width / 2 < 0) ||

@@ -1,15 +1,15 @@
-/** The keyboard: what each key does. */
+/** The keyboard: the action of each key. */
 
 import {isOpen} from './dialogs.js';
 
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1],
                 ArrowDown: [0, 1]};
 
-// A dialog that was just closed may still have the focus for a moment.
+// A dialog may keep the focus for a moment after it was closed.
 const controlOf = (target) =>
   target.closest?.('dialog') ? null : target.closest?.('button, input, a');
 
-/** `does` has a function for each name of an action; `pen` is the Pen. */
+/** Listens to keys; `does` has a function for each action, `pen` is a Pen. */
 export function listen(does, pen) {
   const plain = {
     b: () => does.tool('brush'), l: () => does.tool('line'),

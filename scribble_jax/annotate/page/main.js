@@ -1,4 +1,4 @@
-/** The page: opens pictures, and brings its parts together. */
+/** The page: opens pictures and connects all parts. */
 
 import * as api from './api.js';
 import * as bitmaps from './bitmaps.js';
@@ -32,7 +32,7 @@ const classes = new Classes((isDeleted) => {
 const masks = new Masks((mask, state, id) => {
   byId('mask-state').textContent = state;
   if (mask === undefined || id !== drawing?.id) return;
-  scene.mask = paint(mask, settings.view, (label) => classes.colour(label));
+  showMask();
   hint(mask ? '' : classes.all.length < 2 ? FIRST_STEP : state);
   scene.draw();
 });
@@ -51,7 +51,6 @@ const pen = new Pen(scene, {
     const index = strokeAt(drawing.strokes, point, 4 / scene.camera.scale);
     if (index >= 0) change(() => drawing.remove(index));
   },
-  moved: () => {},
 });
 const saver = new Saver({
   tell: controls.tell,
@@ -72,7 +71,7 @@ const unsaved = new Unsaved(saver, classes, {
   open: (id) => open(strip.find(id)),
   show: (one) => one === drawing && present(),
 });
-scene.colour = (label) => classes.colour(label);
+const colour = scene.colour = (label) => classes.colour(label);
 scene.afterwards = () => {
   byId('zoom').textContent = `${Math.round(scene.camera.scale * 100)} %`;
 };
@@ -119,12 +118,12 @@ async function open(index) {
         Math.max(content.width, content.height) / 80))});
   }
   scene.open(content.width, content.height);
-  // `before` may have been saved meanwhile, and the answer be older.
+  // `before` may have been saved in the meantime, so that the answer is older.
   drawing = saver.pending(id) ?? (
     before?.version >= content.document.version ? before :
       new Drawing(id, content.document));
   unsaved.restore(drawing);
-  if (saver.stuck.has(id)) saver.save(drawing);  // Tells what is wrong.
+  if (saver.stuck.has(id)) saver.save(drawing);  // Shows the reason again.
   present();
   document.body.dataset.picture = id;
   tabs.postMessage({opened: id});
@@ -170,7 +169,7 @@ function show() {
   scene.strokes = strokes;
   scene.isNothing = nothing;
   scene.imported = imported && importedLabels ?
-    bitmaps.paint(importedLabels, classes.all) : null;
+    bitmaps.paintLabels(importedLabels, classes.all) : null;
   scene.draw();
   const set = (name, isOff) => {
     document.querySelector(`[data-do="${name}"]`).disabled = isOff;
@@ -212,7 +211,7 @@ tabs.onmessage = async ({data}) => {
   }
 };
 
-/** Takes over what others drew, if nothing is lost; returns whether it did. */
+/** Loads the strokes of others, if nothing is lost; returns whether it did. */
 async function refresh() {
   const one = drawing;
   const {document: content} = await api.picture(one.id).catch(() => ({}));
@@ -224,7 +223,7 @@ async function refresh() {
   return true;
 }
 
-/** Asks for pictures and classes anew. */
+/** Loads pictures and classes again. */
 async function reload() {
   const project = await api.project().catch(() => null);
   if (!project) return;
@@ -242,9 +241,12 @@ async function reload() {
   if (drawing) present();
 }
 
+function showMask() {
+  scene.mask = paint(masks.last, settings.view, colour);
+}
+
 function repaint() {
-  scene.mask = paint(masks.last, settings.view,
-                     (label) => classes.colour(label));
+  showMask();
   scene.maskOpacity = settings.opacity / 100;
   scene.inkOpacity = settings.ink / 100;
   if (drawing) show();
@@ -256,8 +258,8 @@ async function leastSure() {
   if (index < 0) dialogs.toast('Every picture has strokes.');
   else await open(index);
   if (worker.glances < worker.glances_wanted) {
-    dialogs.toast(`Of ${worker.glances} of ${
-      worker.glances_wanted} pictures looked at so far`);
+    dialogs.toast(`${worker.glances} of ${
+      worker.glances_wanted} pictures have been compared so far`);
   }
 }
 

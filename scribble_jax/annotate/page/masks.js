@@ -1,18 +1,19 @@
 /**
- * Masks: asked for one at a time, the last picture first, and drawn in the
- * classes' colours. The old mask stays until the new one is there.
+ * Requests masks, one at a time and only for the last picture, and draws them
+ * in the classes' colours. The old mask stays until the new one arrives.
  */
 
 import * as api from './api.js';
+import * as bitmaps from './bitmaps.js';
 
-const BACKGROUND = 0.35;  // How opaque it is, beside other classes.
+const BACKGROUND = 0.35;  // Opacity of the background; other classes have 1.
 const RETRY = 1500;  // Milliseconds.
 
-const rgb = (colour) => [1, 3, 5].map(
-    (start) => parseInt(colour.slice(start, start + 2), 16));
-
 export class Masks {
-  /** `changed(mask, state)` hears of masks, and of texts about them. */
+  /**
+   * `changed(mask, state, id)` is called with each mask and state text; `mask`
+   * is undefined if it stays the same.
+   */
   constructor(changed) {
     this.changed = changed;
     this.wanted = null;
@@ -71,33 +72,28 @@ export class Masks {
 export function paint(mask, view, colour) {
   if (!mask || view === 'none') return null;
   const {width, height, labels} = mask;
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(width, height);
-  const out = new Uint32Array(image.data.buffer);
-  const table = view === 'mask' ? classTable(labels, colour) : ramp(view);
-  const values = {mask: labels, probability: mask.probability,
-                  uncertainty: mask.certainty}[view];
-  for (let i = 0; i < values.length; i++) out[i] = table[values[i]];
-  if (view === 'mask') outline(labels, width, height, out);
-  context.putImageData(image, 0, 0);
-  return canvas;
+  if (view === 'mask') {
+    return bitmaps.paint(width, height, labels, classTable(labels, colour),
+                         (pixels) => outline(labels, width, height, pixels));
+  }
+  return bitmaps.paint(
+      width, height, view === 'probability' ? mask.probability : mask.certainty,
+      ramp(view));
 }
-
-const packed = ([red, green, blue], opacity) =>
-  (Math.round(opacity * 255) << 24 | blue << 16 | green << 8 | red) >>> 0;
 
 function classTable(labels, colour) {
   const table = new Uint32Array(256);
   for (const label of new Set(labels)) {
-    table[label] = packed(rgb(colour(label)), label ? 1 : BACKGROUND);
+    table[label] = bitmaps.packed(
+        bitmaps.rgb(colour(label)), label ? 1 : BACKGROUND);
   }
   return table;
 }
 
-/** Dark is unsure: violet over red to a clear yellow. */
+/**
+ * Returns the colour table of a view: dark is improbable in one view, and
+ * certain in the other.
+ */
 function ramp(view) {
   const stops = view === 'probability' ?
     [[68, 1, 84], [49, 104, 142], [53, 183, 121], [253, 231, 37]] :
@@ -105,17 +101,17 @@ function ramp(view) {
   return Uint32Array.from({length: 256}, (_, value) => {
     const at = value / 255 * (stops.length - 1);
     const left = Math.min(Math.floor(at), stops.length - 2);
-    return packed(stops[left].map((from, channel) => Math.round(
-        from + (stops[left + 1][channel] - from) * (at - left))), 1);
+    return bitmaps.packed(stops[left].map((from, channel) => Math.round(
+        from + (stops[left + 1][channel] - from) * (at - left))));
   });
 }
 
-/** Makes the pixels on the borders of classes opaque and lighter. */
-function outline(labels, width, height, out) {
+/** Makes the pixels on the borders of classes white. */
+function outline(labels, width, height, pixels) {
   for (let y = 0; y < height - 1; y++) {
     for (let x = 0, i = y * width; x < width - 1; x++, i++) {
       if (labels[i] !== labels[i + 1] || labels[i] !== labels[i + width]) {
-        out[i] = 0xffffffff;
+        pixels[i] = 0xffffffff;
       }
     }
   }

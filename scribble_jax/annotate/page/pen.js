@@ -1,20 +1,22 @@
 /**
- * Turns what a mouse, a pen, fingers or arrow keys do into strokes and moves.
- * One finger draws, two move and magnify. Once a pen was seen, fingers only
+ * Converts the input of mouse, pen, fingers and arrow keys to strokes and moves.
+ * One finger draws, two fingers move and zoom. Once a pen was used, fingers only
  * move.
  */
 
 import {ERASER, simplify} from './drawing.js';
 import {settings} from './settings.js';
 
-const TOLERANCE = 0.25;  // Pixels of the picture that a stroke may lose.
-const NEAR = 0.4;  // Screen pixels, below which a point says nothing new.
+const TOLERANCE = 0.25;  // Pixels of the picture; see `simplify`.
+const NEAR = 0.4;  // Screen pixels; nearer points are left out.
+const EVENTS = {pointerdown: 'down', pointermove: 'move', pointerup: 'up',
+                pointercancel: 'cancel', wheel: 'wheel'};
 const KEY_STEP = 8, FAST_KEY_STEP = 40;  // Screen pixels.
 
 export class Pen {
   /**
-   * `actions` are ready() -> whether one may draw, finish(stroke), pick(point)
-   * and moved().
+   * `actions` are ready(), which returns whether drawing is possible,
+   * finish(stroke) and pick(point).
    */
   constructor(scene, actions) {
     this.scene = scene;
@@ -23,10 +25,10 @@ export class Pen {
     this.mode = null;
     this.sawPen = this.holdsSpace = false;
     const canvas = scene.live;
-    canvas.addEventListener('pointerdown', (event) => this.down(event));
-    canvas.addEventListener('pointermove', (event) => this.move(event));
-    canvas.addEventListener('pointerup', (event) => this.up(event));
-    canvas.addEventListener('pointercancel', (event) => this.cancel(event));
+    for (const [type, method] of Object.entries(EVENTS)) {
+      canvas.addEventListener(
+          type, (event) => this[method](event), {passive: false});
+    }
     canvas.addEventListener('lostpointercapture', (event) => {
       if (this.pointers.has(event.pointerId)) this.cancel(event);
     });
@@ -34,16 +36,10 @@ export class Pen {
       if (!this.mode && !scene.pointer?.isKeyboard) this.show(null);
     });
     canvas.addEventListener('contextmenu', (event) => event.preventDefault());
-    canvas.addEventListener(
-        'wheel', (event) => this.wheel(event), {passive: false});
   }
 
   get isDrawing() {
     return this.mode === 'draw' || this.mode === 'keys';
-  }
-
-  get width() {
-    return settings.size;
   }
 
   get label() {
@@ -89,7 +85,7 @@ export class Pen {
     this.mode = 'draw';
     this.isStraight = isStraight || settings.tool === 'line';
     this.scene.stroke = {
-      class: this.label, width: this.width, points: [point]};
+      class: this.label, width: settings.size, points: [point]};
     this.show(point);
   }
 
@@ -100,7 +96,7 @@ export class Pen {
       this.pinch(event.pointerId, before, place);
     } else if (before && this.mode === 'pan') {
       this.scene.camera.pan(place[0] - before[0], place[1] - before[1]);
-      this.moved();
+      this.scene.drawMoved();
     } else if (before && this.mode === 'draw') {
       const events = event.getCoalescedEvents?.() ?? [];
       for (const one of events.length ? events : [event]) {
@@ -134,7 +130,7 @@ export class Pen {
     this.scene.camera.zoom(distance(place) / distance(before),
                            (place[0] + other[0]) / 2,
                            (place[1] + other[1]) / 2);
-    this.moved();
+    this.scene.drawMoved();
   }
 
   up(event) {
@@ -153,7 +149,7 @@ export class Pen {
     if (this.mode !== 'keys') this.drop();
   }
 
-  /** Ends the stroke in the air and keeps it. */
+  /** Ends the current stroke and keeps it. */
   finish() {
     const {stroke} = this.scene;
     this.rest();
@@ -163,7 +159,7 @@ export class Pen {
     this.actions.finish(stroke);
   }
 
-  /** Ends the stroke in the air and forgets it. */
+  /** Ends the current stroke and discards it. */
   drop() {
     this.scene.stroke = null;
     this.rest();
@@ -186,13 +182,8 @@ export class Pen {
       this.scene.camera.zoom(
           Math.exp(-event.deltaY * unit * speed), ...this.place(event));
     }
-    this.moved();
-    this.show(this.point(event));
-  }
-
-  moved() {
     this.scene.drawMoved();
-    this.actions.moved();
+    this.show(this.point(event));
   }
 
   /** Shows the pen at a point of the picture; null hides it. */
@@ -200,11 +191,11 @@ export class Pen {
     const isHidden = !point || (settings.tool === 'hand' && !isKeyboard) ||
         this.holdsSpace;
     this.scene.pointer = isHidden ? null : {
-      at: point, width: this.width, label: this.label, isKeyboard};
+      at: point, width: settings.size, label: this.label, isKeyboard};
     this.scene.drawLiveSoon();
   }
 
-  /** Shows the pen anew where it is, as its size or class has changed. */
+  /** Updates the shown pen after a change of its size or class. */
   refresh() {
     const {pointer} = this.scene;
     if (pointer) this.show(pointer.at, pointer.isKeyboard);
@@ -233,7 +224,7 @@ export class Pen {
     const dx = over(x, camera.stage.width), dy = over(y, camera.stage.height);
     if (dx || dy) {
       camera.pan(dx, dy);
-      this.moved();
+      this.scene.drawMoved();
     }
   }
 

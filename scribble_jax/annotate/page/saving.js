@@ -1,8 +1,8 @@
 /**
- * Brings drawings to the server's disk, one request at a time, and tries again
- * until it succeeds. What is not saved yet is also kept by the browser, so that
- * a reload while the server is away loses nothing. Each page keeps its own
- * copies and never overwrites those of another one.
+ * Saves drawings on the server, one request at a time, and retries until it
+ * succeeds. The browser also stores unsaved drawings, so that a reload while
+ * the server is away loses nothing. Each page stores its own copies and never
+ * overwrites those of another one.
  */
 
 import * as api from './api.js';
@@ -13,15 +13,15 @@ const PAGE = crypto.getRandomValues(new Uint32Array(2)).join('-');
 
 export class Saver {
   /**
-   * `tell(state, text)` hears of saved, saving, offline and refused;
-   * `saved(id, version)` of each version that is on the disk;
-   * `failed(drawing, text, theirs)` of a drawing that the server refuses, or
+   * `tell(state, text)` is called with the states saved, saving, offline and
+   * refused; `saved(id, version)` with each saved version;
+   * `failed(drawing, text, theirs)` with a drawing that the server refuses, or
    * that somebody else has changed to `theirs`.
    */
   constructor({tell, saved, failed}) {
     Object.assign(this, {tell, saved, failed});
     this.waiting = new Map();  // Drawings by id.
-    this.stuck = new Map();  // Those that failed: no retry will help.
+    this.stuck = new Map();  // Drawings that a retry cannot save.
     this.busy = null;
     this.trouble = '';
     this.folder = '';
@@ -46,7 +46,7 @@ export class Saver {
     return Boolean(this.pending(id));
   }
 
-  /** Saves a drawing as it is when its turn comes. */
+  /** Saves a drawing, in its state when the request is sent. */
   save(drawing) {
     this.keep(drawing);
     this.stuck.delete(drawing.id);
@@ -54,7 +54,7 @@ export class Saver {
     this.run();
   }
 
-  /** Gives up what is not saved of a picture. */
+  /** Discards the unsaved drawing of a picture. */
   forget(id) {
     this.waiting.delete(id);
     this.stuck.delete(id);
@@ -70,10 +70,10 @@ export class Saver {
     try {
       localStorage.setItem(
           this.key(drawing.id), JSON.stringify(drawing.toJson()));
-    } catch { /* It is full; the page still has it. */ }
+    } catch { /* The storage is full; the page still has the drawing. */ }
   }
 
-  /** Returns {id, key, content} of all that other pages have not saved. */
+  /** Returns {id, key, content} of the unsaved drawings of other pages. */
   left() {
     return Object.keys(localStorage).filter((key) => key.startsWith(KEY))
         .map((key) => [key, ...JSON.parse(key.slice(KEY.length))])
@@ -138,10 +138,10 @@ export class Saver {
     return 0;
   }
 
-  /** Remembers what cannot be saved, unless a later state is tried next. */
+  /** Records a drawing as stuck, unless a later state will be tried. */
   fail(drawing, text, theirs) {
     if (drawing.isSaved) {
-      this.forget(drawing.id);  // The change was undone meanwhile.
+      this.forget(drawing.id);  // The change was undone in the meantime.
     } else if (!this.waiting.has(drawing.id)) {
       this.stuck.set(drawing.id, drawing);
       this.failed(drawing, text, theirs);

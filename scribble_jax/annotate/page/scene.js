@@ -1,8 +1,8 @@
 /**
  * Draws the photograph, its mask and its strokes. The photograph is a bitmap
- * with smaller copies, of which only the part in sight is drawn; strokes are
- * vectors. What moves with the pointer has a canvas of its own, so that drawing
- * a stroke does not draw the photograph again.
+ * with smaller copies, of which only the visible part is drawn; strokes are
+ * vectors. The current stroke and the pen have a canvas of their own, so that
+ * they are drawn without the photograph.
  */
 
 import {Camera} from './camera.js';
@@ -10,9 +10,16 @@ import {ERASER} from './drawing.js';
 
 const SMALLEST_COPY = 700;  // Pixels.
 const CASING = 1.2;  // Screen pixels around a stroke.
-// More strokes than these are drawn anew only when the picture rests; while it
-// moves, what was drawn of them moves along.
-const FEW_STROKES = 60, REST = 120;  // The latter in milliseconds.
+// While the picture moves, up to FEW_STROKES are drawn again. More are moved as
+// a bitmap, and drawn again REST milliseconds after the last move.
+const FEW_STROKES = 60, REST = 120;
+
+function pathOf(points) {
+  const path = new Path2D();
+  path.moveTo(...points[0]);
+  for (const point of points) path.lineTo(...point);
+  return path;
+}
 
 export class Scene {
   constructor(scene, live) {
@@ -46,7 +53,7 @@ export class Scene {
     this.draw();
   }
 
-  /** Shows another picture, in a whole view of it. */
+  /** Shows the whole of another picture. */
   open(width, height) {
     this.close();
     this.camera.picture = {width, height};
@@ -80,7 +87,7 @@ export class Scene {
     this.draw();
   }
 
-  /** Draws all anew before the next frame, after the picture has moved. */
+  /** Draws everything before the next frame, after a move of the picture. */
   drawMoved() {
     if (this.strokes.length > FEW_STROKES) {
       this.isMoving = true;
@@ -92,7 +99,7 @@ export class Scene {
     }
   }
 
-  /** Draws all anew before the next frame. */
+  /** Draws everything before the next frame. */
   draw() {
     this.isMoving = false;
     this.request();
@@ -135,7 +142,7 @@ export class Scene {
       context.globalAlpha = 0.45;
       context.fillRect(0, 0, width, height);
     }
-    // From where the camera was when the strokes were drawn to where it is.
+    // Moves the strokes from the camera they were drawn for to the current one.
     const {scale, x, y} = this.camera, before = this.inkCamera;
     const factor = scale / before.scale;
     context.setTransform(factor, 0, 0, factor,
@@ -155,7 +162,7 @@ export class Scene {
       level++;
     }
     const copy = this.copies[level];
-    // The part in sight, in pixels of the picture.
+    // The visible part, in pixels of the picture.
     const left = Math.max(0, Math.floor(-x / scale));
     const top = Math.max(0, Math.floor(-y / scale));
     const right = Math.min(picture.width, Math.ceil((stage.width - x) / scale));
@@ -188,7 +195,7 @@ export class Scene {
         label === ERASER ? 'destination-out' : 'source-over';
     context.lineCap = context.lineJoin = 'round';
     const path = this.path(points);
-    if (label !== ERASER) {  // Sets it off from a mask of its own colour.
+    if (label !== ERASER) {  // A casing, in case the mask has this colour.
       context.lineWidth = width + 2 * CASING / this.camera.scale;
       context.strokeStyle = '#fffc';
       context.stroke(path);
@@ -199,17 +206,12 @@ export class Scene {
   }
 
   path(points) {
-    let path = this.paths.get(points);
-    if (!path) {
-      path = new Path2D();
-      path.moveTo(...points[0]);
-      for (const point of points) path.lineTo(...point);
-      this.paths.set(points, path);
-    }
+    const path = this.paths.get(points) ?? pathOf(points);
+    this.paths.set(points, path);
     return path;
   }
 
-  /** Draws the stroke in the air and the pen. */
+  /** Draws the current stroke and the pen. */
   drawLive() {
     const context = this.start(this.live);
     if (this.stroke) {
@@ -218,10 +220,7 @@ export class Scene {
       context.lineCap = context.lineJoin = 'round';
       context.lineWidth = width;
       context.strokeStyle = label === ERASER ? '#fff' : this.colour(label);
-      context.beginPath();
-      context.moveTo(...points[0]);
-      for (const point of points) context.lineTo(...point);
-      context.stroke();
+      context.stroke(pathOf(points));
     }
     if (this.pointer) this.drawPen(context);
   }
@@ -248,7 +247,7 @@ export class Scene {
     }
   }
 
-  /** Draws what moves with the pointer before the next frame. */
+  /** Draws the current stroke and the pen before the next frame. */
   drawLiveSoon() {
     if (this.waiting || this.waitingLive) return;
     this.waitingLive = true;

@@ -1,4 +1,4 @@
-/** What the page remembers across pictures and reloads. */
+/** The settings that the browser stores across pictures and reloads. */
 
 const KEY = 'scribble_jax.settings';
 const DEFAULTS = {
@@ -16,7 +16,7 @@ function read() {
 
 export const settings = read();
 
-/** Changes settings, remembers them and tells whoever listens. */
+/** Changes settings, stores them and calls the listeners. */
 export function set(changes) {
   Object.assign(settings, changes);
   localStorage.setItem(KEY, JSON.stringify(settings));

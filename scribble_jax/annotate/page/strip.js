@@ -1,4 +1,4 @@
-/** The strip of thumbnails; only those in sight exist. */
+/** The strip of thumbnails; only visible ones are created. */
 
 import * as api from './api.js';
 import {make} from './dialogs.js';
@@ -20,16 +20,16 @@ export class Strip {
     new ResizeObserver(() => this.draw()).observe(this.strip);
   }
 
-  /** Returns the place of a picture, -1 if it is not there. */
+  /** Returns the position of a picture, -1 if there is none. */
   find(id) {
     return this.pictures.findIndex(([one]) => one === id);
   }
 
-  /** Takes [id, 1 if drawn + 2 if predicted] of all pictures. */
+  /** Loads a list of [id, 1 if drawn + 2 if predicted] for all pictures. */
   load(pictures) {
     const id = this.pictures[this.current]?.[0];
     this.pictures = pictures;
-    this.current = this.find(id);  // Its place may be another one now.
+    this.current = this.find(id);  // Its position may have changed.
     this.rail.style.width = `${2 * LEFT + STEP * pictures.length}px`;
     this.rail.replaceChildren();
     this.shown.clear();

@@ -1,7 +1,9 @@
-/** The dialog of the training, and the zip of all that was made. */
+/** The dialogs of the training and of the export. */
 
 import * as api from './api.js';
-import {answers, button, close, icon, make, show, toast} from './dialogs.js';
+import {
+  answers, button, close, icon, make, makeSvg, show, toast,
+} from './dialogs.js';
 
 const POLL = 2000;  // Milliseconds.
 const STAGES = {
@@ -15,7 +17,7 @@ const MINUTES = {50: 'a minute or two, to try', 100: 'about 4 minutes',
                  1000: 'about 40 minutes'};
 
 export class Training {
-  /** `finished()` hears when pictures have been predicted. */
+  /** `finished()` is called when the pictures have been predicted. */
   constructor(finished) {
     this.finished = finished;
     this.status = null;
@@ -28,7 +30,7 @@ export class Training {
     clearTimeout(this.timer);
     try {
       this.take(await api.job());
-    } catch { /* The state line tells. */ }
+    } catch { /* The state line shows it. */ }
     if (this.status?.running || this.parts) {
       this.timer = setTimeout(() => this.poll(), POLL);
     }
@@ -51,13 +53,9 @@ export class Training {
         ([value, text]) => make('option', {value}, `${value} steps, ${text}`));
     const steps = make('select', {name: 'steps'}, ...lengths);
     steps.value = '300';
-    const space = 'http://www.w3.org/2000/svg';
-    const curve = document.createElementNS(space, 'polyline');
-    const plot = document.createElementNS(space, 'svg');
-    plot.id = 'loss';
-    plot.setAttribute('viewBox', '0 0 100 100');
-    plot.setAttribute('preserveAspectRatio', 'none');
-    plot.append(curve);
+    const curve = makeSvg('polyline');
+    const plot = makeSvg('svg', {
+      id: 'loss', viewBox: '0 0 100 100', preserveAspectRatio: 'none'}, curve);
     this.parts = {
       steps, curve, plot, field: make('label', {className: 'field'},
                                       'Length, on two cores', steps),
@@ -74,8 +72,8 @@ export class Training {
       make('h1', {}, 'Train and predict'),
       make('p', {}, 'Trains a network on the strokes of all pictures, then ' +
            'predicts every picture. Predictions become the masks that you ' +
-           'correct; they are never taken for strokes. It goes on when this ' +
-           'page is closed.'),
+           'correct; they are never used as strokes. The training continues ' +
+           'when this page is closed.'),
       parts.field, parts.stage, parts.bar, plot, parts.facts, parts.text,
       answers(button('Close', ''), parts.stop, parts.resume, parts.start)],
     {wide: true, check: (value) => this.change(value)});
@@ -102,7 +100,7 @@ export class Training {
     parts.stop.hidden = !running;
     parts.resume.hidden = running ||
         !['stopped', 'lost', 'failed'].includes(stage);
-    parts.start.textContent = stage === 'none' ? 'Start' : 'Train anew';
+    parts.start.textContent = stage === 'none' ? 'Start' : 'Train again';
     parts.stage.textContent = STAGES[stage] ?? stage;
     parts.bar.hidden = !running;
     parts.bar.value = status.percent;
@@ -121,7 +119,7 @@ export class Training {
   }
 }
 
-/** Offers what can be taken away. */
+/** Offers the zips of results. */
 export function offerExport() {
   const link = (kind, title, text) => make('a', {
     href: `/export?kind=${kind}`, download: '', onclick: () => {

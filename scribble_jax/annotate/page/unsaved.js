@@ -1,4 +1,4 @@
-/** What was drawn and is not on the disk: takes it up, or asks about it. */
+/** Unsaved strokes: saves them, or asks the user what to do with them. */
 
 import * as api from './api.js';
 import {notice, removeNotice, toast} from './dialogs.js';
@@ -8,14 +8,14 @@ import {settings} from './settings.js';
 export class Unsaved {
   /**
    * `page` has show(drawing), which shows a drawing if it is the current one,
-   * reload(), which asks for pictures and classes anew, and open(id).
+   * reload(), which loads pictures and classes again, and open(id).
    */
   constructor(saver, classes, page) {
     Object.assign(this, {saver, classes, page});
-    this.elsewhere = [];  // Ids of pictures that other pages have drawn on.
+    this.elsewhere = [];  // Ids of pictures with strokes of other pages.
   }
 
-  /** Takes up strokes on all pictures but the current one. */
+  /** Saves the strokes of earlier pages on all pictures but the current one. */
   async resume(pictures) {
     const there = new Set(pictures.map(([id]) => id));
     const left = new Set(this.saver.left().map(({id}) => id));
@@ -29,12 +29,12 @@ export class Unsaved {
     this.tellElsewhere();
   }
 
-  /** Takes up strokes that other pages could not save. */
+  /** Adds strokes that other pages could not save. */
   restore(drawing) {
     for (const {key, content} of this.saver.left()
         .filter(({id}) => id === drawing.id)) {
       if (said(content) === said(drawing.now)) {
-        localStorage.removeItem(key);  // Only the answer did not arrive.
+        localStorage.removeItem(key);  // Only the answer was lost.
       } else if (content.version === drawing.version &&
                  !this.saver.has(drawing.id)) {
         localStorage.removeItem(key);
@@ -53,17 +53,17 @@ export class Unsaved {
     }
   }
 
-  /** Adds what a drawing lacks of another one. */
+  /** Adds the strokes of another drawing that are missing in this one. */
   putOnTop(drawing, {strokes, nothing}) {
-    const there = new Set(drawing.strokes.map((one) => JSON.stringify(one)));
-    const lacking = strokes.filter((one) => !there.has(JSON.stringify(one)));
-    drawing.change({strokes: [...drawing.strokes, ...lacking],
+    const known = new Set(drawing.strokes.map((one) => JSON.stringify(one)));
+    const missing = strokes.filter((one) => !known.has(JSON.stringify(one)));
+    drawing.change({strokes: [...drawing.strokes, ...missing],
                     nothing: drawing.now.nothing || nothing});
     this.saver.save(drawing);
     this.page.show(drawing);
   }
 
-  /** Says why a drawing is not saved, and offers what can be done. */
+  /** Shows why a drawing is not saved, and offers the choices. */
   async failed(drawing, text, theirs) {
     const {id} = drawing;
     if (!theirs) {
@@ -90,7 +90,7 @@ export class Unsaved {
     }
   }
 
-  /** Names the pictures whose strokes are not saved, but the current one. */
+  /** Names the pictures with unsaved strokes, except the current one. */
   tellElsewhere() {
     removeNotice('elsewhere');
     const left = new Set(this.saver.left().map(({id}) => id));
@@ -102,7 +102,7 @@ export class Unsaved {
            [[`Open ${ids[0]}`, () => this.page.open(ids[0])]]);
   }
 
-  /** Drops strokes whose class is no more, and tells. */
+  /** Removes the strokes of deleted classes and shows how many they were. */
   leaveOut(drawing) {
     const count = drawing.keepOnly(this.classes.labels);
     if (!count) return;
