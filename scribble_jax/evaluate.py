@@ -65,7 +65,6 @@ def evaluate(config, checkpoint, step, output):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
-  refinement.check(config)
   if config.data.val_list == ground_truth.NO_VAL_LIST:
     raise UserError(
         "--config.data.val_list is 'none': there is nothing to evaluate. Name "

@@ -56,7 +56,6 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
     UserError: Whatever a user can mend.
   """
   config_check.check_inference(config)
-  refinement.check(config)
   output, paths = storage.path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)

@@ -26,7 +26,6 @@ from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import generation
-from scribble_jax.pseudo_labels import refinement
 from scribble_jax.training import loop
 from scribble_jax.training import provenance
 from scribble_jax.training import run_lock
@@ -54,7 +53,6 @@ def train(config, workdir, other_data=False):
     Stopped: By a signal; what is finished is saved.
   """
   config_check.check_training(config, jax.device_count())
-  refinement.check(config)
   workdir = loop.open_workdir(workdir)
   with write_errors.named(workdir), contextlib.ExitStack() as stack:
     with hosts.together():
