@@ -169,7 +169,7 @@ def run(config, workdir, task, dataset, initial):
       if state.step < config.num_steps:
         raise Stopped(f'Stopped by a signal; step {int(state.step)} is saved. '
                       'The same command goes on from there.')
-      return _outcome(config, task, state, manager, writer)
+      return _outcome(task, state, manager, writer)
 
 
 def _make_state_and_step(config, task, mesh, initial):
@@ -287,14 +287,14 @@ def _validate(task, writer, step, state):
   return {'step': step} | figures
 
 
-def _outcome(config, task, state, manager, writer):
+def _outcome(task, state, manager, writer):
   """Returns the Outcome; validates the last step unless that was done."""
   if task.validate is None:
     return Outcome(state, {}, {})
-  figures = checkpoint.figures(manager, config.num_steps)
+  step = int(state.step)
+  figures = checkpoint.figures(manager, step)
   if not figures:  # The last step was saved because of a signal.
-    figures = {'images_per_second': None} | _validate(
-        task, writer, config.num_steps, state)
+    figures = {'images_per_second': None} | _validate(task, writer, step, state)
   best = max(figures, checkpoint.figures(manager, manager.best_step()),
              key=checkpoint.rank)
   return Outcome(state, figures, best)
