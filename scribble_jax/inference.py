@@ -194,8 +194,7 @@ def _make_add_windows(maps, model, mesh, batch_size):
       batch = tiles.batch_of_windows(layouts.count, start, batch_size)
       pixels = jax.lax.map(
           lambda window: tiles.cut(
-              images[window.slot], _at(layouts, window.slot), window.number),
-          batch)
+              *tiles.at((images, layouts), window.slot), window.number), batch)
       totals, _ = jax.lax.scan(
           functools.partial(_add_window, layouts), totals,
           (batch, compute_maps(pixels)))
@@ -225,11 +224,7 @@ def _zeros(compute_maps, images, layouts, batch_size):
 def _add_window(layouts, totals, window_and_maps):
   """Adds a `tiles.Window` and its maps; a step of `jax.lax.scan`."""
   window, maps = window_and_maps
-  return tiles.add(totals, window, maps, _at(layouts, window.slot)), None
-
-
-def _at(tree, index):
-  return jax.tree.map(lambda x: x[index], tree)
+  return tiles.add(totals, window, maps, tiles.at(layouts, window.slot)), None
 
 
 @functools.lru_cache(maxsize=8)

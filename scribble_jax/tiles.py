@@ -56,9 +56,9 @@ def cut(image, layout, number):
     number: Index of the window.
   """
   view, top, left = layout.windows[number]
-  rows = _slice(_of_view(layout.rows.of_image, view), top,
+  rows = _slice(at(layout.rows.of_image, view), top,
                 len(layout.rows.taper))
-  columns = _slice(_of_view(layout.columns.of_image, view), left,
+  columns = _slice(at(layout.columns.of_image, view), left,
                    len(layout.columns.taper))
   pixels = sampled(sampled(image, rows, 0), columns, 1)
   inside = (jnp.any(rows.weight, -1)[:, None, None]
@@ -76,9 +76,9 @@ def add(totals, window, maps, layout):
     layout: The image's `windows.Layout`.
   """
   view, top, left = layout.windows[window.number]
-  rows = _of_window(_of_view(layout.rows.of_view, view), top,
+  rows = _of_window(at(layout.rows.of_view, view), top,
                     len(layout.rows.taper))
-  columns = _of_window(_of_view(layout.columns.of_view, view), left,
+  columns = _of_window(at(layout.columns.of_view, view), left,
                        len(layout.columns.taper))
   maps = (maps * layout.rows.taper[:, None, None]
           * layout.columns.taper[None, :, None])
@@ -102,9 +102,9 @@ def add(totals, window, maps, layout):
       add_row_of_tiles, totals)
 
 
-def _of_view(samples, view):
-  """Returns the Samples of one view."""
-  return jax.tree.map(lambda x: x[view], samples)
+def at(tree, index):
+  """Returns a tree with one entry of each array, along its first axis."""
+  return jax.tree.map(lambda x: x[index], tree)
 
 
 def _slice(samples, start, length):

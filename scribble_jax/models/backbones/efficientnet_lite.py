@@ -39,11 +39,10 @@ def _timm_naming():
       (r'(blocks_\d+)/depthwise_conv', r'\1/conv_dw'),
       (r'(blocks_\d+)/project_conv', r'\1/conv_pwl'),
       *((rf'(blocks_\d+)/bn{i}', rf'\1/bn{i + 1}') for i in (2, 1, 0))]
-  number = 0
-  for stage, (blocks, *_) in enumerate(STAGES):
-    for block in range(blocks):
-      naming.append((rf'blocks_{number}/', f'blocks/{stage}/{block}/'))
-      number += 1
+  places = [(stage, block) for stage, (blocks, *_) in enumerate(STAGES)
+            for block in range(blocks)]
+  naming += [(rf'blocks_{number}/', f'blocks/{stage}/{block}/')
+             for number, (stage, block) in enumerate(places)]
   return tuple(naming)
 
 
@@ -191,9 +190,8 @@ class EfficientNetLite(family.Backbone):
     """As of `family.Backbone`."""
     if '_conv_stem.weight' not in shapes:
       return None
-    last_block = sum(blocks for blocks, *_ in STAGES) - 1
     features = family.first_side(
-        shapes, f'_blocks.{last_block}._project_conv.weight')
+        shapes, f'_blocks.{cls.num_layers - 1}._project_conv.weight')
     return {'backbone': 'efficientnet_lite0',
             'width': features * _PUBLISHED_WIDTH // STAGES[-1][-1]}
 
