@@ -4,11 +4,11 @@ python -m scribble_jax.evaluate --workdir=runs/scribblesup
 python -m scribble_jax.evaluate --checkpoint=voc_deeplabv3plus.pth \
     --config=configs/scribblesup.py --config.data.root=VOC2012
 
-A workdir's own config counts; flags may change single values of it.
+The config is that of the workdir; flags may change single values of it.
 
 Writes metrics.json and the predictions as indexed PNGs. Without a dense ground
-truth, --config.data.ground_truth=none compares with the val images' strokes,
-as far as they have any.
+truth, --config.data.ground_truth=none compares with the strokes of those val
+images that have strokes.
 """
 
 import contextlib
@@ -45,27 +45,26 @@ from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.pseudo_labels import refinement
 from scribble_jax.weights import trained
 
-_OWN_FILES = {'metrics.json', 'predictions'}  # Of an output folder.
+_OWN_FILES = {'metrics.json', 'predictions'}  # In an output folder.
 
 
 def evaluate(config, checkpoint, step, output):
-  """Evaluates a network and writes what came of it, whole or not at all.
+  """Evaluates a network and writes the results, all of them or none.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
-    checkpoint: A workdir, or a file of PyTorch's tensors.
-    step: Which of a workdir's checkpoints: 'latest', 'best' or a number.
-    output: Folder for metrics.json and predictions/ID.png; an earlier
-      evaluation there is replaced.
+    checkpoint: A workdir, or a file of PyTorch weights.
+    step: Checkpoint of a workdir: 'latest', 'best' or a number.
+    output: Folder for metrics.json and predictions/ID.png. It replaces an
+      earlier evaluation.
 
   Returns:
     The figures in metrics.json.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: For mistakes that a user can correct.
   """
   config_check.check_inference(config)
-  refinement.check(config)
   if config.data.val_list == ground_truth.NO_VAL_LIST:
     raise UserError(
         "--config.data.val_list is 'none': there is nothing to evaluate. Name "
@@ -90,7 +89,7 @@ def evaluate(config, checkpoint, step, output):
   with (write_errors.of_output(
       output, 'Name another folder with --output.'),
         _output_folder(output) as folder):
-    written = {}  # Of a host without a folder: what the first one writes.
+    written = {}  # Predictions of hosts without a folder; the first writes.
     confusions = hosts.gather(metrics.confusion_of_examples(
         _kept(predicted, written, folder), len(class_names)))
     figures = {'step': step, 'checkpoint': str(checkpoint),
@@ -106,7 +105,7 @@ def evaluate(config, checkpoint, step, output):
 
 
 def _summary(data, class_names, confusion):
-  """Returns `results`' figures; {} of val images without a single stroke."""
+  """Returns the figures; {} if no val image has strokes."""
   if not ground_truth.is_strokes(data):
     return results.summary(class_names, confusion)
   return (results.stroke_summary(class_names, confusion) if confusion.any()
@@ -114,11 +113,11 @@ def _summary(data, class_names, confusion):
 
 
 def _check_classes(checkpoint, class_names, data):
-  """Refuses class names that are not those that a run has learnt."""
+  """Raises UserError unless a run has learned these class names."""
   if not storage.path(checkpoint).is_dir():
     return
   path = storage.path(checkpoint, config_files.CLASSES)
-  if not path.exists():  # Older runs have not written it.
+  if not path.exists():  # Runs of older versions have none.
     return
   learnt = formats.read_json(path)
   if not isinstance(learnt, list):
@@ -134,7 +133,7 @@ def _check_classes(checkpoint, class_names, data):
 
 
 def _check_output(output):
-  """Refuses to replace a folder with anything but an earlier evaluation."""
+  """Raises UserError if a folder holds anything but an evaluation."""
   output = storage.path(output)
   atomic.discard_unfinished(output)
   if not output.exists():
@@ -151,7 +150,7 @@ def load_examples(examples, load):
 
   Args:
     examples: Iterable of `dataset_files.Example`.
-    load: Of an example, as `loading.load` with its settings given.
+    load: `Example -> (maps, problems)`, as of `loading.load`.
 
   Raises:
     UserError: A file can't be used.
@@ -178,7 +177,7 @@ def _output_folder(output):
 
 
 def _kept(examples, kept, folder):
-  """Passes examples through; keeps their predictions in the folder or dict."""
+  """Yields the examples; saves their predictions in the folder or the dict."""
   def encode(example):
     with io.BytesIO() as png:
       masks.write_mask(png, example['prediction'])
@@ -193,14 +192,14 @@ def _kept(examples, kept, folder):
 
 
 def _write(predictions, folder):
-  """Writes {id: PNG} to the folder, if this host has it."""
+  """Writes {id: PNG} to the folder; does nothing on hosts without it."""
   if folder:
     for name, png in predictions.items():
       listings.new_file(folder / 'predictions', name).write_bytes(png)
 
 
 def main(argv):
-  """Evaluates what the flags name and prints the table."""
+  """Evaluates the network that the flags name and prints the table."""
   del argv
   workdir, checkpoint = _WORKDIR.value, _CHECKPOINT.value
   if bool(workdir) == bool(checkpoint):

@@ -1,9 +1,10 @@
-"""Whole images through a network, wholly on the device (METHOD 6).
+"""Prediction of whole images, computed on the device (METHOD 6).
 
-An image goes up once, as it is. There it is resized to several scales, each of
-which is cut into windows; the windows' probabilities are averaged where they
-overlap, the scales' over all. That is one compiled program for all images of a
-bucket of sizes (windows.py), on all devices, several images at a time.
+An image is copied to the device once, at its own size. There it is resized to
+several scales, and each scale is cut into windows. The windows' probabilities
+are averaged where they overlap, and then over the scales. All images of a
+bucket of sizes (windows.py) share one compiled program, which runs on all
+devices and on several images at a time.
 """
 
 import functools
@@ -23,14 +24,21 @@ from scribble_jax import windows
 
 _REMEDY = ('Lower --config.evaluation.batch_size, or --config.data.crop_size; '
            'cut images of many megapixels into tiles.')
-# Windows at once on a device. On two cores of a CPU 1 takes 2.3 s, 2 take 4.6 s
-# and more memory (ResNet-50, DeepLabV2, 465 pixels).
+# Windows that a device computes at once. On two cores of a CPU 1 takes 2.3 s,
+# 2 take 4.6 s and more memory (ResNet-50, DeepLabV2, 465 pixels).
 _BATCH_SIZE, _BATCH_SIZE_ON_CPU = 16, 1
-_MAX_PIXELS = 2**22  # Of images at once on a device: their sums take memory.
+# Pixels of all images that a device holds at once; their sums take memory.
+_MAX_PIXELS = 2**22
 
 
 class _Work(NamedTuple):
-  """What is done with an image: all that goes to the device."""
+  """The arrays of an image that are copied to the device.
+
+  Attributes:
+    image: [H, W, 3] uint8, padded to its bucket.
+    layouts: A Layout of each of the protocol's passes.
+    inputs: Tree of arrays for `finish`.
+  """
   image: np.ndarray
   layouts: tuple[windows.Layout, ...]
   inputs: Any
@@ -46,7 +54,7 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
     image: [H, W, 3] uint8 RGB.
     protocol: `windows.Protocol`.
     batch_size: As of `make_predict`.
-    mesh: Of this process's devices; all of them unless given.
+    mesh: Mesh of this process's devices; all of them by default.
 
   Returns:
     [H, W, C] float32.
@@ -60,62 +68,76 @@ def multi_scale_probabilities(model, variables, image, protocol, *,
 
 def make_predict(model, mesh, protocol, *, batch_size=None, maps=None,
                  finish=None):
-  """Returns `(variables, images) -> iterator`, in their order.
+  """Returns the function `(variables, images) -> iterator`.
 
-  `images` are (companion, image, inputs): anything, which comes back with the
-  result; [H, W, 3] uint8 RGB of any size; a tree of arrays for `finish`. The
-  iterator yields (companion, result), what `finish` returns, as NumPy arrays.
-  A result depends on its image alone, not on those that share a batch with it,
-  nor on the number of devices. Each process predicts on its own.
+  `images` is an iterable of (companion, image, inputs): any object, which is
+  returned with the result; [H, W, 3] uint8 RGB of any size; a tree of arrays
+  for `finish`. The iterator yields (companion, result) in the same order; the
+  result is what `finish` returns, as NumPy arrays. A result depends only on its
+  image, not on the other images of its batch, nor on the number of devices.
+  Each process predicts its own images.
 
   Args:
     model: Network.
-    mesh: Of this process's devices.
+    mesh: Mesh of this process's devices.
     protocol: `windows.Protocol`.
-    batch_size: Windows at once on a device, which decide the memory. None:
-      what suits the platform.
-    maps: What to average over windows and views: `(model, variables, pixels
-      [B, H, W, 3] in [0, 255]) -> [B, H, W, C]`; `class_probabilities` unless
-      given.
-    finish: What to make of that: `(mean [H, W, C], image [H, W, 3], size [2],
-      inputs) -> tree of [H, W, ...]`, of arrays as large as the image's bucket,
-      whose results are cut to `size`; `most_probable` unless given.
+    batch_size: Number of windows that a device computes at once, which decides
+      how much memory it needs; None chooses it by platform.
+    maps: What is averaged over windows and views: `(model, variables, pixels
+      [B, H, W, 3] in [0, 255]) -> [B, H, W, C]`; `class_probabilities` by
+      default.
+    finish: What is computed from the average: `(mean [H, W, C], image
+      [H, W, 3], size [2], inputs) -> tree of [H, W, ...]`, all as large as the
+      image's bucket; the results are cropped to `size`. `most_probable` by
+      default.
   """
   if batch_size is None:
     batch_size = (
         _BATCH_SIZE_ON_CPU if sharding.on_cpu(mesh) else _BATCH_SIZE)
-  add_windows = _make_add_windows(
-      maps or class_probabilities, model, mesh, batch_size)
-  finish_all = make_finish(
-      finish or most_probable, mesh, len(protocol.views))
-  compiled = set()
-
-  @memory.shortage_named(_REMEDY)
-  def compute(variables, work):
-    """Returns what `finish` makes of a batch of images."""
-    totals = None
-    for layout in work.layouts:
-      args = variables, work.image, layout, totals
-      shapes = str(jax.tree.map(jnp.shape, args[1:]))
-      if shapes not in compiled:  # The call below finds the program compiled.
-        memory.require(add_windows.lower(*args).compile(), mesh, _REMEDY)
-        compiled.add(shapes)
-      totals = add_windows(*args)
-    return finish_all(totals, work.image, layout.size, work.inputs)
+  program = _Program(
+      _make_add_windows(maps or class_probabilities, model, mesh, batch_size),
+      make_finish(finish or most_probable, mesh, len(protocol.views)), mesh)
 
   def predict(variables, images):
     """Returns an iterator of (companion, result)."""
     variables = jax.device_put(variables, sharding.replicated(mesh))
     return device_batches.run_on_images(
-        functools.partial(compute, variables), mesh, images,
+        functools.partial(program, variables), mesh, images,
         functools.partial(_to_work, protocol),
         functools.partial(_num_slots, batch_size))
 
   return predict
 
 
+class _Program:
+  """The programs that compute the results of a batch of images."""
+
+  def __init__(self, add_windows, finish, mesh):
+    """Args: from `_make_add_windows` and `make_finish`, and their mesh."""
+    self._add_windows, self._finish, self._mesh = add_windows, finish, mesh
+    self._checked = set()  # Shapes that are known to fit into memory.
+
+  @memory.shortage_named(_REMEDY)
+  def __call__(self, variables, work):
+    """Returns the results for a _Work whose arrays are stacked and sharded."""
+    totals = None
+    for layout in work.layouts:
+      args = variables, work.image, layout, totals
+      self._check_memory(args)
+      totals = self._add_windows(*args)
+    return self._finish(totals, work.image, layout.size, work.inputs)
+
+  def _check_memory(self, args):
+    """Raises UserError if the machine has too little memory for a call."""
+    shapes = str(jax.tree.map(jnp.shape, args[1:]))
+    if shapes not in self._checked:  # The call reuses what is compiled here.
+      memory.require(
+          self._add_windows.lower(*args).compile(), self._mesh, _REMEDY)
+      self._checked.add(shapes)
+
+
 def _to_work(protocol, image, inputs):
-  """Returns the _Work of [H, W, 3]."""
+  """Returns the _Work of an image [H, W, 3]."""
   size = image.shape[:2]
   return _Work(
       device_batches.padded(image, windows.bucket(size, protocol)),
@@ -123,13 +145,13 @@ def _to_work(protocol, image, inputs):
 
 
 def _num_slots(batch_size, work):
-  """Returns how many images of a bucket a device takes at once."""
-  pixels = work.image.shape[0] * work.image.shape[1]
-  return max(1, min(batch_size, _MAX_PIXELS // pixels))
+  """Returns the number of images of a bucket that a device holds at once."""
+  height, width, _ = work.image.shape
+  return max(1, min(batch_size, _MAX_PIXELS // (height * width)))
 
 
 def class_probabilities(model, variables, images):
-  """What stage 2's network says of pixels [B, H, W, 3]: [B, H, W, C]."""
+  """Returns the probabilities [B, H, W, C] of pixels [B, H, W, 3]."""
   logits, _ = model.apply(
       variables, model.backbone.normalize(images), train=False)
   return jax.nn.softmax(resize.to_pixels(
@@ -137,19 +159,19 @@ def class_probabilities(model, variables, images):
 
 
 def most_probable(mean, image, size, inputs):
-  """Finishes with each pixel's class, [H, W] uint8."""
+  """A `finish` that returns each pixel's class, [H, W] uint8."""
   del image, size, inputs
   return jnp.argmax(mean, -1).astype(jnp.uint8)
 
 
 def probabilities(mean, image, size, inputs):
-  """Finishes with the mean itself, [H, W, C]."""
+  """A `finish` that returns the mean itself, [H, W, C]."""
   del image, size, inputs
   return mean
 
 
 def both(mean, *args):
-  """Finishes with the class of each pixel and the probabilities."""
+  """A `finish` that returns each pixel's class and the mean."""
   return most_probable(mean, *args), probabilities(mean, *args)
 
 
@@ -157,44 +179,31 @@ def both(mean, *args):
 def _make_add_windows(maps, model, mesh, batch_size):
   """Returns a compiled `(variables, images, layouts, totals) -> totals`.
 
-  Of images [B, H, W, 3], their stacked Layouts, and [B, H, W, C] sums, None
-  for those without any yet.
+  `images` are [B, H, W, 3], `layouts` their stacked Layouts, and `totals`
+  [B, H, W, C] the sums so far, or None before the first pass.
   """
   def add_windows(variables, images, layouts, totals):
-    """Adds the windows of a device's G images, some at a time."""
-    ends = jnp.cumsum(layouts.count)
-    size = [len(axis.taper[0]) for axis in (layouts.rows, layouts.columns)]
-    window_maps = lambda pixels: maps(model, variables, pixels)
+    """Adds all windows of one device's images, `batch_size` at a time."""
+    compute_maps = functools.partial(maps, model, variables)
     if totals is None:
-      shape = jax.eval_shape(window_maps, jax.ShapeDtypeStruct(
-          (batch_size, *size, 3), jnp.float32))
-      totals = jnp.zeros([*images.shape[:3], shape.shape[-1]])
+      totals = _zeros(compute_maps, images, layouts, batch_size)
+    num_windows = jnp.sum(layouts.count)
 
-    def of_image(slot, tree):
-      return jax.tree.map(lambda x: x[slot], tree)
-
-    def add_some(carry):
-      """Adds the windows from `start` on, as many as make a batch."""
+    def add_batch(carry):
       start, totals = carry
-      places = start + jnp.arange(batch_size)
-      passed = places[:, None] >= ends[None]
-      slots = jnp.minimum(jnp.sum(passed, 1), len(images) - 1)
-      numbers = places - jnp.sum(jnp.where(passed, layouts.count[None], 0), 1)
-      pixels = jax.lax.map(lambda window: tiles.cut(
-          images[window[0]], of_image(window[0], layouts), window[1]),
-                           (slots, numbers))
-
-      def add_one(totals, window):
-        slot, number, place, maps = window
-        return tiles.add(totals, slot, maps, of_image(slot, layouts), number,
-                         place < ends[-1]), None
-
+      batch = tiles.batch_of_windows(layouts.count, start, batch_size)
+      pixels = jax.lax.map(
+          lambda window: tiles.cut(
+              *tiles.at((images, layouts), window.slot), window.number), batch)
       totals, _ = jax.lax.scan(
-          add_one, totals, (slots, numbers, places, window_maps(pixels)))
+          functools.partial(_add_window, layouts), totals,
+          (batch, compute_maps(pixels)))
       return start + batch_size, totals
 
-    return jax.lax.while_loop(lambda carry: carry[0] < ends[-1], add_some,
-                              (jnp.int32(0), totals))[1]
+    _, totals = jax.lax.while_loop(
+        lambda carry: carry[0] < num_windows, add_batch,
+        (jnp.int32(0), totals))
+    return totals
 
   # Without `sharding.compiler_options`: they are for gradients, and would take
   # five times the memory on a CPU.
@@ -204,34 +213,48 @@ def _make_add_windows(maps, model, mesh, batch_size):
       out_specs=split, check_vma=False), donate_argnums=3)
 
 
+def _zeros(compute_maps, images, layouts, batch_size):
+  """Returns the sums before the first window, [G, H, W, C]."""
+  sides = [len(axis.taper[0]) for axis in (layouts.rows, layouts.columns)]
+  maps = jax.eval_shape(compute_maps, jax.ShapeDtypeStruct(
+      (batch_size, *sides, 3), jnp.float32))
+  return jnp.zeros([*images.shape[:3], maps.shape[-1]])
+
+
+def _add_window(layouts, totals, window_and_maps):
+  """Adds a `tiles.Window` and its maps; a step of `jax.lax.scan`."""
+  window, maps = window_and_maps
+  return tiles.add(totals, window, maps, tiles.at(layouts, window.slot)), None
+
+
 @functools.lru_cache(maxsize=8)
 def make_finish(finish, mesh, num_views=1):
   """Returns a compiled `(totals, images, sizes, inputs, shared=())` -> results.
 
-  `shared` is a tuple of what `finish` gets besides, the same for all images.
+  `shared` is a tuple of further arguments of `finish`, the same for all images.
 
   Args:
-    finish: As of `make_predict`; called for each slot with an image.
-    mesh: Of this process's devices.
-    num_views: What totals are divided by. Where they are None, without a
-      network, `finish` gets None.
+    finish: As of `make_predict`; called for each slot that holds an image.
+    mesh: Mesh of this process's devices.
+    num_views: Number of views, by which totals are divided. Where totals are
+      None, because no network was applied, `finish` gets None.
   """
-  def finish_one(shared, image):
-    """Returns the results of a slot, 0 if it holds no image."""
-    totals, image, size, inputs = image
+  def finish_slot(shared, slot):
+    """Returns the results of a slot, zeros if it holds no image."""
+    totals, image, size, inputs = slot
     mean = None if totals is None else totals / num_views
     run = lambda: finish(mean, image, size, inputs, *shared)
-    nothing = jax.eval_shape(run)
     return jax.lax.cond(size[0] > 0, run, lambda: jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), nothing))
+        jnp.zeros_like, jax.eval_shape(run)))
+
+  def finish_slots(slots, shared):
+    return jax.lax.map(functools.partial(finish_slot, shared), slots)
 
   split = jax.P(mesh.axis_names)
   finish_all = jax.shard_map(
-      lambda images, shared: jax.lax.map(
-          functools.partial(finish_one, shared), images),
-      mesh=mesh, in_specs=(split, jax.P()), out_specs=split, check_vma=False)
-  return jax.jit(
-      lambda *images, shared=(): finish_all(images, shared))
+      finish_slots, mesh=mesh, in_specs=(split, jax.P()), out_specs=split,
+      check_vma=False)
+  return jax.jit(lambda *slots, shared=(): finish_all(slots, shared))
 
 
 def with_predictions(predict, variables, examples):

@@ -1,39 +1,39 @@
-"""What the values in label images mean: classes, or no class."""
+"""The meaning of the values in label images: a class, or unlabelled."""
 
 import numpy as np
 
 from scribble_jax.errors import UserError
 
-IGNORE_LABEL = 255  # Unlabelled: belongs to no class.
-# Of label images, as `config.data` names their places.
+IGNORE_LABEL = 255  # Marks unlabelled pixels.
+# The kinds of label images, as `config.data` names them.
 KINDS = ('scribbles', 'pseudo_labels', 'ground_truth')
-OWN = dict.fromkeys(KINDS)  # `meanings` of what this program writes.
+OWN = dict.fromkeys(KINDS)  # `meanings` of files that this program writes.
 _UNLISTED = -1
 
 
 def meanings(unlabelled_index, label_map, num_classes=IGNORE_LABEL,
              prefix='--config.data.'):
-  """Returns what each value of a user's label images means.
+  """Returns the meaning of each value in a user's label images.
 
-  Both settings count for all of KINDS. 'KIND=' in front of a part of them lets
-  it, and what follows it, count for that kind alone.
+  Both settings apply to all of KINDS. After 'KIND=', the rest of a setting, up
+  to the next 'KIND=', applies only to that kind.
 
   Args:
     unlabelled_index: The value that means unlabelled: an integer, or text such
       as 'scribbles=0' or '0,ground_truth=255'.
-    label_map: '' if every value is the index of its class, else text of
-      VALUE:CLASS with commas between, such as '0:255,1-20:0-19'. Ranges include
-      their ends, and 255 stands for unlabelled. Other values are errors then,
+    label_map: '' if every value is the index of its class. Otherwise pairs
+      VALUE:CLASS separated by commas, such as '0:255,1-20:0-19'. Ranges include
+      their ends, and 255 means unlabelled. All other values are then errors,
       except `unlabelled_index`.
-    num_classes: Classes must be below.
-    prefix: What stands in front of both settings' names, for the messages.
+    num_classes: Upper limit of the classes, exclusive.
+    prefix: Prefix of both settings' names in the messages.
 
   Returns:
-    {kind: [256] int16 classes, IGNORE_LABEL or -1 for an error; None: every
-    value means itself}.
+    {kind: [256] int16 of classes, IGNORE_LABEL, or -1 for an error; None if
+    every value means itself}.
 
   Raises:
-    UserError: One of the settings can't be understood, or they disagree.
+    UserError: A setting can't be parsed, or the two contradict each other.
   """
   indices = _parse(
       'unlabelled_index', unlabelled_index, str(IGNORE_LABEL), _index,
@@ -48,7 +48,7 @@ def meanings(unlabelled_index, label_map, num_classes=IGNORE_LABEL,
 
 
 def _meaning(kind, index, pairs, num_classes, prefix):
-  """Returns what each value means in one kind; see `meanings`."""
+  """Returns the meaning of each value in one kind, as of `meanings`."""
   if not pairs and index == IGNORE_LABEL:
     return None
   meaning = (np.full(256, _UNLISTED, np.int16) if pairs
@@ -70,16 +70,16 @@ def _meaning(kind, index, pairs, num_classes, prefix):
 
 
 def of_generated(unlabelled_index, label_map):
-  """Returns both settings, changed for pseudo-labels of this program.
+  """Returns both settings without those for pseudo-labels.
 
-  Those have the index of a class in each pixel, or IGNORE_LABEL.
+  Pseudo-labels of this program hold indices of classes and IGNORE_LABEL.
   """
   return (_without('pseudo_labels', unlabelled_index, str(IGNORE_LABEL)),
           _without('pseudo_labels', label_map, ''))
 
 
 def _without(kind, setting, default):
-  """Returns a setting that says nothing of a kind."""
+  """Returns a setting in which one kind has the default."""
   parts = _split(str(setting), default)
   if parts[kind] == default:
     return setting
@@ -88,7 +88,7 @@ def _without(kind, setting, default):
 
 
 def _parse(name, setting, default, parse_part, rule, prefix):
-  """Returns {kind: what `parse_part` makes of its part of a setting}."""
+  """Returns {kind: its part of a setting, parsed by `parse_part`}."""
   try:
     return {kind: parse_part(part)
             for kind, part in _split(str(setting), default).items()}
@@ -98,10 +98,10 @@ def _parse(name, setting, default, parse_part, rule, prefix):
 
 
 def _split(text, default):
-  """Returns {kind: part of the text that counts for it}.
+  """Returns {kind: the part of the text that applies to it}.
 
   Raises:
-    ValueError: A kind is unknown or there twice.
+    ValueError: A kind is unknown or occurs twice.
   """
   parts, kind = {'': []}, ''
   for item in filter(None, text.split(',')):
@@ -118,14 +118,14 @@ def _split(text, default):
 
 
 def _index(text):
-  """Returns a value of a label image; a ValueError otherwise."""
+  """Parses a value of a label image, or raises ValueError."""
   if not (text.isascii() and text.isdigit() and int(text) <= 255):
     raise ValueError(text)
   return int(text)
 
 
 def _pairs(text):
-  """Returns {value: class} of 'VALUE:CLASS,...'; a ValueError otherwise."""
+  """Parses 'VALUE:CLASS,...' to {value: class}, or raises ValueError."""
   found = {}
   for item in filter(None, text.split(',')):
     values, labels = map(_range, item.split(':'))
@@ -139,7 +139,7 @@ def _pairs(text):
 
 
 def _range(text):
-  """Returns the indices of 'INDEX' or 'FIRST-LAST'; a ValueError otherwise."""
+  """Parses 'INDEX' or 'FIRST-LAST' to a list, or raises ValueError."""
   first, dash, last = text.partition('-')
   first = _index(first.strip())
   last = _index(last.strip()) if dash else first
@@ -149,11 +149,11 @@ def _range(text):
 
 
 def translate(values, meaning):
-  """Returns the classes that a label image stands for.
+  """Returns the classes of a label image.
 
   Args:
-    values: [H, W] uint8, as its file has them.
-    meaning: Of `meanings`.
+    values: [H, W] uint8, the values in its file.
+    meaning: One of `meanings`.
 
   Returns:
     [H, W] uint8 classes, IGNORE_LABEL where unlabelled.

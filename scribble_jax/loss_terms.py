@@ -1,4 +1,4 @@
-"""What stage 2 learns: METHOD 1's sum of losses over one batch."""
+"""The training loss of stage 2: METHOD 1's sum of losses over one batch."""
 
 from collections.abc import Callable
 import functools
@@ -16,10 +16,10 @@ class Term(NamedTuple):
   """A term of the sum.
 
   Attributes:
-    labels: What it learns from, 'scribble' or 'pseudo_label'.
+    labels: The labels it learns from, 'scribble' or 'pseudo_label'.
     pixel_loss: `(log_probs, maps, settings) -> (values, counted)`, as of
-      `losses.sums_over_pixels`, and the settings of `compute`; None for
-      LoRM, which is no mean over pixels.
+      `losses.sums_over_pixels` with the settings of `compute`; None for LoRM,
+      which is not a mean over pixels.
   """
   labels: str
   pixel_loss: Callable | None
@@ -32,7 +32,7 @@ def _scribble(log_probs, maps, settings):
 
 def _pseudo_label(log_probs, maps, settings):
   labels = maps['pseudo_label']
-  if switches.is_official(settings['pseudo_ignore']):  # As background.
+  if switches.is_official(settings['pseudo_ignore']):  # Is background then.
     labels = jnp.where(labels == losses.IGNORE_LABEL, 0, labels)
   return losses.smoothed_cross_entropy(
       log_probs, labels, settings['label_smoothing'])
@@ -63,13 +63,13 @@ def compute(model, variables, batch, rng, *, settings, enabled, counts=None):
     variables: 'params' and 'batch_stats'.
     batch: uint8 arrays: 'image' [B, H, W, 3]; 'scribble', 'pseudo_label',
       'scribble_distance' and 'pseudo_label_distance' [B, H, W].
-    rng: Key of the dropout.
+    rng: Random key of the dropout.
     settings: METHOD 8's switches 'pseudo_ignore', 'lorm_background',
-      'lorm_foreground' and 'normaliser'; and 'label_smoothing', of the
+      'lorm_foreground' and 'normaliser'; and 'label_smoothing', for the
       pseudo-labels' cross-entropy.
-    enabled: Names of TERMS; the others cost nothing.
-    counts: From `count`, added up over all parts of a batch of which this is
-      one: the parts' terms add up to those of the batch. None for a whole one.
+    enabled: Names of TERMS; other terms are not computed.
+    counts: From `count`, summed over all parts of a larger batch, so that the
+      parts' terms add up to those of the batch; None if this is no part.
 
   Returns:
     terms: {name: scalar}.
@@ -87,10 +87,10 @@ def compute(model, variables, batch, rng, *, settings, enabled, counts=None):
 
 
 def count(model, variables, batch, rng, *, settings, enabled):
-  """Returns {name: what the term's sum is divided by}; arguments of `compute`.
+  """Returns {name: divisor of the term's sum}; arguments as of `compute`.
 
-  Official normalisers count what the network predicts, which takes a forward
-  pass; the other counts depend on the labels alone.
+  Official normalisers depend on the predictions and require a forward pass.
+  Other counts depend only on the labels.
   """
   (logits, features), _ = models.apply_in_training(
       model, variables, batch['image'], rng)
@@ -102,7 +102,7 @@ def count(model, variables, batch, rng, *, settings, enabled):
 
 
 def _pixel_losses(batch, settings, enabled):
-  """Returns maps and losses, as of `losses.sums_over_pixels`."""
+  """Returns `maps` and `pixel_losses` of `losses.sums_over_pixels`."""
   maps = {name: x for name, x in batch.items() if name != 'image'}
   return maps, {
       name: functools.partial(TERMS[name].pixel_loss, settings=settings)

@@ -1,4 +1,4 @@
-"""Memory of compiled programs: compared with what is free, named when short."""
+"""Checks that programs fit into memory; errors that name a remedy."""
 
 import contextlib
 import pathlib
@@ -12,15 +12,15 @@ _CGROUP = pathlib.Path('/sys/fs/cgroup')
 
 
 def require(compiled, mesh, remedy):
-  """Raises UserError if a program takes more memory than this machine has.
+  """Raises UserError if a program needs more memory than is free.
 
-  It looks at CPUs alone. An accelerator refuses such a program by itself; on a
-  CPU the kernel would kill the process without a word.
+  Only CPUs are checked. An accelerator raises an error itself; on a CPU the
+  kernel would kill the process without a message.
 
   Args:
-    compiled: A program, compiled for the mesh.
-    mesh: Of devices.
-    remedy: One sentence that says which setting to lower.
+    compiled: A program that is compiled for the mesh.
+    mesh: Mesh of devices.
+    remedy: A sentence that names the setting to lower.
 
   Raises:
     UserError: There is too little memory.
@@ -40,7 +40,7 @@ def require(compiled, mesh, remedy):
 
 
 def free_bytes():
-  """Returns how much memory this process may still take; None if unknown."""
+  """Returns the memory that this process can still use; None if unknown."""
   limits = []
   with contextlib.suppress(OSError, ValueError, KeyError):
     sizes = {line.split(':')[0]: 1024 * int(line.split()[1])
@@ -51,17 +51,17 @@ def free_bytes():
         _CGROUP / 'memory.stat').read_text().splitlines())
     limits.append(int((_CGROUP / 'memory.max').read_text())
                   - int((_CGROUP / 'memory.current').read_text())
-                  # Of files that were read; it is given back when needed.
+                  # The cache of files, which is freed when needed.
                   + int(statistics['inactive_file']))
   return min(limits, default=None)
 
 
 @contextlib.contextmanager
 def shortage_named(remedy):
-  """Turns a device's lack of memory into one line.
+  """Turns an out-of-memory error of a device into a UserError.
 
   Args:
-    remedy: One sentence that says which setting to lower.
+    remedy: A sentence that names the setting to lower.
 
   Raises:
     UserError: A device has run out of memory.

@@ -1,4 +1,4 @@
-"""Intersection over union, from one confusion matrix over a set of images."""
+"""Intersection over union and accuracy, from confusion matrices."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def confusion_matrix(labels, predictions, num_classes):
     num_classes: Number of classes C.
 
   Returns:
-    [C, C] int64 counts, to be summed over images.
+    [C, C] int64 counts, which can be summed over images.
   """
   counted = labels != IGNORE_LABEL
   cells = (labels[counted].astype(np.int64) * num_classes
@@ -24,7 +24,7 @@ def confusion_matrix(labels, predictions, num_classes):
 
 
 def confusion_of_examples(examples, num_classes):
-  """Counts every example once.
+  """Returns the sum of the examples' confusion matrices.
 
   Args:
     examples: Iterable of dicts with 'prediction' and 'ground_truth', [H, W].
@@ -41,7 +41,7 @@ def confusion_of_examples(examples, num_classes):
 
 
 def iou_per_class(confusion):
-  """Returns [C] float64; NaN for a class in neither labels nor predictions."""
+  """Returns [C] float64; NaN for classes in neither labels nor predictions."""
   confusion = np.asarray(confusion, np.float64)
   intersection = np.diag(confusion)
   union = confusion.sum(0) + confusion.sum(1) - intersection
@@ -50,7 +50,7 @@ def iou_per_class(confusion):
 
 
 def precision_and_recall(confusion):
-  """Returns two [C] float64, by class; NaN where there is nothing to count."""
+  """Returns two [C] float64, by class; NaN for classes without pixels."""
   confusion = np.asarray(confusion, np.float64)
   return tuple(
       np.divide(np.diag(confusion), counts, out=np.full_like(counts, np.nan),
@@ -59,12 +59,12 @@ def precision_and_recall(confusion):
 
 
 def mean_iou(confusion):
-  """Returns the mean over the classes that occur, in [0, 1]; None without."""
+  """Returns the mean IoU of the classes that occur, in [0, 1], or None."""
   iou = iou_per_class(confusion)
   return None if np.all(np.isnan(iou)) else float(np.nanmean(iou))
 
 
 def pixel_accuracy(confusion):
-  """Returns the share of labelled pixels that are right; None without any."""
+  """Returns the share of correct pixels of the labelled ones, or None."""
   total = np.sum(confusion)
   return float(np.trace(confusion) / total) if total else None

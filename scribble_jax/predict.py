@@ -1,11 +1,11 @@
-r"""Predicts images: a mask, a picture and, if wanted, probabilities of each.
+r"""Predicts masks of images and, optionally, class probabilities.
 
 python -m scribble_jax.predict --checkpoint=runs/scribblesup \
     --output=predictions photo.jpg folder/
 python -m scribble_jax.predict --checkpoint=voc_deeplabv3plus.pth \
     --config=configs/scribblesup.py --output=predictions photo.jpg
 
-Writes ID.png, class indices with VOC's palette, and ID_overlay.png.
+Writes ID.png, a PNG of class indices with VOC's palette, and ID_overlay.png.
 """
 
 import contextlib
@@ -37,26 +37,25 @@ from scribble_jax.weights import trained
 
 
 def predict(config, checkpoint, step, images, output, keep_probabilities):
-  """Predicts images by the config's protocol and writes what comes of them.
+  """Predicts images by the config's protocol and writes the results.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
-    checkpoint: A workdir, or a file of PyTorch's tensors.
-    step: Which of a workdir's checkpoints: 'latest', 'best' or a number.
+    checkpoint: A workdir, or a file of PyTorch weights.
+    step: Checkpoint of a workdir: 'latest', 'best' or a number.
     images: Paths of images and of folders of images.
-    output: Folder for the results; made if missing.
+    output: Folder for the results; created if missing.
     keep_probabilities: Whether to write ID_probabilities.npy too, [H, W, C]
       float16.
 
   Returns:
-    The number of images predicted, and of those skipped, each of which was
+    The numbers of predicted and of skipped images. Each skipped image is
     reported on stderr.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: For mistakes that a user can correct.
   """
   config_check.check_inference(config)
-  refinement.check(config)
   output, paths = storage.path(output), _expand(images)
   _check_names(paths, output)
   model, variables, _ = trained.load(config.model, checkpoint, step)
@@ -89,16 +88,16 @@ def predict(config, checkpoint, step, images, output, keep_probabilities):
 
 
 def _read_images(paths, reading, progress, remarks):
-  """Yields ((path, image), image, ()) of the files that can be read.
+  """Yields ((path, image), image, ()) for each file that can be read.
 
   Args:
-    paths: Of all files.
+    paths: Paths of all files.
     reading: `files.images.Reading`.
-    progress: tqdm, where skipped files are reported.
-    remarks: List, to which those on the images are added.
+    progress: tqdm bar, for the messages about skipped files.
+    remarks: List to which remarks on the images are added.
   """
   def read(path):
-    """Returns (path, picture), or (path, what is wrong with it)."""
+    """Returns (path, picture), or (path, error)."""
     try:
       return path, pictures.read(storage.read_bytes(path), reading)
     except masks.DAMAGED as error:
@@ -114,7 +113,7 @@ def _read_images(paths, reading, progress, remarks):
 
 
 def _expand(images):
-  """Returns the paths of files, those in folders included, in order."""
+  """Returns paths, with folders replaced by the images in them."""
   if not images:
     raise UserError('No image to predict. Name images or folders behind the '
                     'flags.')
@@ -133,7 +132,7 @@ def _expand(images):
 
 
 def _check_names(paths, output):
-  """Refuses to write two results, or a result and an image, to one file."""
+  """Raises UserError if a result would replace an image or another result."""
   taken = {storage.resolve(path): path for path in paths}
   problems = []
   for path in paths:
@@ -148,7 +147,7 @@ def _check_names(paths, output):
 
 
 def _write(output, prediction):
-  """Writes the results of one image, each of them whole or not at all.
+  """Writes the results of one image, each of them atomically.
 
   Args:
     output: Folder.

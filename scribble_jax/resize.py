@@ -1,9 +1,9 @@
 """Bilinear resizing, corners aligned or by half-pixel centres.
 
-Maps of most networks have their corners on the corners of the image. Those of
-networks that cut the image into square patches have each value in the middle
-of its patch; a function that is told the patch's side in pixels, `patch`, goes
-by that. The last patch may stand out of the image.
+The corner values of most networks' maps lie on the corner pixels of the image.
+Networks that divide the image into square patches have each value at the centre
+of its patch; for these, functions take the patch's side in pixels, `patch`. The
+last patch may extend beyond the image.
 """
 
 import functools
@@ -31,13 +31,13 @@ def interpolation_matrix(source, target, patch=None):
 
 
 def sampling_positions(source, target, patch=None):
-  """Returns where a map's values lie among pixels, [target] float.
+  """Returns the positions of a map's values in pixels, [target] float.
 
   Args:
     source: Number of pixels along one axis.
     target: Number of the map's values.
-    patch: Side of a patch in pixels; None: corners aligned. Of a patch whose
-      middle is not in the image the last pixel is taken.
+    patch: Side of a patch in pixels; None: corners aligned. A patch whose
+      centre is outside the image has the position of the last pixel.
   """
   if patch is None:
     return corner_positions(source, target)
@@ -45,14 +45,14 @@ def sampling_positions(source, target, patch=None):
 
 
 def corner_positions(source, target):
-  """Returns where `target` results lie among `source` values, [target]."""
-  # (index * numerator) / denominator is exact where a sample meets a pixel,
-  # which LoRM's foreground test (> 0) relies on.
+  """Returns the positions of `target` results in `source` values, [target]."""
+  # (index * numerator) / denominator is exact for a sample on a pixel, which
+  # LoRM's foreground test (> 0) needs.
   return np.arange(target) * (source - 1) / max(target - 1, 1)
 
 
 def _matrix(source, positions):
-  """Returns [len(positions), source] float32, linear weights of neighbours."""
+  """Returns the weights of linear interpolation, [len(positions), source]."""
   left = np.minimum(np.floor(positions).astype(int), max(source - 2, 0))
   fraction = positions - left
   matrix = np.zeros([len(positions), source])
@@ -76,11 +76,11 @@ def resize_corners_aligned(x, size):
   """
   if x.shape[1:3] == tuple(size):
     return x.astype(jnp.float32)
-  return _interpolate_to(size, x, interpolation_matrix)
+  return interpolate(x, *map(interpolation_matrix, x.shape[1:3], size))
 
 
 def to_pixels(x, size, patch=None):
-  """Resizes a network's map to its image, bilinearly.
+  """Resizes a network's map bilinearly to the size of the image.
 
   Args:
     x: [B, h, w, C] floating-point array.
@@ -92,12 +92,13 @@ def to_pixels(x, size, patch=None):
   """
   if patch is None:
     return resize_corners_aligned(x, size)
-  return _interpolate_to(
-      size, x, functools.partial(interpolation_matrix, patch=patch))
+  return interpolate(x, *(
+      interpolation_matrix(*sides, patch)
+      for sides in zip(x.shape[1:3], size, strict=True)))
 
 
 def from_pixels(x, size, patch=None):
-  """Samples pixels where the values of a network's map lie, bilinearly.
+  """Samples pixels bilinearly at the positions of a network's map.
 
   Args:
     x: [B, H, W, C] floating-point array.
@@ -109,18 +110,13 @@ def from_pixels(x, size, patch=None):
   """
   if patch is None:
     return resize_corners_aligned(x, size)
-  return _interpolate_to(size, x, lambda source, target: _matrix(
-      source, sampling_positions(source, target, patch)))
-
-
-def _interpolate_to(size, x, matrix):
-  """`interpolate` of x to (H, W) by `matrix(source, target)` of each axis."""
   return interpolate(x, *(
-      matrix(*sides) for sides in zip(x.shape[1:3], size, strict=True)))
+      _matrix(source, sampling_positions(source, target, patch))
+      for source, target in zip(x.shape[1:3], size, strict=True)))
 
 
 def interpolate(x, rows, columns):
-  """Applies one matrix along each axis of an image.
+  """Multiplies each axis of an image by a matrix.
 
   Args:
     x: [B, h, w, C] floating-point array.
@@ -136,7 +132,7 @@ def interpolate(x, rows, columns):
 
 
 def nearest_pixels(size, target_size, patch=None):
-  """Returns the (row, column) indices of the pixels nearest a map's values.
+  """Returns the rows and columns of the pixels nearest to a map's values.
 
   Args:
     size: (H, W) in pixels.
@@ -144,7 +140,7 @@ def nearest_pixels(size, target_size, patch=None):
     patch: Side of a patch in pixels; None: corners aligned.
 
   Returns:
-    Two int arrays [h] and [w] that index the source; ties go to the even one.
+    Two int arrays [h] and [w]; ties go to the even index.
   """
   return tuple(
       np.rint(sampling_positions(*sides, patch)).astype(int)
@@ -152,17 +148,17 @@ def nearest_pixels(size, target_size, patch=None):
 
 
 def half_pixel_samples(source, target):
-  """Returns what each sample of a side lies between, for half-pixel centres.
+  """Returns the neighbours of each sample, for half-pixel centres.
 
   Args:
     source: Length of the side in pixels.
     target: Length after resizing.
 
   Returns:
-    index: [target] int, the left neighbour's in the source; the right one
-      follows it.
-    weight: [target, 2] float32 of both, which sum to 1; 0 where there is no
-      right one.
+    index: [target] int, index of the left neighbour in the source; the right
+      neighbour is the next one.
+    weight: [target, 2] float32, the weights of both, which sum to 1; 0 if there
+      is no right neighbour.
   """
   positions = (np.arange(target) + 0.5) * source / target - 0.5
   positions = np.clip(positions, 0, source - 1)

@@ -1,8 +1,7 @@
-"""The device mesh, how arrays lie on it, and XLA's options.
+"""The device mesh, the sharding of arrays, and XLA's options.
 
-Each device takes its share of the batch, whatever its place on the mesh. The
-axis 'model' is for what a device keeps between updates: along it, parameters
-and the optimizer's state are split (as in FSDP), and gathered when needed.
+The batch is split over all devices of the mesh. Parameters and the optimizer's
+state are split along the axis 'model', and gathered when needed, as in FSDP.
 """
 
 import functools
@@ -16,7 +15,7 @@ import numpy as np
 from scribble_jax.errors import UserError
 
 AXES = ('data', 'model')
-# Smaller arrays stay whole: to gather them costs more than they take.
+# Smaller arrays are replicated: gathering them costs more than their memory.
 _MIN_SPLIT_SIZE = 2**10
 
 
@@ -24,9 +23,9 @@ def make_mesh(shape=None, devices=None):
   """Returns a mesh with the axes 'data' and 'model'.
 
   Args:
-    shape: {axis: number of devices}, -1 once for what is left; all devices
-      along 'data' unless given.
-    devices: All of the job unless given.
+    shape: {axis: number of devices}; one may be -1, for the remaining devices.
+      By default all devices are along 'data'.
+    devices: Devices of the mesh; all devices of the job by default.
 
   Raises:
     UserError: The shape does not fit the number of devices.
@@ -47,27 +46,28 @@ def make_mesh(shape=None, devices=None):
 
 
 def local_mesh():
-  """Returns a mesh of this process's devices, for work of its own."""
+  """Returns a mesh of this process's devices."""
   return make_mesh(devices=jax.local_devices())
 
 
 def replicated(mesh):
-  """Returns the sharding of what each device holds the whole of."""
+  """Returns the sharding of arrays of which each device holds a copy."""
   return NamedSharding(mesh, jax.P())
 
 
 def by_batch(mesh):
-  """Returns the sharding of what is split by its first axis, over all."""
+  """Returns the sharding that splits the first axis over all devices."""
   return NamedSharding(mesh, jax.P(AXES))
 
 
 def of_state(mesh, state):
-  """Returns how a state lies on the mesh: each array split along 'model'.
+  """Returns the shardings of a state, whose arrays are split along 'model'.
 
   Args:
     mesh: From `make_mesh`.
-    state: Tree of arrays or their shapes. The longest side that can be split
-      evenly is; small arrays and those without such a side are replicated.
+    state: Tree of arrays or their shapes. An array is split along its longest
+      axis that divides evenly. Small arrays and those without such an axis are
+      replicated.
   """
   parts = mesh.shape['model']
 
@@ -82,10 +82,10 @@ def of_state(mesh, state):
 
 
 def on_this_host(tree):
-  """Returns a tree that this process can use alone. All must call it.
+  """Returns a tree on this process's host. All processes must call it.
 
   Args:
-    tree: Of arrays that may be spread over the devices of all processes.
+    tree: Tree of arrays that may be split over the devices of all processes.
   """
   if jax.process_count() == 1:
     return tree
@@ -97,12 +97,12 @@ def on_this_host(tree):
 
 @functools.cache
 def _make_replicate(mesh):
-  """Returns a compiled function that gives each device the whole of a tree."""
+  """Returns a compiled function that replicates a tree on all devices."""
   return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
 
 
 def local_rows(mesh, batch_size):
-  """Returns which rows of a global batch this process's devices take.
+  """Returns the rows of a global batch that this process's devices hold.
 
   Args:
     mesh: From `make_mesh`.
@@ -117,7 +117,7 @@ def local_rows(mesh, batch_size):
 
 
 def _cpu_options(libraries):
-  """Returns the compiler options that leave these operations to YNNPACK."""
+  """Returns compiler options that leave only these operations to YNNPACK."""
   return {'xla_cpu_experimental_ynn_fusion_type': ','.join(
       f'LIBRARY_FUSION_TYPE_{name}' for name in libraries)}
 
@@ -141,7 +141,7 @@ def compiler_options(mesh, cpu_libraries):
 
 @functools.cache
 def _knows_cpu_options(libraries):
-  """Whether this jaxlib still has them: they are experimental."""
+  """Whether this jaxlib has the options, which are experimental."""
   program = jax.jit(lambda x: x).lower(0.0)
   try:
     program.compile(compiler_options=_cpu_options(libraries))
@@ -151,7 +151,7 @@ def _knows_cpu_options(libraries):
 
 
 def shard_batch(batch, mesh):
-  """Turns each host's numpy batch into its part of global arrays."""
+  """Returns global arrays made of each host's part, a batch of NumPy arrays."""
   # With several hosts JAX counts this as an implicit transfer.
   with jax.transfer_guard('allow'):
     return jax.tree.map(

@@ -1,6 +1,6 @@
-"""METHOD 8's switches, each of which has the same two values."""
+"""The two values that each of METHOD 8's switches has."""
 
-# As the released program has it; as it was meant.
+# As in the released program; as it was meant.
 OFFICIAL, CORRECTED = VALUES = 'official', 'corrected'
 
 
@@ -8,7 +8,7 @@ def is_official(value):
   """Whether a switch has the value 'official' rather than 'corrected'.
 
   Raises:
-    ValueError: It has neither.
+    ValueError: It has another value.
   """
   if value not in VALUES:
     raise ValueError(f'A switch is {value!r}; it must be one of {VALUES}.')

@@ -1,4 +1,4 @@
-"""Stage 2, the segmentation network: from a config to figures and pictures."""
+"""Stage 2: trains a segmentation network and reports its results."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,6 @@ from scribble_jax.files import formats
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.pseudo_labels import generation
-from scribble_jax.pseudo_labels import refinement
 from scribble_jax.training import loop
 from scribble_jax.training import provenance
 from scribble_jax.training import run_lock
@@ -34,27 +33,26 @@ from scribble_jax.validation import Validation
 from scribble_jax.weights import checkpoint
 from scribble_jax.weights import pretrained
 
-_LOOKED_AT = 8  # Images.
-_SMALLEST_VIEW = 0.25  # Share of an image's longer side.
+_SAMPLED = 8  # Number of images whose sizes are compared with the crop.
+_SMALLEST_VIEW = 0.25  # Share of an image's longer side in a crop.
 
 
 def train(config, workdir, other_data=False):
-  """Trains until `config.num_steps`, resuming from `workdir` if it can.
+  """Trains until `config.num_steps`, resuming from `workdir` if possible.
 
   Args:
     config: ConfigDict as in configs/scribblesup.py.
     workdir: Directory for checkpoints, event files, metrics and pictures.
-    other_data: Whether a run that learned from other data may go on.
+    other_data: Whether a run that learned from other data may resume.
 
   Returns:
     The last state.
 
   Raises:
-    UserError: Whatever a user can mend.
-    Stopped: By a signal; what is finished is saved.
+    UserError: For mistakes that a user can correct.
+    Stopped: By a signal; the state is saved.
   """
   config_check.check_training(config, jax.device_count())
-  refinement.check(config)
   workdir = loop.open_workdir(workdir)
   with write_errors.named(workdir), contextlib.ExitStack() as stack:
     with hosts.together():
@@ -64,14 +62,14 @@ def train(config, workdir, other_data=False):
 
 
 def _train(config, workdir, heartbeat, other_data):
-  """`train` in a workdir of one's own."""
+  """`train` in a workdir that no other run uses."""
   dense_sets.prepare(config.data)
   with hosts.together():
     class_names = dataset_files.check_root(config.data)
   config = config_check.with_classes(config, class_names)
   logging.info('%d classes: %s', len(class_names), ', '.join(class_names))
   model = models.build(config.model)
-  # Before the longer work.
+  # Before the longer work, so that its errors come first.
   initial = loop.read_initial(config, workdir, model)
   if initial is not None and config.init_from != pretrained.NO_WEIGHTS:
     _warn_of_other_classes(config.init_from, class_names)
@@ -80,7 +78,7 @@ def _train(config, workdir, heartbeat, other_data):
   learned_from, read = {}, []
   if config.data.pseudo_labels == dataset_files.GENERATE and needed:
     resuming = checkpoint.has_checkpoint(workdir / 'checkpoints')
-    if 'val' in splits and not resuming:  # Before stage 1 takes hours.
+    if 'val' in splits and not resuming:  # Before stage 1, which takes hours.
       val_files.checked(config.data, class_names)
     stage1 = generation.prepare(config)
     learned_from, read = stage1.learned_from(), [stage1.dataset.folder]
@@ -106,11 +104,11 @@ def _train(config, workdir, heartbeat, other_data):
 
 
 def _warn_of_other_classes(path, class_names):
-  """Warns if a run has learnt as many classes as another, but other ones.
+  """Warns if the initial network has learned other classes, but as many.
 
   Args:
-    path: Of the run's workdir; a file of weights names no classes.
-    class_names: Of the new run.
+    path: The workdir of its run; nothing is known of a file of weights.
+    class_names: Class names of the new run.
   """
   path = storage.absolute(path)
   learnt = (formats.read_json(path / config_files.CLASSES)
@@ -124,15 +122,15 @@ def _warn_of_other_classes(path, class_names):
 
 
 def _warn_of_large_images(config, dataset):
-  """Warns if crops show little of an image even where it is scaled down most.
+  """Warns if crops of images at the smallest scale show little of them.
 
   Args:
-    config: As in `config.data`.
-    dataset: `records.Records`; the first images of 'train' are looked at.
+    config: The config's `data`.
+    dataset: `records.Records`, of which the first images of 'train' are used.
   """
   sides = [max(example['image'].shape[:2])
            for example in input_pipeline.whole_examples(
-               dataset, 'train', limit=_LOOKED_AT)]
+               dataset, 'train', limit=_SAMPLED)]
   side = int(np.median(sides)) if sides else 1
   shown = config.crop_size / (side * config.augmentation.scale[0])
   if shown < _SMALLEST_VIEW:
@@ -166,14 +164,14 @@ def _make_task(config, model, validate, heartbeat):
 
 
 def _report(workdir, outcome, validation):
-  """Writes and prints what the finished run came to."""
+  """Writes and prints the results of the finished run."""
   pictures = validation.draw_panels(outcome.state)
   pictures |= validation.draw_extremes(outcome.state)
   if not hosts.is_first():
     return
   figures, best = outcome.figures, outcome.best
   columns, rows = validation.image_figures(outcome.state)
-  for name in ('val', 'best', 'worst'):  # Of a run that had a val list before.
+  for name in ('val', 'best', 'worst'):  # The run may have had a val list.
     (workdir / f'panels_{name}.png').unlink(missing_ok=True)
   (workdir / 'val_images.csv').unlink(missing_ok=True)
   for name, picture in pictures.items():
@@ -181,13 +179,14 @@ def _report(workdir, outcome, validation):
   if rows:
     formats.write_csv(workdir / 'val_images.csv', columns, rows)
   measure = results.measure(best)
-  # The last file: who finds it finds all.
+  # Written last: if it exists, so do the others.
   formats.write_json(workdir / 'metrics.json', figures | {
       'best_step': best['step']} | (
           {f'best_{measure}': best[measure]} if measure else {}))
   if results.measure(figures):
     print(results.table(figures).text())
-  what = (f'the best was {100 * best[measure]:.2f} at step {best["step"]}'
-          if measure else 'nothing was validated')
-  print(f'Step {figures["step"]}; {what}. Pictures and figures are in '
+  best_figure = (
+      f'the best was {100 * best[measure]:.2f} at step {best["step"]}'
+      if measure else 'nothing was validated')
+  print(f'Step {figures["step"]}; {best_figure}. Pictures and figures are in '
         f'{workdir}.')

@@ -1,4 +1,4 @@
-"""Validation of stage 2: figures of the set, of each image, and pictures."""
+"""Validation of stage 2: figures of the val set and its images, pictures."""
 
 from typing import NamedTuple
 
@@ -19,10 +19,10 @@ from scribble_jax.pseudo_labels import refinement
 
 
 class _Image(NamedTuple):
-  """What one val image came to: small, as every process keeps all of them."""
+  """The figures of a val image. Every process stores those of all images."""
   id: str
-  record: int  # Which of the split's.
-  score: float  # Its mIoU or stroke accuracy.
+  record: int  # Index of its record in the split.
+  score: float  # mIoU or stroke accuracy.
   pixel_accuracy: float
 
 
@@ -30,11 +30,11 @@ class Validation:
   """Evaluates a state on every val image and draws some of them.
 
   Without a dense ground truth, `data.ground_truth=none`, predictions are
-  compared with the val images' strokes; without a val list there are pictures
-  of training images and no figures.
+  compared with the val images' strokes. Without a val list there are no figures
+  and only pictures of training images.
 
-  All processes call it, each sees its share of the images, and all get what
-  all have counted. Only the first one draws; the others get no pictures.
+  All processes must call it. Each evaluates its share of the images, and all
+  get the figures of all images. Only the first process gets pictures.
   """
 
   def __init__(self, config, model, dataset):
@@ -48,21 +48,21 @@ class Validation:
     self._on_strokes = ground_truth.is_strokes(config.data)
     self._splits = [
         split for split in ground_truth.SPLITS if split in dataset.shards]
-    self._step = None  # Of the last state seen, like the next three.
+    self._step = None  # Of the evaluated state, like the next three.
     self._variables = None
     self._confusion = None  # [C, C] counts over all val images.
-    self._images = []  # _Image of each that has a ground truth.
+    self._images = []  # _Image of each image with a ground truth.
 
   def __call__(self, state):
     """Returns figures and pictures."""
-    self._look_at(state)
+    self._evaluate(state)
     summary = results.stroke_summary if self._on_strokes else results.summary
     figures = ({} if self._confusion is None else
                summary(self._dataset.class_names, self._confusion))
     return figures, self.draw_panels(state)
 
-  def _look_at(self, state):
-    """Evaluates a state, unless it is the last one seen."""
+  def _evaluate(self, state):
+    """Evaluates a state, unless its step is already evaluated."""
     step = int(state.step)
     if step == self._step:
       return
@@ -99,12 +99,11 @@ class Validation:
         input_pipeline.whole_examples(self._dataset, split, **which))
 
   def image_figures(self, state):
-    """Returns columns, and a row a val image, the worst first.
+    """Returns the columns and the rows of a table of val images, worst first.
 
     Columns are 'id', 'miou' and 'pixel_accuracy', or 'id' and
-    'stroke_accuracy'. The mIoU of an image is the mean over the classes that
-    its ground truth or its prediction has. Images without any ground truth are
-    left out.
+    'stroke_accuracy'. The mIoU of an image is the mean over the classes in its
+    ground truth or its prediction. Images without a ground truth are left out.
     """
     images = self._ranked_images(state)
     if self._on_strokes:
@@ -115,12 +114,12 @@ class Validation:
              for image in images])
 
   def _ranked_images(self, state):
-    self._look_at(state)
+    self._evaluate(state)
     return sorted(self._images, key=lambda image: image.score)
 
   def draw_panels(self, state):
     """Returns {split: [height, width, 3] uint8 picture of some examples}."""
-    self._look_at(state)
+    self._evaluate(state)
     if not hosts.is_first():
       return {}
     return {
@@ -131,7 +130,7 @@ class Validation:
         for split in self._splits}
 
   def _as_drawn(self, example):
-    """Returns an example whose strokes are shown as such, not as the truth."""
+    """Returns an example whose strokes are drawn as a scribble."""
     truth = example['ground_truth']
     if not self._on_strokes or np.all(truth == IGNORE_LABEL):
       return example
@@ -143,8 +142,9 @@ class Validation:
     images, count = self._ranked_images(state), self._config.num_panels
     if not hosts.is_first():
       return {}
-    return {name: self._draw_images(chosen) for name, chosen in (
-        ('worst', images[:count]), ('best', images[::-1][:count])) if chosen}
+    chosen = {'worst': images[:count], 'best': images[::-1][:count]}
+    return {name: self._draw_images(part) for name, part in chosen.items()
+            if part}
 
   def _draw_images(self, images):
     """Draws val images in the order of their figures."""

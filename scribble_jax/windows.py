@@ -1,10 +1,11 @@
-"""Where the windows of whole images lie, as tables for the device (METHOD 6).
+"""Tables for the device with the windows of whole images (METHOD 6).
 
-An image has views: it at each scale, mirrored or not. A view is padded to at
-least a window and covered with windows. All steps from the image to a window's
-pixels and back are linear and separable, so what a row or a column takes of
-another grid is two of its neighbours, with weights. The tables say which. Those
-of images of one `bucket` have one shape, so that they share programs.
+An image has views: the image at each scale, mirrored or not. A view is padded
+to at least the size of a window and covered with windows. All steps from the
+image to a window's pixels and back are linear and separable. Each row or column
+is a weighted sum of two neighbours on another grid, and the tables hold their
+indices and weights. Tables of images of one `bucket` have the same shape, so
+that the images share compiled programs.
 """
 
 import dataclasses
@@ -17,23 +18,23 @@ import numpy as np
 
 from scribble_jax import resize
 
-TILE = 128  # Sides of buckets are multiples: vector registers are as wide.
-_WHOLE = 64  # Likewise of views that are not cut into windows.
+TILE = 128  # Divides the sides of buckets: the width of vector registers.
+_WHOLE = 64  # Divides the sides of views that are not cut into windows.
 BLENDS = ('uniform', 'tapered')
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-  """How whole images are predicted.
+  """Settings for the prediction of whole images.
 
   Attributes:
-    window: Side of the square windows that the network sees, in pixels; None
-      for the whole image at once.
-    scales: Of the image, one pass each.
-    long_side: Of the image at scale 1, in pixels; None for its own.
+    window: Side of the network's square input windows in pixels; None for the
+      whole image at once.
+    scales: Scales at which the image is predicted.
+    long_side: Longer side of the image at scale 1, in pixels; None for its own.
     flip: Whether the mirrored image is predicted too, at every scale.
-    blend: How windows weigh where they overlap: 'uniform', or 'tapered', less
-      towards their borders, which leaves no seams.
+    blend: Weights of overlapping windows: 'uniform', or 'tapered', smaller
+      towards the borders of a window, which leaves no seams.
   """
   window: int | None
   scales: tuple[float, ...]
@@ -43,7 +44,7 @@ class Protocol:
 
   @property
   def passes(self):
-    """Protocols whose sum this one is, each with windows of one size."""
+    """Protocols with windows of one size each, which add up to this one."""
     if self.window is not None:
       return (self,)
     return tuple(dataclasses.replace(self, scales=(scale,))
@@ -57,11 +58,11 @@ class Protocol:
 
 
 class Samples(NamedTuple):
-  """Two neighbours on a grid for each place of another one.
+  """Two neighbours on a grid for each position on another grid.
 
   Attributes:
-    index: [..., N] int32, the first one's; the second one follows it.
-    weight: [..., N, 2] float32 of both; 0 where there is nothing to take.
+    index: [..., N] int32, index of the first neighbour; the second is the next.
+    weight: [..., N, 2] float32, their weights; 0 for a missing neighbour.
   """
   index: np.ndarray
   weight: np.ndarray
@@ -71,10 +72,10 @@ class Axis(NamedTuple):
   """The rows, or the columns, of an image and of its V views.
 
   Attributes:
-    of_image: [V, P], what each place of a padded view takes of the image.
-    of_view: [V, S], what each place of the image takes of a padded view; where
-      windows overlap, their mean is in the weights.
-    taper: [window] float32, how much each place of a window weighs.
+    of_image: [V, P] Samples of the image for each row of a padded view.
+    of_view: [V, S] Samples of a padded view for each row of the image. The
+      weights include the division by the sum of overlapping windows' tapers.
+    taper: [window] float32, the weight of each row of a window.
   """
   of_image: Samples
   of_view: Samples
@@ -86,10 +87,10 @@ class Layout(NamedTuple):
 
   Attributes:
     size: [2] int32, (height, width) of the image in pixels.
-    rows: Axis.
-    columns: Axis.
-    windows: [N, 3] int32, each one's view and first row and column there.
-    count: [] int32, how many they are; the others are void.
+    rows: Axis of the rows.
+    columns: Axis of the columns.
+    windows: [N, 3] int32: a window's view, and its first row and column there.
+    count: [] int32, number of windows; further entries are unused.
   """
   size: np.ndarray
   rows: Axis
@@ -101,8 +102,8 @@ class Layout(NamedTuple):
 def bucket(size, protocol):
   """Returns the (height, width) that an image is padded to, in pixels.
 
-  Each side is the window's, or 1.5, 2, 3, 4, 6, ... times as long, so that
-  there are few: one for all images of VOC.
+  Each side is that of the window or 1.5, 2, 3, 4, 6, ... times as long, so that
+  there are few buckets: one for all images of VOC.
 
   Args:
     size: (height, width) of the image in pixels.
@@ -119,21 +120,21 @@ def scaled_size(size, scale, long_side):
 
   Args:
     size: (height, width) in pixels.
-    scale: Factor.
-    long_side: Of the image at scale 1, in pixels.
+    scale: Factor of the size.
+    long_side: Longer side of the image at scale 1, in pixels.
   """
   target = round(long_side * scale)
   return tuple(max(1, round(target * side / max(size))) for side in size)
 
 
 def window_starts(length, window):
-  """Returns where windows start along a side, in pixels.
+  """Returns the first pixels of the windows along a side.
 
-  They are ceil(2/3 window) apart; the last one is flush with the border.
+  Windows are ceil(2/3 window) apart; the last one ends at the border.
 
   Args:
-    length: Of the side, at least `window`.
-    window: Side of a window.
+    length: Length of the side in pixels, at least `window`.
+    window: Side of a window in pixels.
   """
   stride = math.ceil(window * 2 / 3)
   last = length - window
@@ -141,11 +142,11 @@ def window_starts(length, window):
 
 
 def taper(window, blend):
-  """Returns how much each row or column of a window weighs, [window] float32.
+  """Returns the weight of each row or column of a window, [window] float32.
 
   Args:
     window: Side of a window in pixels.
-    blend: Of BLENDS.
+    blend: One of BLENDS.
   """
   if blend == 'uniform':
     return np.ones(window, np.float32)
@@ -155,11 +156,11 @@ def taper(window, blend):
 
 @functools.lru_cache(maxsize=64)
 def layout(size, protocol):
-  """Returns the Layout of an image, its tables as long as its bucket needs.
+  """Returns the Layout of an image, with tables of its bucket's size.
 
   Args:
     size: (height, width) in pixels.
-    protocol: Protocol; without a window, of one scale.
+    protocol: Protocol, with only one scale if it has no window.
   """
   sides, views = bucket(size, protocol), protocol.views
   scaled = [scaled_size(size, scale, protocol.long_side or max(size))
@@ -183,10 +184,10 @@ def layout(size, protocol):
 
 
 def _capacity(sides, protocol):
-  """Returns ((rows, columns) of the largest padded views, number of windows).
+  """Returns the limits ((rows, columns) of padded views, number of windows).
 
   Args:
-    sides: (height, width) of a bucket, of whose images these hold.
+    sides: (height, width) of the bucket, for whose images they hold.
     protocol: Protocol.
   """
   lengths = [
@@ -205,14 +206,14 @@ def _empty_axis(num_views, padded, side, window, blend):
 
 
 def _fill_axis(axis, view, length, scaled, mirrored):
-  """Fills an Axis for a view; returns where windows start in it.
+  """Fills in an Axis for a view; returns the starts of windows in the view.
 
   Args:
     axis: Axis.
-    view: Its number.
-    length: Of the image along the axis, in pixels.
-    scaled: Of the view, without its padding.
-    mirrored: Whether the view runs the other way.
+    view: Index of the view.
+    length: Length of the image along the axis, in pixels.
+    scaled: Length of the view without its padding, in pixels.
+    mirrored: Whether the view is reversed along the axis.
   """
   window = len(axis.taper)
   before = max(window - scaled, 0) // 2
@@ -228,7 +229,7 @@ def _fill_axis(axis, view, length, scaled, mirrored):
   for start in starts:
     total[start:start + window] += axis.taper
   low, weight = resize.half_pixel_samples(scaled, length)
-  if mirrored:  # The second neighbour comes first.
+  if mirrored:  # The two neighbours swap places.
     low, weight = scaled - 2 - low, weight[:, ::-1]
   low = low + before
   axis.of_view.index[view, :length] = low

@@ -128,6 +128,23 @@ def test_devices_wait_for_one_another_once_a_layer_and_direction():
   assert not [name for _, name in found if 'while/body' in name]
 
 
+def test_every_step_draws_another_dropout_mask():
+  """With a rate of 0 the state stays, so that only the mask can differ."""
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  weights, tx = {'scribble': 1.0}, optax.sgd(0.0)
+  state = train_state.create(network(), tx, jax.random.key(0),
+                             image_shape=(SIZE, SIZE, 3))
+  step = train_step.make_train_step(
+      make_loss(weights), tx, optax.constant_schedule(0.0), weights, mesh)
+  losses = []
+  for number in (0, 1, 0):
+    _, metrics = step(
+        jax.tree.map(jnp.copy, state).replace(step=jnp.int32(number)),
+        random_batch(2), jax.random.key(1))
+    losses.append(float(metrics['loss/total']))
+  assert losses[0] == losses[2] != losses[1]
+
+
 def test_metrics_name_every_term_and_sum_to_the_total():
   _, metrics, _ = two_updates(1)
   parts = [metrics[f'loss/{name}'] for name in loss_terms.TERMS]

@@ -12,7 +12,7 @@ from scribble_jax.models.backbones import family
 
 
 def build(config):
-  """Returns stage 2's network, as `config.model` has it.
+  """Returns stage 2's network.
 
   Args:
     config: `num_classes`, `backbone` (of BACKBONES), `head` (of
@@ -21,10 +21,10 @@ def build(config):
       'blocks') and `freeze_backbone` (of `family.FREEZES`).
 
   Raises:
-    UserError: A name that does not exist.
+    UserError: A value is not one of the choices.
   """
   return deeplab.SegmentationNetwork(
-      head=_choose('head', config.head, _HEADS), **_common(config))
+      head=_choose(config, 'head', deeplab.HEADS), **_common(config))
 
 
 def build_classifier(config, with_segmentation):
@@ -32,12 +32,12 @@ def build_classifier(config, with_segmentation):
 
   Args:
     config: As of `build`.
-    with_segmentation: Whether it has a segmentation branch, of `head`.
+    with_segmentation: Whether it has a segmentation branch, with this `head`.
 
   Raises:
-    UserError: A name that does not exist.
+    UserError: A value is not one of the choices.
   """
-  head = _choose('head', config.head, _HEADS)
+  head = _choose(config, 'head', deeplab.HEADS)
   return classifier.ClassificationNetwork(
       head=head if with_segmentation else None, **_common(config))
 
@@ -49,14 +49,13 @@ def make_backbone(config):
     config: As of `build`.
 
   Raises:
-    UserError: A name that does not exist.
+    UserError: A value is not one of the choices.
   """
-  make = _choose('backbone', config.backbone, BACKBONES)
-  backbone = make(config.width, dtype=_dtype(config),
-                  output_stride=_choose(
-                      'output_stride', config.output_stride, _STRIDES),
-                  remat=_choose('remat', config.remat, _REMATS))
-  freeze = _choose('freeze_backbone', config.freeze_backbone, _FREEZES)
+  backbone = BACKBONES[_choose(config, 'backbone', BACKBONES)](
+      config.width, dtype=_dtype(config),
+      output_stride=_choose(config, 'output_stride', OUTPUT_STRIDES),
+      remat=_choose(config, 'remat', _REMATS) == 'blocks')
+  freeze = _choose(config, 'freeze_backbone', family.FREEZES)
   return backbone.clone(frozen=backbone.num_frozen(freeze))
 
 
@@ -64,10 +63,10 @@ def apply_in_training(model, variables, images, rng):
   """Runs a network on a batch in training mode.
 
   Args:
-    model: Of either stage.
+    model: Network of either stage.
     variables: 'params' and 'batch_stats'.
     images: [B, H, W, 3] uint8.
-    rng: Key of the dropout.
+    rng: Random key of the dropout.
 
   Returns:
     outputs: What the model returns.
@@ -76,14 +75,11 @@ def apply_in_training(model, variables, images, rng):
   outputs, updated = model.apply(
       model.backbone.hold(variables), model.backbone.normalize(images),
       train=True, rngs={'dropout': rng}, mutable=['batch_stats'])
-  return outputs, updated.get('batch_stats', {})  # Some have no BatchNorm.
+  return outputs, updated.get('batch_stats', {})  # {} without a BatchNorm.
 
 
-_HEADS = {head: head for head in deeplab.HEADS}
-_STRIDES = {stride: stride for stride in OUTPUT_STRIDES}
-_FREEZES = {freeze: freeze for freeze in family.FREEZES}
-_REMATS = {'none': False, 'blocks': True}
-_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'auto': None}
+_REMATS = ('none', 'blocks')
+_DTYPES = ('float32', 'bfloat16', 'auto')
 
 
 def _common(config):
@@ -98,14 +94,15 @@ def _common(config):
 
 def _dtype(config):
   """Returns the compute type."""
-  dtype = _choose('dtype', config.dtype, _DTYPES)
-  if dtype is None:
-    dtype = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
-  return dtype
+  dtype = _choose(config, 'dtype', _DTYPES)
+  if dtype == 'auto':
+    dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  return jnp.float32 if dtype == 'float32' else jnp.bfloat16
 
 
-def _choose(key, value, choices):
-  if value not in choices:
-    raise UserError(f'config.model.{key} is {value!r}. '
+def _choose(config, key, choices):
+  """Returns the value of a key; raises UserError unless it is a choice."""
+  if config[key] not in choices:
+    raise UserError(f'config.model.{key} is {config[key]!r}. '
                     f'Choose one of: {", ".join(map(str, choices))}.')
-  return choices[value]
+  return config[key]

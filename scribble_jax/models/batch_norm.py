@@ -7,27 +7,27 @@ import jax
 import jax.numpy as jnp
 
 EPSILON = 1e-5
-MOMENTUM = 0.1  # Share of the newest batch in the running statistics.
+MOMENTUM = 0.1  # Weight of the newest batch in the running statistics.
 
 
 class BatchNorm(nn.Module):
   """Normalises each channel over the batch; float32 inside.
 
-  `flax.linen.BatchNorm` keeps the biased running variance; PyTorch keeps the
-  unbiased one, n / (n - 1) times larger, which matters where a batch has few
-  values a channel (the image-pooling branch). Under `jit` over a sharded batch
-  the statistics are those of the global batch.
+  `flax.linen.BatchNorm` keeps the biased running variance. PyTorch keeps the
+  unbiased one, n / (n - 1) times as large, which matters if a batch has few
+  values per channel, as in the image-pooling branch. Under `jit` over a sharded
+  batch the statistics are those of the global batch.
 
   Attributes:
     dtype: Type of the result.
-    epsilon: What is added to a variance before its root is taken.
+    epsilon: Added to a variance before the square root.
   """
   dtype: jnp.dtype = jnp.float32
   epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x, train):
-    """[B, h, w, C] -> [B, h, w, C]; `train` uses and tracks batch statistics.
+    """[B, h, w, C] -> [B, h, w, C]; `train`: with the batch's statistics.
 
     Raises:
       ValueError: In training, if a channel has a single value.
@@ -67,10 +67,10 @@ def _apply(x, mean, var, scale, bias, dtype, epsilon):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _normalize(x, scale, bias, dtype, epsilon):
-  """Normalises by the batch's own statistics.
+  """Normalises with the batch's own statistics.
 
-  The gradient is written down because autodiff's sums depend on one another,
-  and each would be a collective of its own.
+  The gradient is written out because the sums of autodiff depend on one
+  another, and each would be a separate collective.
 
   Args:
     x: [B, h, w, C].
@@ -80,8 +80,8 @@ def _normalize(x, scale, bias, dtype, epsilon):
     epsilon: As of `BatchNorm`.
 
   Returns:
-    [B, h, w, C] in `dtype`, and the batch's mean and biased variance [C],
-    which hand no gradient on.
+    [B, h, w, C] in `dtype`, and the batch's mean and biased variance [C], which
+    propagate no gradient.
   """
   return _normalize_forward(x, scale, bias, dtype, epsilon)[0]
 
@@ -98,7 +98,7 @@ def _normalize_backward(dtype, epsilon, residuals, gradients):
   d_y = gradients[0].astype(jnp.float32)
   deviation = jax.lax.rsqrt(var + epsilon)
   unit = (x.astype(jnp.float32) - _channels(mean)) * _channels(deviation)
-  # Each device's sums, then theirs: one all-reduce.
+  # Summed on each device first, so that there is one all-reduce.
   d_bias, d_scale = jnp.sum(jnp.stack([
       jnp.sum(_by_device(term), axis=(1, 2, 3))
       for term in (d_y, d_y * unit)]), axis=1)
@@ -112,7 +112,7 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def _num_devices():
-  """Returns how many devices share the batch; 1 where no mesh is set."""
+  """Returns the number of devices that share the batch; 1 without a mesh."""
   return max(1, jax.sharding.get_abstract_mesh().size)
 
 
@@ -124,10 +124,10 @@ def _by_device(x):
 def _moments(x):
   """Returns each channel's mean and biased variance over the batch.
 
-  Each device centres its own examples. Then every device gets the moments of
-  all, in one all-gather, and combines them by Chan's formula. Sums and sums of
-  squares would be smaller to exchange, but lose the deviation of a channel
-  whose mean is many times as large.
+  Each device centres its own examples. One all-gather then gives every device
+  the moments of all, which it combines by Chan's formula. Sums and sums of
+  squares would be smaller to exchange, but inaccurate for a channel whose mean
+  is many times its deviation.
 
   Args:
     x: [B, h, w, C]; under a mesh B is a multiple of its number of devices.
@@ -139,7 +139,7 @@ def _moments(x):
   axes = 1, 2, 3
   rough = jnp.mean(x, axis=axes)
   centered = x - rough[:, None, None, None]
-  # What rounding left of the mean, which `rough` is only close to.
+  # The rounding error of `rough`.
   rest = jnp.mean(centered, axis=axes)
   moments = jnp.stack([
       rough + rest, jnp.mean(jnp.square(centered), axis=axes) - rest**2])

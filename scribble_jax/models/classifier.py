@@ -1,4 +1,4 @@
-"""Stage 1's network: image-level classes, and where they are (METHOD 1)."""
+"""Stage 1's network: image-level classes and their activation maps."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ class ClassificationNetwork(nn.Module):
 
   Attributes:
     num_classes: C, background included.
-    backbone: Module as of `backbones.BACKBONES`.
-    head: Of the segmentation branch, of `deeplab.HEADS`; None leaves the
-      branch out.
-    head_width: Channels of the DeepLabV3+ head's layers.
-    dropout: Rate of the DeepLabV3+ head.
+    backbone: Module, of `backbones.BACKBONES`.
+    head: Head of the segmentation branch, of `deeplab.HEADS`; None for no such
+      branch.
+    head_width: Channels of the layers of the DeepLabV3+ head.
+    dropout: Dropout rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
   """
   num_classes: int
@@ -27,7 +27,7 @@ class ClassificationNetwork(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
-    """Names the parts as in `deeplab.SegmentationNetwork`."""
+    """Creates the parts, named as in `deeplab.SegmentationNetwork`."""
     self.classifier = classifier(
         self.num_classes - 1, use_bias=False, name='classifier')
     if self.head is not None:
@@ -36,7 +36,7 @@ class ClassificationNetwork(nn.Module):
           self.dtype)
 
   def __call__(self, images, train=False):
-    """Returns what both branches say.
+    """Returns the outputs of both branches.
 
     Args:
       images: [B, H, W, 3] normalised images.
@@ -50,7 +50,7 @@ class ClassificationNetwork(nn.Module):
     """
     low_level, features = self.backbone(
         images, self.backbone.trains(train))
-    # Linear, so pooling may come after it: GAP(W_k . F) = W_k . GAP(F).
+    # Both are linear, so that pooling may follow: GAP(W_k . F) = W_k . GAP(F).
     activations = self.classifier(features)
     if self.head is None:
       return activations, None

@@ -1,4 +1,4 @@
-"""The heads and the whole network; DeepLab's as METHOD 4 has them."""
+"""Segmentation heads, DeepLab's as in METHOD 4, and the whole network."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class ConvBNReLU(nn.Module):
 
 
 class ASPP(nn.Module):
-  """Five parallel branches, concatenated: four convolutions, image pooling."""
+  """Four convolutions and image pooling in parallel, concatenated."""
   features: int
   dilations: tuple[int, ...]
   dtype: jnp.dtype = jnp.float32
@@ -51,7 +51,7 @@ class ASPP(nn.Module):
 
 
 class DeepLabV2(nn.Module):
-  """Head 'deeplabv2': logits at the features' stride, from a BatchNorm."""
+  """Head 'deeplabv2': logits at the features' stride, after a BatchNorm."""
   num_classes: int
   dtype: jnp.dtype = jnp.float32
 
@@ -66,9 +66,9 @@ class DeepLabV2(nn.Module):
 
 
 class DeepLabV3Plus(nn.Module):
-  """Head 'deeplabv3plus': a decoder that joins the low-level map.
+  """Head 'deeplabv3plus': a decoder that also uses the low-level map.
 
-  Without such a map the rest is the same, at the features' stride.
+  Without such a map the decoder works at the features' stride.
   """
   num_classes: int
   width: int
@@ -94,7 +94,7 @@ class DeepLabV3Plus(nn.Module):
 
 
 class Linear(nn.Module):
-  """Head 'linear': a BatchNorm and one 1x1 convolution, as DINOv2's."""
+  """Head 'linear': a BatchNorm and a 1x1 convolution, as in DINOv2."""
   num_classes: int
 
   @nn.compact
@@ -107,7 +107,7 @@ class Linear(nn.Module):
 
 
 def make_head(head, num_classes, width, dropout, dtype):
-  """Returns the module of `head`: `(low_level, features, train) -> logits`."""
+  """Returns a head, a module `(low_level, features, train) -> logits`."""
   if head == 'deeplabv2':
     return DeepLabV2(num_classes, dtype)
   if head == 'linear':
@@ -121,9 +121,9 @@ class SegmentationNetwork(nn.Module):
   Attributes:
     num_classes: C, background included.
     backbone: Module as of `backbones.BACKBONES`.
-    head: Of HEADS.
-    head_width: Channels of the DeepLabV3+ head's layers.
-    dropout: Rate of the DeepLabV3+ head.
+    head: Name of the head, of HEADS.
+    head_width: Channels of the layers of the DeepLabV3+ head.
+    dropout: Dropout rate of the DeepLabV3+ head.
     dtype: Compute type; parameters, statistics and logits are float32.
   """
   num_classes: int
@@ -134,7 +134,7 @@ class SegmentationNetwork(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
-    """Names the parts as `weights.pretrained` expects them."""
+    """Creates the parts, with the names that `weights.pretrained` expects."""
     self.decoder = make_head(
         self.head, self.num_classes, self.head_width, self.dropout, self.dtype)
     self.lorm = LoRM(self.dtype)
@@ -148,20 +148,20 @@ class SegmentationNetwork(nn.Module):
         rng and mutable 'batch_stats').
 
     Returns:
-      logits: [B, H / s, W / s, C] float32; s is 4 where V3+ has a low-level
-        map to join, and else the features' stride. They lie on the image as
-        the backbone's `patch` says.
+      logits: [B, H / s, W / s, C] float32; s is 4 if DeepLabV3+ has a
+        low-level map, else the features' stride. The backbone's `patch` defines
+        where they lie on the image.
       features: [B, h, w, K] of the backbone, likewise.
     """
     low_level, features = self.backbone(
         images, self.backbone.trains(train))
     logits = self.decoder(low_level, features, train)
-    if self.is_initializing():  # So that `init` makes LoRM's parameters too.
+    if self.is_initializing():  # Creates LoRM's parameters too.
       self.lorm_loss(features, jnp.zeros(features.shape[:3], bool),
                      background='official', normaliser='official')
     return logits, features
 
   def lorm_loss(self, features, foreground, background, normaliser,
                 divisor=None):
-    """`lorm.lorm_loss` of [B, h, w, K] and bool [B, h, w]: two scalars."""
+    """Returns `lorm.lorm_loss` for [B, h, w, K] and [B, h, w] bool."""
     return self.lorm(features, foreground, background, normaliser, divisor)

@@ -1,8 +1,8 @@
 """Depthwise convolutions: each channel has a kernel of its own.
 
-For an accelerator they are grouped convolutions. On a CPU XLA takes about ten
-times as long for those as for a sum of products of the shifted image with the
-kernel's numbers, if the gradients are written down as well.
+On an accelerator they are grouped convolutions. On a CPU, XLA takes about ten
+times as long for those as for a sum of shifted images times the kernel's
+values, with gradients that are written out as well.
 
 Shape letters: B batch, h w and h' w' sizes of the input and the result, k size
 of the kernel, C channels. A tap is a position in the kernel.
@@ -21,12 +21,12 @@ def depthwise(x, kernel, stride, dilation, padding):
   Args:
     x: [B, h, w, C].
     kernel: [k, k, 1, C] of the same type.
-    stride: Of both axes.
-    dilation: Of both axes.
+    stride: Stride along both axes.
+    dilation: Dilation along both axes.
     padding: ((top, bottom), (left, right)), rows and columns of zeros.
 
   Returns:
-    [B, h', w', C] of that type.
+    [B, h', w', C] of the same type.
   """
   geometry = {'stride': stride, 'dilation': dilation, 'padding': padding}
   return jax.lax.platform_dependent(
@@ -58,13 +58,13 @@ def _grouped(x, kernel, *, stride, dilation, padding):
 
 
 def _grouped_gradients(x, kernel, gradient, **geometry):
-  """Returns the gradients of `_grouped` by input and kernel."""
+  """Returns the gradients of `_grouped` with respect to input and kernel."""
   _, pull = jax.vjp(functools.partial(_grouped, **geometry), x, kernel)
   return pull(gradient)
 
 
 def _shifted(x, kernel, *, stride, dilation, padding):
-  """`depthwise` for CPUs; sums are float32. XLA makes one loop of it."""
+  """`depthwise` for CPUs, with sums in float32. XLA fuses it to one loop."""
   padded = _padded(x, padding)
   height, width = (
       (side - (k - 1) * dilation - 1) // stride + 1
@@ -80,7 +80,7 @@ def _shifted(x, kernel, *, stride, dilation, padding):
 
 
 def _shifted_gradients(x, kernel, gradient, *, stride, dilation, padding):
-  """Returns the gradients of `_shifted` by input and kernel."""
+  """Returns the gradients of `_shifted` with respect to input and kernel."""
   padded = _padded(x, padding)
   gradient = gradient.astype(jnp.float32)
   (top, bottom), (left, right) = padding
@@ -94,7 +94,7 @@ def _shifted_gradients(x, kernel, gradient, *, stride, dilation, padding):
 
 
 def _padded(x, padding):
-  """Returns x in float32 with its rows and columns of zeros."""
+  """Returns x in float32, padded with zeros."""
   return jnp.pad(x.astype(jnp.float32), ((0, 0), *padding, (0, 0)))
 
 
@@ -107,16 +107,16 @@ def _taps(kernel):
 def _input_gradient(gradient, kernel, size, stride, dilation):
   """Returns the gradient of the padded input, [B, *size, C].
 
-  The pixels of the input whose row and column have the same remainders by the
-  stride are an image of their own, to which some taps lead. So no products
-  with the zeros between a strided gradient's pixels are taken.
+  Pixels whose row and column have the same remainders modulo the stride form a
+  smaller image, to which only some taps contribute. Computing these images
+  separately avoids products with the zeros between a strided gradient's pixels.
 
   Args:
     gradient: [B, h', w', C] float32.
     kernel: [k, k, 1, C] float32.
     size: Height and width of the padded input.
     stride: As of `depthwise`.
-    dilation: Likewise.
+    dilation: As of `depthwise`.
   """
   height, width = (-(-side // stride) for side in size)
   margins = [(k - 1) * dilation // stride for k in kernel.shape[:2]]
@@ -147,22 +147,22 @@ def _input_gradient(gradient, kernel, size, stride, dilation):
 def _kernel_gradient(padded, gradient, shape, stride, dilation):
   """Returns the gradient of the kernel, tap by tap.
 
-  All taps in one program would keep as many products of the image's size, and
-  take four times as long.
+  All taps at once would keep a product of the image's size for each, and take
+  four times as long.
 
   Args:
     padded: [B, h + ..., w + ..., C] float32.
     gradient: [B, h', w', C] float32.
-    shape: Of the kernel.
+    shape: Shape of the kernel.
     stride: As of `depthwise`.
-    dilation: Likewise.
+    dilation: As of `depthwise`.
   """
   height, width = gradient.shape[1:3]
   seen = (len(padded), (height - 1) * stride + 1, (width - 1) * stride + 1,
           padded.shape[-1])
 
   def of_tap(tap):
-    """Sums over an image; the images may be on several devices."""
+    """Returns a tap's sum over each image; devices may share the images."""
     image = jax.lax.dynamic_slice(
         padded, (0, tap // shape[1] * dilation, tap % shape[1] * dilation, 0),
         seen)

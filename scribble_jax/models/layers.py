@@ -1,4 +1,4 @@
-"""Layers that backbones and heads are made of."""
+"""Layers of the backbones and heads."""
 
 from collections.abc import Callable
 import math
@@ -15,7 +15,7 @@ def kaiming_fan_out(key, shape, dtype=jnp.float32):
 
 
 def conv(features, kernel, *, stride=1, dilation=1, dtype, name):
-  """Returns a convolution without bias that pads by its dilation."""
+  """Returns a convolution without bias, padded to keep the size."""
   if kernel == 1:
     return Pointwise(features, stride, False, dtype, name=name)
   pad = dilation * (kernel // 2)
@@ -26,20 +26,20 @@ def conv(features, kernel, *, stride=1, dilation=1, dtype, name):
 
 
 class Pointwise(nn.Module):
-  """A 1x1 convolution, as the matrix product that it is.
+  """A 1x1 convolution, computed as a matrix product.
 
-  On CPUs XLA would transpose the whole input for the kernel's gradient. On a
-  TPU too it is the faster: from 1024 to 256 channels its compiler estimates
-  0.76 million cycles, and 1.87 for the convolution.
+  For a convolution on CPUs, XLA would transpose the whole input in the kernel's
+  gradient. On a TPU the product is faster too: from 1024 to 256 channels its
+  compiler estimates 0.76 million cycles, and 1.87 for the convolution.
 
   Attributes:
     features: Channels of the result.
-    stride: Of the pixels that are taken.
+    stride: Stride along both axes.
     use_bias: Whether it adds a bias.
     dtype: Compute type.
-    precision: Of the product; None for the backend's own, which rounds float32
-      factors on accelerators.
-    kernel_init: What the kernel starts from.
+    precision: Precision of the product; None for the backend's default, which
+      rounds float32 factors on accelerators.
+    kernel_init: Initializer of the kernel.
   """
   features: int
   stride: int
@@ -63,9 +63,9 @@ class Pointwise(nn.Module):
 
 
 def classifier(num_classes, *, use_bias, name, kernel_init=kaiming_fan_out):
-  """Returns a 1x1 convolution to logits, float32 whatever it is given.
+  """Returns a 1x1 convolution to logits that computes in float32.
 
-  Logits that bfloat16 rounds have the wrong maximum at some pixels.
+  Logits rounded to bfloat16 have the wrong maximum at some pixels.
   """
   return Pointwise(num_classes, 1, use_bias, jnp.float32, 'highest',
                    kernel_init, name=name)

@@ -1,9 +1,9 @@
 """LoRM: similarity-weighted rectification of foreground features (METHOD 2).
 
-No array of all pairs of positions exists, forward or backward. The foreground
-is rectified a block of rows at a time, against all positions of its image, and
-a block's gradient is taken while the block is there. So background rows cost
-nothing and memory does not grow with the batch.
+No array of all pairs of positions is stored, forward or backward. The
+foreground is rectified a block of rows at a time, against all positions of its
+image, and the gradient of a block is computed together with it. Background rows
+cost nothing, and memory does not grow with the batch.
 
 Shape letters: B batch, h w feature map, N = h * w tokens, K channels, R rows
 of a block.
@@ -20,9 +20,9 @@ from scribble_jax import resize
 from scribble_jax import switches
 from scribble_jax.models.layers import kaiming_fan_out
 
-_EPSILON = 1e-8  # Smallest norm of a cosine, as in PyTorch.
-# Rows of a block, largest first: as many of each as fit into an image's
-# foreground; the last size takes the rest.
+_EPSILON = 1e-8  # Lower limit of a cosine's norms, as in PyTorch.
+# Rows of a block, largest first. An image's foreground is divided into as many
+# blocks of each size as fit; the smallest size takes the rest.
 BLOCK_ROWS = (512, 256, 128)
 
 
@@ -34,7 +34,7 @@ def _unit(x):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(a, b, dtype):
-  """float32 a @ b, and its gradients, of factors rounded to `dtype`."""
+  """float32 a @ b, and its gradients, with factors rounded to `dtype`."""
   return jnp.matmul(a.astype(dtype), b.astype(dtype),
                     preferred_element_type=jnp.float32)
 
@@ -52,7 +52,7 @@ _product.defvjp(_product_forward, _product_backward)
 
 
 def _project(projection, x, dtype):
-  """A 1x1 convolution of [R, K] to unit length."""
+  """Returns a 1x1 convolution of [R, K], normalised to unit length."""
   return _unit(_product(x, projection['kernel'], dtype)
                + projection['bias'][None])
 
@@ -65,7 +65,7 @@ def aggregate(queries, keys, values, dtype=jnp.float32):
     queries: [R, K] float32 of unit length.
     keys: [N, K] float32 of unit length.
     values: [N, K] float32.
-    dtype: Of the matrix products' factors; sums are float32.
+    dtype: Type of the matrix products' factors; sums are float32.
 
   Returns:
     [R, K] float32: softmax_j(cos(queries_i, keys_j)) values_j.
@@ -77,7 +77,7 @@ def aggregate(queries, keys, values, dtype=jnp.float32):
 
 
 def _squares(tokens, rectified, counted, normaliser):
-  """Returns the sum over the counted rows, and how much it is divided by."""
+  """Returns the sum over the counted rows, and the divisor of their mean."""
   squares = jnp.square(tokens - rectified)
   counted = jnp.broadcast_to(counted[:, None], squares.shape)
   if switches.is_official(normaliser):  # METHOD 8e.
@@ -92,8 +92,8 @@ def _add(tree, other):
 def _block(foreground_first, start, size, num_rows):
   """Returns the positions of a block's rows, and whether they are foreground.
 
-  Those behind the foreground do not exist. All are ascending and unique, or a
-  TPU would sort them, and the rows, in each block.
+  Positions beyond the foreground are out of range. All are ascending and
+  unique; otherwise a TPU would sort them, and the rows, in each block.
   """
   valid = start + jnp.arange(size) < num_rows
   return jnp.where(
@@ -102,7 +102,7 @@ def _block(foreground_first, start, size, num_rows):
 
 
 def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
-  """Returns one image's squares, their count and the squares' gradients.
+  """Returns one image's sum of squares, their count and the sum's gradients.
 
   Args:
     params: As of `lorm_loss`.
@@ -125,14 +125,14 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
         _project(params['query_conv'], rows, dtype), keys, tokens, dtype)
     return _squares(rows, rectified, valid, normaliser)
 
-  sizes = [size for size in BLOCK_ROWS if size <= len(tokens)]
-  sizes = sizes or BLOCK_ROWS[-1:]
+  sizes = ([size for size in BLOCK_ROWS if size <= len(tokens)]
+           or BLOCK_ROWS[-1:])
   num_rows = jnp.sum(foreground)
   foreground_first = jnp.pad(
       jnp.argsort(~foreground, stable=True), (0, sizes[-1]))
 
   def add_block(size, carry):
-    """Adds the next `size` rows: their sums and the sums' gradients."""
+    """Adds the sums of the next `size` rows and their gradients."""
     start, sums, gradients, d_tokens = carry
     indices, valid = _block(foreground_first, start, size, num_rows)
     square_sum, pull, count = jax.vjp(
@@ -140,7 +140,7 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
         row_params, tokens.at[indices].get(mode='clip'), keys, tokens,
         has_aux=True)
     d_params, d_rows, d_keys, d_values = pull(jnp.ones_like(square_sum))
-    # Reads outside give the last token, with gradient 0; writes are dropped.
+    # Out of range, reads give the last token, and writes are dropped.
     d_tokens = (d_tokens + d_values).at[indices].add(
         d_rows, mode='drop', indices_are_sorted=True, unique_indices=True)
     return (start + size, _add(sums, (square_sum, count)),
@@ -153,7 +153,7 @@ def _image_sums(params, tokens, foreground, *, background, normaliser, dtype):
   carry = jnp.int32(0), sums, gradients, jnp.where(
       pulled_to_zero[:, None], 2 * tokens, 0.0)
   for size in sizes:
-    needed = size if size != sizes[-1] else 1  # Rows left for one more block.
+    needed = size if size != sizes[-1] else 1  # Rows for one more block.
     carry = jax.lax.while_loop(
         lambda carry, needed=needed: carry[0] + needed <= num_rows,
         functools.partial(add_block, size), carry)
@@ -179,7 +179,7 @@ def _batch_sums(params, features, foreground, axis_name=None, **switches):
   channels = features.shape[-1]
 
   def add_image(total, image):
-    """Adds an image's sums; hands on the gradient of its features."""
+    """Adds an image's sums; returns the gradient of its features."""
     tokens, foreground = image
     sums, d_tokens = _image_sums(
         params, tokens.reshape(-1, channels).astype(jnp.float32),
@@ -195,7 +195,7 @@ def _batch_sums(params, features, foreground, axis_name=None, **switches):
 
 
 def _loss_and_gradients(params, features, foreground, divisor, *switches):
-  """Returns the loss with its count, and its gradients by params, features."""
+  """Returns (loss, count) and the loss's gradients by params and features."""
   mesh = jax.sharding.get_abstract_mesh()
   sums = functools.partial(_batch_sums, **dict(
       zip(('background', 'normaliser', 'dtype'), switches, strict=True)))
@@ -217,25 +217,25 @@ def lorm_loss(params, features, foreground, divisor, background, normaliser,
               dtype):
   """Mean squared distance between features and rectified features.
 
-  Under a mesh (`jax.set_mesh`) every device works on its share of the batch,
-  and what it has summed is added up over all of them.
+  Under a mesh (`jax.set_mesh`) every device computes its share of the batch,
+  and the sums are added up over all devices.
 
   Args:
     params: {'query_conv', 'key_conv': {'kernel' [K, K], 'bias' [K]},
       'gamma' []}, float32.
     features: [B, h, w, K].
     foreground: [B, h, w] bool, from `foreground_mask`.
-    divisor: Count of a larger batch that this one is a part of; None: its own.
-    background: METHOD 8c: 'official', background positions count, so their
-      features are pulled to zero; 'corrected', only the foreground counts.
-    normaliser: METHOD 8e: 'official', the number of squares that are not 0;
-      'corrected', the number of elements of the positions that count.
-    dtype: Of the matrix products' factors; sums are float32. The backend's
-      default precision holds, which may round float32 factors further.
+    divisor: Count of the larger batch that this is a part of; None: its own.
+    background: METHOD 8c: with 'official' background positions count, which
+      pulls their features to zero; with 'corrected' only the foreground counts.
+    normaliser: METHOD 8e: 'official' divides by the number of squares that are
+      not 0; 'corrected' by the number of elements of the counted positions.
+    dtype: Type of the matrix products' factors; sums are float32. The
+      backend's default precision may round float32 factors further.
 
   Returns:
-    Scalars over the whole batch: the loss and its own count. Gradients reach
-    the features both as they are and as they are rectified.
+    Scalars over the whole batch: the loss and its own count. Gradients flow
+    through the features themselves and through the rectified features.
   """
   return _loss_and_gradients(params, features, foreground, divisor, background,
                              normaliser, dtype)[0]
@@ -285,9 +285,9 @@ def foreground_mask(pseudo_label, size, mode='official', patch=None):
   Args:
     pseudo_label: [B, H, W] integer classes; IGNORE_LABEL counts as background.
     size: (h, w) of the features.
-    mode: How class ids reach that size (METHOD 8d): 'official', interpolated
-      bilinearly, which dilates the foreground; 'corrected', nearest.
-    patch: The backbone's `patch`, which says where the features lie.
+    mode: How class ids are resized (METHOD 8d): 'official' interpolates them
+      bilinearly, which dilates the foreground; 'corrected' takes the nearest.
+    patch: The backbone's `patch`, which defines where the features lie.
 
   Returns:
     [B, h, w] bool.

@@ -2,21 +2,21 @@
 
 import copy
 
-from flax.traverse_util import flatten_dict
-
 from scribble_jax import config_check
 from scribble_jax import config_keys
 from scribble_jax import models
 from scribble_jax.data import dataset_files
-from scribble_jax.pseudo_labels import refinement
 from scribble_jax.pseudo_labels.scores import SOURCES
 
-_CHOICES = {
-    'supervision': ('classes', 'classes+scribbles'),
-    'labels.source': tuple(SOURCES),
-    'labels.branch': ('cam', 'segmentation', 'both'),
-    'labels.calibration': ('global', 'per_class', 'none'),
-    'labels.unnamed': ('background', 'undecided'),
+_RULES = {
+    'supervision': config_check.one_of(('classes', 'classes+scribbles')),
+    'labels.source': config_check.one_of(tuple(SOURCES)),
+    'labels.branch': config_check.one_of(('cam', 'segmentation', 'both')),
+    'labels.calibration': config_check.one_of(('global', 'per_class', 'none')),
+    'labels.unnamed': config_check.one_of(('background', 'undecided')),
+    'labels.threshold': config_check.BELOW_1,
+    'labels.undecided': config_check.BELOW_1,
+    'labels.calibration_images': config_check.AT_LEAST_1,
 }
 
 
@@ -47,27 +47,18 @@ def check(config, num_devices, section='config.'):
     section: Prefix of the keys in the user's config.
   """
   config_keys.check(config, config_keys.STAGE1)
-  rules = config_check.Rules(section)
+  rules = config_check.Rules(config, section)
   config_check.add_run_rules(rules, config, num_devices)
-  values = flatten_dict(config.to_dict(), sep='.')
-  for key, choices in _CHOICES.items():
-    rules.require(values[key] in choices, key, values[key],
-                  f'one of: {", ".join(choices)}')
+  rules.apply(_RULES)
+  config_check.add_refinement_rules(rules, 'refinement')
   labels = config.labels
-  if config.supervision == 'classes':  # There is no segmentation branch.
-    source, hint = SOURCES.get(labels.source), (
-        f"if {section}supervision is 'classes'")
-    rules.require(not (source and source.needs_network)
-                  or labels.branch == 'cam', 'labels.branch', labels.branch,
-                  f"'cam' {hint}")
-    rules.require(labels.unnamed == 'background', 'labels.unnamed',
-                  labels.unnamed, f"'background' {hint}")
-  for key in ('threshold', 'undecided'):
-    rules.require(0 <= labels[key] < 1, f'labels.{key}', labels[key],
-                  'from 0 to below 1')
-  rules.require(labels.calibration_images >= 1, 'labels.calibration_images',
-                labels.calibration_images, 'at least 1')
-  refinement.add_rules(rules, config.refinement, 'refinement')
+  with_segmentation = config.supervision == 'classes+scribbles'
+  source = SOURCES.get(labels.source)
+  rules.require('labels.branch', f"'cam' if {section}supervision is 'classes'",
+                with_segmentation or labels.branch == 'cam'
+                or not (source and source.needs_network))
+  rules.require('labels.unnamed',
+                f"'background' if {section}supervision is 'classes'",
+                with_segmentation or labels.unnamed == 'background')
   rules.enforce()
-  models.build_classifier(
-      config.model, config.supervision == 'classes+scribbles')
+  models.build_classifier(config.model, with_segmentation)

@@ -2,52 +2,9 @@
 
 from collections.abc import Callable
 import dataclasses
-import itertools
 
-from scribble_jax import config_check
 from scribble_jax import inference
 from scribble_jax.pseudo_labels import propagation
-
-
-def add_rules(rules, refinement, section):
-  """Adds the rules for a config's `refinement`.
-
-  Args:
-    rules: `config_check.Rules`.
-    refinement: ConfigDict.
-    section: Its key in the config.
-  """
-  strides = refinement.strides
-  rules.require(
-      strides and strides[-1] == 1 and all(
-          small >= 1 and large % small == 0 and large > small
-          for large, small in itertools.pairwise(strides)),
-      f'{section}.strides', strides,
-      'pixels from coarse to fine, each dividing the one before, the last 1')
-  rules.require(refinement.dilations and min(refinement.dilations) >= 1,
-                f'{section}.dilations', refinement.dilations,
-                'one or more distances of at least 1 pixel')
-  rules.require(refinement.iterations >= 1, f'{section}.iterations',
-                refinement.iterations, 'at least 1')
-  rules.require(refinement.contrast > 0, f'{section}.contrast',
-                refinement.contrast, 'above 0')
-  rules.require(0 <= refinement.restart <= 1, f'{section}.restart',
-                refinement.restart, 'from 0 to 1')
-
-
-def check(config):
-  """Raises UserError for invalid values of `evaluation.refine`.
-
-  Args:
-    config: ConfigDict as in configs/scribblesup.py.
-  """
-  rules = config_check.Rules()
-  rules.require(0 <= config.evaluation.refine <= 1, 'evaluation.refine',
-                config.evaluation.refine, 'from 0 (off) to 1')
-  if config.evaluation.refine:
-    add_rules(rules, config.stage1.refinement, 'stage1.refinement')
-  rules.enforce()
-
 
 def make_walk(refinement):
   """Returns the `propagation.Walk` of a config's `refinement`."""

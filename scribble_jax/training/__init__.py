@@ -1,1 +1,1 @@
-"""What a run of either stage is made of: updates, checkpoints, its record."""
+"""Training of either stage: updates, the train loop, the record of a run."""

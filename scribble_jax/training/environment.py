@@ -1,4 +1,4 @@
-"""Where and with what a run was made, for whoever repeats it."""
+"""A record of the software and hardware that a run was made with."""
 
 import contextlib
 import datetime
@@ -15,18 +15,18 @@ import jax
 from scribble_jax.files import formats
 
 _FILE = 'run.json'
-_ADDED = {'started', 'seconds', 'starts'}  # What later starts go on with.
+_KEPT = {'started', 'seconds', 'starts'}  # Keys that a resumed run adds to.
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
              'scipy', 'tensorflow-cpu', 'tensorflow', 'tensorflow-datasets')
 
 
 @contextlib.contextmanager
 def recorded(workdir, resuming):
-  """Leaves a description of a run, and how long its starts took in all.
+  """Writes a description of a run, with the total time of all its starts.
 
   Args:
-    workdir: pathlib.Path of the run; its run.json is written.
-    resuming: Whether to add to what an earlier start has left.
+    workdir: pathlib.Path of the run, to whose run.json it is written.
+    resuming: Whether to add to the run.json of an earlier start.
   """
   if jax.process_index():  # The first host writes for all.
     yield
@@ -34,14 +34,14 @@ def recorded(workdir, resuming):
   path, start = workdir / _FILE, time.monotonic()
   description = describe()
   earlier = formats.read_json(path) if resuming else None
-  if isinstance(earlier, dict) and earlier.keys() >= _ADDED:
+  if isinstance(earlier, dict) and earlier.keys() >= _KEPT:
     description |= {'started': earlier['started'],
                     'seconds': earlier['seconds'],
                     'starts': earlier['starts'] + 1}
   formats.write_json(path, description)
   try:
     yield
-  finally:  # Interrupted ones count too.
+  finally:  # Interrupted starts count too.
     description['seconds'] += time.monotonic() - start
     formats.write_json(path, description)
 
@@ -66,7 +66,7 @@ def describe():
 
 
 def _module_and_flags():
-  """Returns what follows `python` to start this process again."""
+  """Returns the arguments of `python` that start this process again."""
   module = getattr(sys.modules['__main__'], '__spec__', None)
   if module is None:
     return sys.argv
@@ -83,24 +83,21 @@ def _versions():
 
 
 def _commit():
-  """Returns the program's git commit, with + if files differ; None if none."""
-  folder = pathlib.Path(__file__).parent
-  ask = lambda *command: subprocess.run(
-      ['git', '-C', str(folder), *command], capture_output=True, text=True,
-      check=True).stdout.strip()
+  """Returns the program's git commit, or None; ends in + if files differ."""
+  git = lambda *arguments: subprocess.run(
+      ['git', '-C', str(pathlib.Path(__file__).parent), *arguments],
+      capture_output=True, text=True, check=True).stdout.strip()
   try:
-    changed = ask('status', '--porcelain', '--untracked-files=no')
-    return ask('rev-parse', '--short', 'HEAD') + ('+' if changed else '')
+    changed = git('status', '--porcelain', '--untracked-files=no')
+    return git('rev-parse', '--short', 'HEAD') + ('+' if changed else '')
   except (OSError, subprocess.CalledProcessError):
     return None
 
 
 def _processor():
-  """Returns the CPU's name; the architecture where the system hides it."""
-  try:
+  """Returns the CPU's name, or its architecture if the name is unknown."""
+  with contextlib.suppress(OSError):
     for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
       if line.startswith('model name'):
         return line.partition(':')[2].strip()
-  except OSError:
-    pass
   return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The gradients of a batch, at once or part by part."""
+"""Gradients of a batch, computed at once or part by part."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ from scribble_jax import sharding
 def of_batch(loss_terms, loss_weights):
   """Returns `(params, batch_stats, batch, rng, counts=None) -> results`.
 
-  The results are those of `jax.value_and_grad`: (total, (terms, batch_stats)),
-  gradients of the total by the parameters.
+  The results are (total, (terms, batch_stats)) and the gradients of the total
+  with respect to the parameters, as of `jax.value_and_grad`.
 
   Args:
     loss_terms: `(variables, batch, rng, counts=None) -> ({name: scalar},
       batch_stats)`, as of `loss_terms.compute`; it is called without `counts`
-      where there are none.
+      if they are None.
     loss_weights: {name: weight} of every term that `loss_terms` returns.
   """
   def loss_fn(params, batch_stats, batch, rng, counts=None):
@@ -29,37 +29,34 @@ def of_batch(loss_terms, loss_weights):
 
 
 def in_parts(compute, loss_counts, num_parts):
-  """Returns `compute` for a batch whose parts follow one another.
+  """Returns `compute` for a batch that is computed in parts, to save memory.
 
-  So the memory is that of a part. Each term is a sum over the batch, divided by
-  a count: the counts of all parts are added up first, then each part's sums are
-  divided by those of the whole batch. BatchNorm normalises by a part's own
-  statistics, tracks them part by part, and dropout draws for each part anew.
+  Each term is a sum over the batch divided by a count. The counts of all parts
+  are added up first; then each part's sums are divided by the counts of the
+  whole batch. BatchNorm normalises with a part's own statistics and updates its
+  running statistics part by part; dropout draws a new mask for each part.
 
   Args:
     compute: From `of_batch`.
-    loss_counts: `(variables, batch, rng) -> {name: count}`. What it computes
-      besides is left out when compiled.
-    num_parts: Their number; with the number of devices it divides the batch.
-      Part i has the images i, i + num_parts and so on, on any mesh.
+    loss_counts: `(variables, batch, rng) -> {name: count}`. The compiler leaves
+      out what the counts do not depend on.
+    num_parts: Number of parts; its product with the number of devices divides
+      the batch. Part i has the images i, i + num_parts and so on, on any mesh.
   """
   def split(x):
-    """[B, ...] -> [parts, B / parts, ...]; no image leaves its device."""
+    """[B, ...] -> [parts, B / parts, ...]; images stay on their devices."""
     x = jnp.moveaxis(x.reshape(-1, num_parts, *x.shape[1:]), 1, 0)
     if jax.sharding.get_abstract_mesh().empty:
       return x
     return jax.lax.with_sharding_constraint(x, jax.P(None, sharding.AXES))
 
   def compute_all(params, batch_stats, batch, rng):
-    """Returns what `compute` does."""
+    """Returns the results of `compute` for the whole batch."""
     parts = jax.tree.map(split, batch), jax.random.split(rng, num_parts)
-
-    def count(part):
-      return loss_counts(
-          {'params': params, 'batch_stats': batch_stats}, *part)
-
+    variables = {'params': params, 'batch_stats': batch_stats}
     counts = jax.tree.map(
-        lambda x: jnp.sum(x, axis=0), jax.lax.map(count, parts))
+        lambda x: jnp.sum(x, axis=0),
+        jax.lax.map(lambda part: loss_counts(variables, *part), parts))
 
     def add(carry, part):
       sums, batch_stats = carry

@@ -40,26 +40,25 @@ _MEMORY_REMEDY = ("Lower batch_size or data.crop_size in this stage's config, "
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What a run learns, and from what.
+  """What a stage's run learns.
 
   Attributes:
-    model: Network called with normalised images.
-    loss_terms: `(variables, batch, rng, counts=None) -> ({name: scalar},
-      batch_stats)`, such as `loss_terms.compute`.
-    loss_counts: `(variables, batch, rng) -> {name: count}`, such as
-      `loss_terms.count`.
+    model: Network that is called with normalised images.
+    loss_terms: As of `gradients.of_batch`.
+    loss_counts: `(variables, batch, rng) -> {name: count}`, as of
+      `gradients.in_parts`.
     loss_weights: {name: weight} of those terms.
-    inputs: What a batch holds besides the image: `encoding.MASKS`, or
+    inputs: Names of a batch's arrays besides the image: `encoding.MASKS`, or
       `input_pipeline.SCRIBBLED_CLASSES`.
     augmentation: Keyword arguments of `augment.augment`.
     validate: `state -> (figures, {name: picture})`, the figures as of
-      `checkpoint.rank`; None for neither.
-    eval_every: Steps between validations; it is due at the last one too.
-    on_step: Told the number of completed updates after each.
+      `checkpoint.rank`; None for no validation.
+    eval_every: Steps between validations; the last step is validated too.
+    on_step: Called with the number of completed updates after each.
     learned_from: {part: value} that a resumed run must still learn from, as
-      of `provenance.check`; {} where somebody else checks that.
-    other_data: Whether a resumed run may learn from other data all the same.
-    title: Of the progress line.
+      of `provenance.check`; {} if it is checked elsewhere.
+    other_data: Whether a resumed run may learn from other data.
+    title: Title of the progress line.
   """
   model: nn.Module
   loss_terms: Callable
@@ -77,13 +76,12 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a run came to.
+  """The result of a run.
 
   Attributes:
-    state: The last one.
-    figures: Of the last step, with its 'step'; {} without a `validate`.
-    best: Figures of the best checkpoint, likewise; the last one's if none was
-      compared with anything.
+    state: The last state.
+    figures: Figures of the last step, with its 'step'; {} without validation.
+    best: Figures of the best checkpoint, or of the last one if none is ranked.
   """
   state: train_state.TrainState
   figures: dict
@@ -94,7 +92,7 @@ def open_workdir(workdir):
   """Creates a run's folder and returns its absolute path.
 
   Raises:
-    UserError: It can't be written.
+    UserError: The folder can't be written to.
   """
   path = storage.absolute(workdir)
   try:
@@ -108,17 +106,17 @@ def open_workdir(workdir):
 
 
 def read_initial(config, workdir, model):
-  """Returns the variables that a new run starts from.
+  """Returns the pretrained variables that a new run starts from.
 
   Args:
-    config: `backbone_weights` is used, and `init_from` if it is there, before
-      it.
-    workdir: A run that is there already needs none.
+    config: ConfigDict with `backbone_weights` and, in stage 2, `init_from`,
+      which is preferred.
+    workdir: Absolute path. If it holds checkpoints, nothing is read.
     model: Network with a `backbone`.
 
   Returns:
-    Of 'params' and 'batch_stats', those that are neither random nor restored;
-    None for none.
+    A subtree of 'params' and 'batch_stats'; None if all variables are random
+    or restored.
   """
   if checkpoint.has_checkpoint(workdir / 'checkpoints'):
     return None
@@ -152,8 +150,7 @@ def run(config, workdir, task, dataset, initial):
   state = checkpoint.restore_latest(workdir / 'checkpoints', state)
   manager = checkpoint.open_manager(
       workdir / 'checkpoints', keep=config.keep_checkpoints,
-      intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
-                 if steps],
+      intervals=[*filter(None, (config.checkpoint_every, task.eval_every))],
       last_step=config.num_steps)
   with preemption.watch() as must_stop, manager:
     provenance.keep(workdir, config, task.learned_from,
@@ -161,7 +158,7 @@ def run(config, workdir, task, dataset, initial):
     writer = metric_writers.create_default_writer(
         str(workdir), just_logging=not hosts.is_first())
     with metric_writers.ensure_flushes(writer):
-      if state.step < config.num_steps:  # Of a finished run, it is on record.
+      if state.step < config.num_steps:
         updates = _updates(
             config, workdir, task, dataset, mesh, state, compile_step)
         with (environment.recorded(workdir, resuming=state.step > 0),
@@ -172,11 +169,15 @@ def run(config, workdir, task, dataset, initial):
       if state.step < config.num_steps:
         raise Stopped(f'Stopped by a signal; step {int(state.step)} is saved. '
                       'The same command goes on from there.')
-      return _outcome(config, task, state, manager, writer)
+      return _outcome(task, state, manager, writer)
 
 
 def _make_state_and_step(config, task, mesh, initial):
-  """Returns the first state, laid out over the mesh, and the step."""
+  """Returns the first state, split over the mesh, and `compile_step`.
+
+  `compile_step` is `(state, batch) -> train_step`, and `train_step` is
+  `(state, batch) -> (state, metrics)`.
+  """
   schedule = optimizer.learning_rate(
       config.num_steps, lr=config.optim.lr,
       warmup_steps=config.optim.warmup_steps)
@@ -196,31 +197,31 @@ def _make_state_and_step(config, task, mesh, initial):
       task.loss_terms, tx, schedule, task.loss_weights, mesh, layout,
       ema_decay=config.optim.ema_decay, accumulate=config.optim.accumulate,
       loss_counts=task.loss_counts)
-  return state, functools.partial(
-      _compile_step, train_step, step_rng, task.model.backbone.cpu_libraries)
+  options = sharding.compiler_options(mesh, task.model.backbone.cpu_libraries)
 
+  def compile_step(state, batch):
+    """Compiles the step, checks its memory and logs its cost."""
+    start = time.monotonic()
+    compiled = train_step.lower(state, batch, step_rng).compile(
+        compiler_options=options)
+    memory.require(compiled, mesh, _MEMORY_REMEDY)
+    logging.info('Compiled the train step in %.0f s; less on the next start.',
+                 time.monotonic() - start)
+    if hosts.is_first():
+      profiling.log_cost(compiled, mesh, config.batch_size)
+    # The first collective on a CPU times out if a host is half a minute late.
+    hosts.wait_for_all()
+    return lambda state, batch: compiled(state, batch, step_rng)
 
-def _compile_step(train_step, rng, cpu_libraries, state, batch):
-  """Returns a compiled `(state, batch) -> (state, metrics)`; says its price."""
-  start = time.monotonic()
-  mesh = batch['image'].sharding.mesh
-  compiled = train_step.lower(state, batch, rng).compile(
-      compiler_options=sharding.compiler_options(mesh, cpu_libraries))
-  memory.require(compiled, mesh, _MEMORY_REMEDY)
-  logging.info('Compiled the train step in %.0f s; less on the next start.',
-               time.monotonic() - start)
-  if hosts.is_first():
-    profiling.log_cost(compiled, mesh, batch_size=len(batch['image']))
-  # A CPU's collectives wait half a minute for the others, when first used.
-  hosts.wait_for_all()
-  return lambda state, batch: compiled(state, batch, rng)
+  return state, compile_step
 
 
 def _updates(config, workdir, task, dataset, mesh, state, compile_step):
-  """Yields (step, state, scalars, wait) of the remaining updates.
+  """Yields (step, state, scalars, wait) after each of the remaining updates.
 
-  `step` counts completed updates, as in state.step and checkpoint names. `wait`
-  is (begin, end) of the wait for the batch, in `time.monotonic()`'s seconds.
+  `step` is the number of completed updates, as in state.step and in the names
+  of checkpoints. `wait` is the (begin, end) of the wait for the batch, in
+  `time.monotonic()`'s seconds.
   """
   start_step = int(state.step)
   batches = input_pipeline.train_batches(
@@ -228,12 +229,11 @@ def _updates(config, workdir, task, dataset, mesh, state, compile_step):
       batch_size=config.batch_size, shuffle_buffer=config.data.shuffle_buffer,
       seed=config.seed, start_step=start_step,
       rows=sharding.local_rows(mesh, config.batch_size))
-  steps = range(start_step + 1, config.num_steps + 1)
   profiled = config_check.profiled_steps(config.profile)
   train_step = None
-  with (contextlib.closing(batches),  # Or TensorFlow complains at exit.
+  with (contextlib.closing(batches),  # TensorFlow warns at exit otherwise.
         contextlib.closing(profiling.Trace(profiled, workdir)) as trace):
-    for step in steps:
+    for step in range(start_step + 1, config.num_steps + 1):
       trace.before(step)
       with jax.profiler.StepTraceAnnotation('train', step_num=step):
         start = time.monotonic()
@@ -246,7 +246,7 @@ def _updates(config, workdir, task, dataset, mesh, state, compile_step):
 
 
 def _loop(config, task, state, updates, manager, writer, must_stop):
-  """Runs the updates with all that is due between them; the last state."""
+  """Runs the updates; logs, validates and saves; returns the last state."""
   start_step = int(state.step)
   with StepLog(writer, start_step=start_step, num_steps=config.num_steps,
                batch_size=config.batch_size, title=task.title,
@@ -259,10 +259,10 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
       stopping = must_stop(step - start_step)
       saving = stopping or manager.should_save(step)
       if evaluating or saving or not step % config.log_every:
-        log.flush()  # Ends the run before a broken state is saved.
+        log.flush()  # Raises before a state that is not finite is saved.
       figures = {}
       if evaluating:
-        figures = _validate(task, writer, state)
+        figures = _validate(task, writer, step, state)
         figures['images_per_second'] = log.images_per_second
       if saving:
         start = time.monotonic()
@@ -276,10 +276,9 @@ def _loop(config, task, state, updates, manager, writer, must_stop):
   return state
 
 
-def _validate(task, writer, state):
-  """Writes what validation finds to TensorBoard; returns the figures."""
+def _validate(task, writer, step, state):
+  """Validates, writes the results to TensorBoard and returns the figures."""
   figures, pictures = task.validate(state)
-  step = int(state.step)
   writer.write_scalars(step, {
       f'val/{name}': value for name, value in figures.items()
       if isinstance(value, float)})
@@ -288,13 +287,14 @@ def _validate(task, writer, state):
   return {'step': step} | figures
 
 
-def _outcome(config, task, state, manager, writer):
-  """Returns what the run came to; validates if the last step was not."""
+def _outcome(task, state, manager, writer):
+  """Returns the Outcome; validates the last step unless that was done."""
   if task.validate is None:
     return Outcome(state, {}, {})
-  figures = checkpoint.figures(manager, int(state.step))
-  if not figures:  # Saved on a signal, and the last step after all.
-    figures = {'images_per_second': None} | _validate(task, writer, state)
+  step = int(state.step)
+  figures = checkpoint.figures(manager, step)
+  if not figures:  # The last step was saved because of a signal.
+    figures = {'images_per_second': None} | _validate(task, writer, step, state)
   best = max(figures, checkpoint.figures(manager, manager.best_step()),
              key=checkpoint.rank)
   return Outcome(state, figures, best)

@@ -3,17 +3,17 @@
 import jax
 import optax
 
-# Of a config's `optim`, what `make_optimizer` takes.
+# The keys of a config's `optim` that are arguments of `make_optimizer`.
 KEYS = ('name', 'lr', 'warmup_steps', 'momentum', 'weight_decay',
         'backbone_lr_factor', 'layer_decay')
-_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Of AdamW, PyTorch's own.
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # PyTorch's defaults for AdamW.
 
 
 def learning_rate(num_steps, *, lr, warmup_steps):
   """Returns the schedule: 0 at step 0, `lr` after the warm-up, then cosine.
 
   Args:
-    num_steps: Updates of the whole run; the rate reaches 0 there.
+    num_steps: Updates of the whole run, after which the rate is 0.
     lr: Highest learning rate.
     warmup_steps: Updates over which the rate rises linearly from 0.
   """
@@ -26,24 +26,23 @@ def make_optimizer(num_steps, backbone=None, *, lr, warmup_steps, momentum,
                    layer_decay=1.0):
   """Returns the optimizer of a network's parameters.
 
-  Every parameter that is not frozen decays, BatchNorm's and LoRM's gamma
-  included. A parameter whose rate has a factor decays by that rate too, as in a
-  parameter group of PyTorch.
+  Weight decay applies to every parameter that is not frozen, including
+  BatchNorm's and LoRM's gamma. It is multiplied by the parameter's own rate, as
+  in a parameter group of PyTorch.
 
   Args:
     num_steps: Updates of the whole run.
-    backbone: The network's `family.Backbone`, which says what is frozen and
-      which layer a parameter belongs to; None if its parameters are like all
-      others.
+    backbone: The network's `family.Backbone`, which decides what is frozen and
+      which layer a parameter belongs to; None to treat all parameters alike.
     lr: Highest learning rate.
     warmup_steps: Updates of the linear warm-up.
     momentum: Decay of SGD's velocity.
     weight_decay: Factor of the parameters: SGD adds them to their gradients
       (METHOD 5), AdamW subtracts them times the rate (decoupled).
     name: 'sgd' or 'adamw'.
-    backbone_lr_factor: Of the backbone's rate.
-    layer_decay: Of the rate, from each of the backbone's layers to the one
-      before it.
+    backbone_lr_factor: The backbone's rate as a share of the others'.
+    layer_decay: Factor of the rate from each of the backbone's layers to the
+      one before it.
   """
   schedule = learning_rate(num_steps, lr=lr, warmup_steps=warmup_steps)
   parts = {
@@ -51,7 +50,8 @@ def make_optimizer(num_steps, backbone=None, *, lr, warmup_steps, momentum,
               optax.sgd(schedule, momentum=momentum)),
       'adamw': (optax.adamw(schedule, *_BETAS, eps=_EPSILON,
                             weight_decay=weight_decay),)}[name]
-  # Behind what has a state: a run may go on with other factors.
+  # After the transformations with a state, so that a resumed run may have
+  # other factors.
   if (backbone_lr_factor, layer_decay) != (1.0, 1.0):
     parts += (_scale_backbone(backbone, backbone_lr_factor, layer_decay),)
   tx = optax.chain(*parts)
@@ -70,8 +70,8 @@ def _scale_backbone(backbone, factor, layer_decay):
 
   Args:
     backbone: `family.Backbone`.
-    factor: Of the last layer.
-    layer_decay: By what a layer's factor differs from the next one's.
+    factor: Factor of the last layer.
+    layer_decay: A layer's factor divided by the next one's.
   """
   def scaled(path, update):
     part, *names = _names(path)
@@ -85,7 +85,7 @@ def _scale_backbone(backbone, factor, layer_decay):
 
 
 def _without_frozen(tx, backbone):
-  """Returns `tx` for the parameters that are not frozen; the others stay.
+  """Returns `tx` restricted to the parameters that are not frozen.
 
   Args:
     tx: Optax transformation.

@@ -1,18 +1,18 @@
-"""What a step costs, and traces of some of them."""
+"""Logs the cost of a training step, and records traces of some steps."""
 
 from absl import logging
 import jax
 
 
 class Trace:
-  """Records what the devices do in some of the steps."""
+  """Records what the devices do during some of the steps."""
 
   def __init__(self, steps, workdir):
-    """Args: A range, and the folder below which the trace is written."""
+    """Args: a range, and the folder below which the trace is written."""
     self._range = steps
     self._folder = workdir / 'profile'
     self._recorded = None  # Steps; None while no trace is running.
-    self._outputs = None  # Of the last one.
+    self._outputs = None  # Of the last recorded step.
 
   def before(self, step):
     """Starts the trace before its first step."""
@@ -24,8 +24,8 @@ class Trace:
     """Stops the trace after its last step.
 
     Args:
-      step: Just started on the devices.
-      outputs: Arrays of it that no later step is given.
+      step: The step that was just started on the devices.
+      outputs: Arrays of it that are not donated to a later step.
     """
     if self._recorded is not None:
       self._recorded.append(step)
@@ -34,12 +34,12 @@ class Trace:
         self.close()
 
   def close(self):
-    """Writes what was recorded, if anything, once the devices are done."""
+    """Waits for the devices and writes the trace, if one is running."""
     if self._recorded is None:
       return
     jax.block_until_ready(self._outputs)
     jax.profiler.stop_trace()
-    if self._recorded:
+    if self._recorded:  # Otherwise the first step has failed.
       logging.info('The trace of steps %d to %d is in %s: tensorboard --logdir '
                    'shows it.', self._recorded[0], self._recorded[-1],
                    self._folder)
@@ -47,12 +47,12 @@ class Trace:
 
 
 def log_cost(compiled, mesh, batch_size):
-  """Logs what a step runs on and what it takes, as far as the backend knows.
+  """Logs a step's devices, memory and operations, where they are known.
 
   Args:
-    compiled: The step.
-    mesh: That it is compiled for.
-    batch_size: Global.
+    compiled: The compiled step.
+    mesh: Mesh that it is compiled for.
+    batch_size: Number of images of the global batch.
   """
   devices = mesh.devices.flat
   parts = [f'{mesh.size} x {devices[0].device_kind} of {jax.process_count()} '
@@ -66,7 +66,7 @@ def log_cost(compiled, mesh, batch_size):
   limit = (devices[0].memory_stats() or {}).get('bytes_limit')
   if limit:
     parts.append(f'{limit / 1e9:.1f} GB there')
-  # The compiler counts a device's share; loops as if they ran once.
+  # The compiler counts the operations of one device, and those of a loop once.
   operations = (compiled.cost_analysis() or {}).get('flops', 0) * mesh.size
   if operations > 0:
     parts.append(f'{operations / batch_size / 1e9:.2f} GFLOP an image, LoRM\'s '

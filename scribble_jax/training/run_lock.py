@@ -1,4 +1,9 @@
-"""One live run in a workdir, and a sign of life for whoever watches it."""
+"""Only one live run in a workdir, and a heartbeat file that shows it is alive.
+
+On one machine's disks a file lock is enough; the system releases it when its
+process ends. Machines that share a network disk or a bucket watch the heartbeat
+instead: a run whose heartbeat no longer changes is dead.
+"""
 
 import contextlib
 import fcntl
@@ -15,11 +20,11 @@ from scribble_jax.files import storage
 
 _LOCK, _HEARTBEAT = '.lock', 'heartbeat.json'
 _INTERVAL = 15.0  # Seconds between heartbeats.
-_PATIENCE = 60.0  # Seconds without one, after which a run is taken for dead.
+_PATIENCE = 60.0  # Seconds without a heartbeat after which a run is dead.
 
 
 class Heartbeat:
-  """Writes host, process and step to the workdir every few seconds."""
+  """Writes host, process and step to a file every few seconds."""
 
   def __init__(self, path):
     self._path = path
@@ -38,12 +43,12 @@ class Heartbeat:
     self._path.unlink(missing_ok=True)
 
   def at(self, step):
-    """Takes the number of completed updates for the next heartbeat."""
+    """Sets the number of completed updates for the next heartbeat."""
     self._step = step
 
   def _beat(self):
     while not self._ended.wait(_INTERVAL):
-      with contextlib.suppress(*storage.errors()):  # The next may arrive.
+      with contextlib.suppress(*storage.errors()):  # The next one may succeed.
         self._write()
 
   def _write(self):
@@ -56,38 +61,27 @@ class Heartbeat:
 def only_run(workdir):
   """Yields a Heartbeat while no other run is in the workdir.
 
-  On one machine's disks a lock tells, which goes with its process. Elsewhere
-  the heartbeat does: a run whose heartbeat stands still is dead.
-
   Args:
     workdir: Absolute path of a folder that exists.
 
   Raises:
     PassingError: Another run is there.
   """
-  with _locked(workdir):
-    _await_end_elsewhere(workdir)
-    with Heartbeat(workdir / _HEARTBEAT) as heartbeat:
-      yield heartbeat
+  path = workdir / _HEARTBEAT
+  with contextlib.ExitStack() as stack:
+    if not storage.is_remote(workdir):  # Buckets have no locks.
+      lock = stack.enter_context(open(workdir / _LOCK, 'w'))
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        raise _occupied(workdir, _read(path)) from error
+    _watch_heartbeat(workdir, path)
+    yield stack.enter_context(Heartbeat(path))
 
 
-@contextlib.contextmanager
-def _locked(workdir):
-  """Holds the workdir's lock; buckets have none."""
-  if storage.is_remote(workdir):
-    yield
-    return
-  with open(workdir / _LOCK, 'w') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise _occupied(workdir, _read(workdir / _HEARTBEAT)) from error
-    yield
-
-
-def _await_end_elsewhere(workdir):
-  """Returns when no run that the lock can't tell of shows signs of life."""
-  first = _read(workdir / _HEARTBEAT)
+def _watch_heartbeat(workdir, path):
+  """Returns if no run on another machine writes heartbeats to the path."""
+  first = _read(path)
   if not first or (first['host'] == socket.gethostname()
                    and not storage.is_remote(workdir)):
     return
@@ -97,7 +91,7 @@ def _await_end_elsewhere(workdir):
   end = time.monotonic() + _PATIENCE
   while time.monotonic() < end:
     time.sleep(1.0)
-    now = _read(workdir / _HEARTBEAT)
+    now = _read(path)
     if now is None:
       return
     if now != first:
@@ -111,8 +105,8 @@ def _read(path):
 
 
 def _occupied(workdir, heartbeat):
-  whose = heartbeat and (
-      f' (host {heartbeat["host"]}, process {heartbeat["process"]})')
+  owner = (f' (host {heartbeat["host"]}, process {heartbeat["process"]})'
+           if heartbeat else '')
   return PassingError(
-      f'Another run is going on in {workdir}{whose or ""}. Wait for it, stop '
-      'it, or name another --workdir.')
+      f'Another run is going on in {workdir}{owner}. Wait for it, stop it, or '
+      'name another --workdir.')

@@ -1,4 +1,4 @@
-"""Scalars of the train loop: fetched seldom, checked, written, shown."""
+"""Logging of the train loop's metrics: fetched rarely, checked and written."""
 
 import concurrent.futures
 import datetime
@@ -15,15 +15,18 @@ from scribble_jax.errors import UserError
 # Steps that the host may be ahead of the devices, which bounds the memory that
 # waiting batches take.
 _MAX_STEPS_AHEAD = 4
-# When to call a run input-bound: the share of its time, and the seconds of
-# updates after which this is judged.
+# A run is input-bound if the devices wait for input for more than this share of
+# the time; judged after so many seconds of updates.
 _INPUT_BOUND_SHARE, _JUDGED_AFTER = 0.1, 30
-# How many times a term of the loss must exceed all others to be worth a word.
+# A term of the loss is dominant if it exceeds all others so many times.
 _DOMINANT = 10
 
 
 class StepLog:
-  """Keeps the metrics of recent steps on the devices until `flush`."""
+  """Logs the metrics of training steps, and shows the progress.
+
+  The metrics of recent steps stay on the devices until `flush`.
+  """
 
   def __init__(self, writer, *, start_step, num_steps, batch_size, loss_weights,
                title):
@@ -33,14 +36,14 @@ class StepLog:
       writer: A clu metric writer.
       start_step: Completed updates so far.
       num_steps: Updates of the whole run.
-      batch_size: Images an update.
+      batch_size: Images per update.
       loss_weights: {name: weight} of the loss's terms.
-      title: Of the progress line.
+      title: Title of the progress line.
     """
     self._writer = writer
     self._batch_size = batch_size
     self._loss_weights = loss_weights
-    # (step, metrics, wait for its batch, future of when it was done)
+    # (step, metrics, wait for its batch, future of its completion time)
     self._pending = []
     self._progress = tqdm(initial=start_step, total=num_steps, unit='step',
                           desc=title, dynamic_ncols=True)
@@ -48,8 +51,8 @@ class StepLog:
     self._counted = 0  # Updates since then.
     self._total_seconds, self._total_images = 0.0, 0
     self._total_waited = 0.0  # Seconds; see `idle_seconds`.
-    self._told_remaining = self._told_input_bound = False
-    self._told_dominant = start_step > 0  # Only the first steps are judged.
+    self._compares_terms = start_step == 0  # At the first flush of a run.
+    self._told_input_bound = False
 
   def __enter__(self):
     return self
@@ -58,17 +61,18 @@ class StepLog:
     self._progress.close()
 
   def add(self, step, metrics, wait):
-    """Takes the metrics of an update without waiting for them.
+    """Adds the metrics of an update without waiting for them.
 
     Args:
-      step: Completed updates with this one.
+      step: Number of completed updates, this one included.
       metrics: {name: scalar} on the devices.
-      wait: (begin, end) of the wait for its batch, of `time.monotonic()`.
+      wait: (begin, end) of the wait for its batch, in `time.monotonic()`'s
+        seconds.
     """
     self._pending.append((step, metrics, wait, _when_done(metrics)))
     if len(self._pending) > _MAX_STEPS_AHEAD:
       self._pending[-_MAX_STEPS_AHEAD - 1][-1].result()
-    if self._clock is None:  # Neither compilation nor the pause counts.
+    if self._clock is None:  # The compilation or pause is not timed.
       jax.block_until_ready(metrics)
       self._clock = time.monotonic()
     else:
@@ -93,23 +97,26 @@ class StepLog:
               f'Step {step}: {name} is {value}. Checkpoints from before are '
               'intact: the same command with a lower --config.optim.lr goes on '
               'from the last one.')
+    step = steps[-1]
     means = {name: float(np.mean([values[name] for values in metrics]))
              for name in metrics[-1]}
+    if self._compares_terms:
+      self._warn_of_dominant_term(step, means)
+      self._compares_terms = False
+    first = not self._total_images
     means |= self._measure_speed(idle_seconds(self._clock, waits, completions))
     means |= _measure_steps(completions)
-    self._tell_dominant(steps[-1], means)
-    self._tell_remaining(steps[-1], means)
-    self._tell_input_bound()
-    self._writer.write_scalars(steps[-1], means)
+    if first and self._total_images:
+      self._log_remaining_time(step, means['images_per_second'])
+    if not self._told_input_bound:
+      self._warn_if_input_bound()
+    self._writer.write_scalars(step, means)
     self._progress.set_postfix_str(
         f'loss {means["loss/total"]:.3f}', refresh=False)
-    self._progress.update(steps[-1] - self._progress.n)
+    self._progress.update(step - self._progress.n)
 
-  def _tell_dominant(self, step, means):
-    """Warns if one term of the loss leaves the others little say at first."""
-    if self._told_dominant:
-      return
-    self._told_dominant = True
+  def _warn_of_dominant_term(self, step, means):
+    """Warns if one term of the loss is much larger than all others."""
     terms = sorted((weight * means[f'loss/{name}'], name)
                    for name, weight in self._loss_weights.items())
     if len(terms) < 2 or terms[-1][0] < _DOMINANT * terms[-2][0]:
@@ -121,23 +128,18 @@ class StepLog:
         "loss_weights.%s in this stage's config unless that is meant.",
         step, name, highest, second, name)
 
-  def _tell_remaining(self, step, means):
-    """Says once how long the rest will take."""
-    if self._told_remaining or 'images_per_second' not in means:
-      return
-    self._told_remaining = True
+  def _log_remaining_time(self, step, images_per_second):
     left = self._progress.total - step
-    if not left:
-      return
-    seconds = left * self._batch_size / means['images_per_second']
-    logging.info(
-        'At %.3g images/s the remaining %d steps take %s, and validation '
-        'besides.', means['images_per_second'], left,
-        datetime.timedelta(seconds=round(seconds)))
+    if left:
+      seconds = left * self._batch_size / images_per_second
+      logging.info(
+          'At %.3g images/s the remaining %d steps take %s, and validation '
+          'besides.', images_per_second, left,
+          datetime.timedelta(seconds=round(seconds)))
 
-  def _tell_input_bound(self):
-    """Warns once if the devices often have nothing to do for want of input."""
-    if self._told_input_bound or self._total_seconds < _JUDGED_AFTER:
+  def _warn_if_input_bound(self):
+    """Warns if the devices often wait for input."""
+    if self._total_seconds < _JUDGED_AFTER:
       return
     share = self._total_waited / self._total_seconds
     if share <= _INPUT_BOUND_SHARE:
@@ -151,10 +153,10 @@ class StepLog:
         'input_wait_share in TensorBoard shows what helps.', 100 * share)
 
   def _measure_speed(self, waited):
-    """Returns scalars of the time since the last flush.
+    """Returns scalars about the time since the last flush.
 
     Args:
-      waited: Seconds of it that the devices waited for input.
+      waited: Seconds of it during which the devices waited for input.
     """
     now = time.monotonic()
     seconds, images = now - self._clock, self._counted * self._batch_size
@@ -166,22 +168,22 @@ class StepLog:
             'input_wait_share': waited / seconds} if images else {}
 
   def pause(self):
-    """Leaves what comes before the next update out of the timing."""
+    """Excludes the time until the next update from the timing."""
     self._clock, self._counted = None, 0
 
   @property
   def images_per_second(self):
-    """Mean over the flushed updates of this process; None without any."""
+    """The mean over the flushed updates of this process; None without any."""
     if not self._total_images:
       return None
     return self._total_images / self._total_seconds
 
 
 def _when_done(metrics):
-  """Returns a future of the time at which arrays are there.
+  """Returns a future of the time at which arrays are computed.
 
-  A thread of its own waits for them: the train loop is then waiting for the
-  next batch, and how long the devices had nothing to do shows which it is.
+  A thread waits for them, because the train loop meanwhile waits for the next
+  batch. The time shows how long the devices were idle.
   """
   done = concurrent.futures.Future()
 
@@ -192,29 +194,28 @@ def _when_done(metrics):
     except Exception as error:  # Raised where the result is asked for.
       done.set_exception(error)
 
-  # A daemon, as a job whose other processes are gone waits for ever.
+  # A daemon: if the job's other processes are gone, it waits forever.
   threading.Thread(target=wait, daemon=True).start()
   return done
 
 
 def idle_seconds(start, waits, completions):
-  """Returns how long the devices were idle because a batch was not there.
+  """Returns how long the devices were idle because a batch was missing.
 
-  Most of the wait for a batch is no loss: the devices are busy with earlier
-  updates meanwhile.
+  During most of the wait for a batch the devices are busy with earlier updates.
 
   Args:
-    start: What was before does not count; seconds of a clock.
+    start: Time before which nothing is counted, in seconds of a clock.
     waits: (begin, end) of the wait for each update's batch, likewise.
     completions: When each update was done, likewise.
   """
-  free = [start, *completions[:-1]]  # Of the updates before.
+  free = [start, *completions[:-1]]  # When the update before was done.
   return sum(max(0.0, end - max(start, begin, before))
              for (begin, end), before in zip(waits, free, strict=True))
 
 
 def _measure_steps(completions):
-  """Returns percentiles of the time from update to update."""
+  """Returns percentiles of the time between updates."""
   seconds = np.diff(completions)
   if not len(seconds):
     return {}

@@ -1,4 +1,4 @@
-"""Everything that training updates and a checkpoint stores."""
+"""The state that training updates and a checkpoint stores."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ class TrainState:
 
   Attributes:
     step: Number of completed updates, scalar int32.
-    params: Of the network, float32.
-    batch_stats: Running statistics, float32.
-    opt_state: Of the optimizer.
+    params: The network's parameters, float32.
+    batch_stats: The network's running statistics, float32.
+    opt_state: The optimizer's state.
   """
   step: jax.Array
   params: Any
@@ -25,40 +25,40 @@ class TrainState:
 
   @property
   def variables(self):
-    """What inference takes."""
+    """The variables that inference uses."""
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
 
 @flax.struct.dataclass
 class AveragingState(TrainState):
-  """The state of a run that keeps moving averages, and infers with them.
+  """The state of a run whose inference uses moving averages.
 
   Attributes:
-    averaged: Of 'params' and 'batch_stats'.
+    averaged: Moving averages of 'params' and 'batch_stats'.
   """
   averaged: Any
 
   @property
   def variables(self):
-    """What inference takes."""
+    """The variables that inference uses."""
     return self.averaged
 
 
 def update_averages(averaged, variables, step, decay):
   """Returns the averages after one more update.
 
-  Running statistics are averaged like parameters. The decay grows towards the
-  given one, so that the first updates are not weighed down by the start.
+  Running statistics are averaged like parameters. The decay starts small, so
+  that the initial values are forgotten soon.
 
   Args:
-    averaged: 'params' and 'batch_stats'.
-    variables: The newest, likewise.
+    averaged: Averages of 'params' and 'batch_stats'.
+    variables: The newest 'params' and 'batch_stats'.
     step: Number of updates before this one.
-    decay: Share of the old average, at most; below that it is
+    decay: Upper limit of the old average's share, which is
       (1 + step) / (10 + step).
   """
   decay = jnp.minimum(decay, (1 + step) / (10 + step))
-  # In this form an average of what never changes doesn't change either.
+  # In this form the average of a constant is exactly that constant.
   return jax.tree.map(
       lambda old, new: old + (1 - decay) * (new - old), averaged, variables)
 
@@ -67,13 +67,13 @@ def create(model, tx, rng, initial=None, *, image_shape, average=False):
   """Returns the state before the first update. Meant to be jitted.
 
   Args:
-    model: Linen module called with normalised images.
+    model: Linen module that is called with normalised images.
     tx: Optax transformation.
     rng: Key of the initial parameters.
-    initial: Of 'params' and 'batch_stats', what replaces the network's own
-      initial values; None leaves them random.
+    initial: Subtree of 'params' and 'batch_stats' that replaces the network's
+      own initial values; None for no replacement.
     image_shape: (height, width, 3) in pixels.
-    average: Whether the run keeps moving averages.
+    average: Whether to keep moving averages.
   """
   variables = model.init(rng, jnp.zeros([1, *image_shape]))
   if initial is not None:

@@ -1,4 +1,4 @@
-"""One update: forward, losses, gradients, optimizer. No I/O, no config."""
+"""One update: forward pass, losses, gradients, optimizer."""
 
 import functools
 
@@ -16,21 +16,22 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
                     loss_counts=None):
   """Returns a compiled `(state, batch, rng) -> (state, metrics)`.
 
-  The body is written for the global batch; `jit` splits it over the mesh. So
-  losses are global means and BatchNorm sees every device's examples, without
-  an axis name or a collective in the code, LoRM's loop over images apart.
+  The code is written for the global batch, and `jit` splits it over the mesh.
+  Losses are therefore global means and BatchNorm uses every device's examples,
+  without axis names or collectives in the code. The exception is LoRM's loop
+  over images.
 
   Args:
     loss_terms: As of `gradients.of_batch`, such as `loss_terms.compute` with
       its other arguments given.
     tx: Optax gradient transformation.
-    learning_rate: Schedule from step to rate, for the record.
+    learning_rate: Schedule from step to rate, only for the metrics.
     loss_weights: {name: weight} of every term that `loss_terms` returns.
     mesh: From `sharding.make_mesh`.
-    state_sharding: From `sharding.of_state`; replicated unless given.
-    ema_decay: Of the state's averages, if it has any.
-    accumulate: Parts that a batch is computed in, as of `gradients.in_parts`.
-    loss_counts: Likewise; not needed for one part.
+    state_sharding: From `sharding.of_state`; replicated by default.
+    ema_decay: Decay of the state's moving averages, if it has any.
+    accumulate: Number of parts of a batch, as of `gradients.in_parts`.
+    loss_counts: As of `gradients.in_parts`; not needed for one part.
   """
   compute = gradients.of_batch(loss_terms, loss_weights)
   if accumulate > 1:
@@ -45,7 +46,7 @@ def make_train_step(loss_terms, tx, learning_rate, loss_weights, mesh,
   def train_step(state, batch, rng):
     """Returns the state after one more update, and its metrics."""
     rng = jax.random.fold_in(rng, state.step)
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # For LoRM.
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # LoRM needs it.
       (total, (terms, batch_stats)), grads = compute(
           state.params, state.batch_stats, batch, rng)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)

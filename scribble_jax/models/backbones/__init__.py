@@ -1,4 +1,4 @@
-"""The backbones that a config can name, a module a family."""
+"""The backbones that a config can name; each family is a module."""
 
 from scribble_jax.models.backbones import dinov2
 from scribble_jax.models.backbones import efficientnet_lite

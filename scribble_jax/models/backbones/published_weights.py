@@ -1,4 +1,4 @@
-"""Where published weights come from."""
+"""Sources of published weights."""
 
 from collections.abc import Callable
 import dataclasses
@@ -15,9 +15,9 @@ class Package:
   """A Python package that ships the weights.
 
   Attributes:
-    name: On the package index.
-    licence: Of the weights.
-    module: What is imported.
+    name: Name on the package index.
+    licence: Licence of the weights.
+    module: Name of the module to import.
     find: `(module) -> path` of the file.
   """
   name: str
@@ -26,7 +26,7 @@ class Package:
   find: Callable
 
   def fetch(self):
-    """Returns the path of the file; raises UserError if it can't be had."""
+    """Returns the path of the file; raises UserError if there is none."""
     try:
       return str(self.find(importlib.import_module(self.module)))
     except ImportError as error:
@@ -40,10 +40,10 @@ class Hub:
   """A repository of the Hugging Face hub, fetched once and kept in its cache.
 
   Attributes:
-    name: Of the repository, such as 'timm/resnet50.tv_in1k'.
-    licence: Of the weights.
-    file: Of the repository.
-    or_else: What a user may take instead, such as "take ...'s own file".
+    name: Name of the repository, such as 'timm/resnet50.tv_in1k'.
+    licence: Licence of the weights.
+    file: Name of the file in the repository.
+    or_else: An alternative for the user, such as "take ...'s own file".
   """
   name: str
   licence: str
@@ -51,7 +51,7 @@ class Hub:
   or_else: str = ''
 
   def fetch(self):
-    """Returns the path of the file; raises UserError if it can't be had."""
+    """Returns the path of the file; raises UserError if there is none."""
     try:
       import huggingface_hub
     except ImportError as error:
@@ -61,7 +61,7 @@ class Hub:
       ) from error
     try:
       return huggingface_hub.hf_hub_download(self.name, self.file)
-    except Exception as error:  # Its libraries raise whatever they like.
+    except Exception as error:  # Its libraries raise errors of many types.
       address = (f'https://huggingface.co/{self.name}/resolve/main/'
                  f'{self.file}')
       reason = str(error).strip().split('\n')[0].rstrip('.')

@@ -1,4 +1,4 @@
-"""ResNet with output stride 8 (METHOD 4) or 16; modules named as in PyTorch."""
+"""ResNet with output stride 8 (METHOD 4) or 16, named as in torchvision."""
 
 import functools
 import re
@@ -19,8 +19,8 @@ DEPTHS = {
     50: ('bottleneck', (3, 4, 6, 3)),
     101: ('bottleneck', (3, 4, 23, 3)),
 }
-# Stride and blocks' dilations of layer3 and layer4, by output stride. Blocks
-# behind the last one named take its dilation.
+# {output stride: (stride, dilations of the blocks) of layer3 and of layer4}.
+# Further blocks have the last dilation.
 _LAST_STAGES = {
     8: ((1, (2,)), (1, (4, 8, 16))),
     16: ((2, (1,)), (1, (2,))),
@@ -48,7 +48,7 @@ class Block(nn.Module):
       the first convolution.
     features: Channels of the inner convolutions.
     stride: Stride of the block.
-    dilation: Of every 3x3 convolution.
+    dilation: Dilation of every 3x3 convolution.
     dtype: Compute type.
   """
   kind: str
@@ -80,26 +80,19 @@ class Block(nn.Module):
 
 
 class ResNet(family.Backbone):
-  """The backbone; `width` of the published ones is 64.
+  """The backbone.
 
   Attributes:
     depth: 18, 34, 50 or 101.
     width: Channels of the stem; the stages have 1, 2, 4 and 8 times as many,
       times 4 for bottlenecks.
-    dtype: Compute type.
-    output_stride: Of layer4 in pixels, 8 as METHOD 4 has it, or 16.
-    remat: Whether the backward pass computes each block anew instead of
-      keeping what is inside.
   """
   depth: int
   width: int
-  dtype: jnp.dtype = jnp.float32
-  output_stride: int = 8
-  remat: bool = False
 
   namings = (((r'(layer\d)_(\d+)/', r'\1/\2/'),
               ('downsample_', 'downsample/')),)
-  ignored = r'fc\.'  # ImageNet's own 1,000 classes.
+  ignored = r'fc\.'  # The classifier of ImageNet's 1,000 classes.
   num_layers = 4  # The stages; the stem is layer 0.
 
   @nn.compact
@@ -142,7 +135,7 @@ class ResNet(family.Backbone):
 
   @property
   def published(self):
-    """The Hub's copy of torchvision's first weights, as the authors' are."""
+    """The Hub's copy of torchvision's first weights, which the paper used."""
     return published_weights.Hub(
         f'timm/resnet{self.depth}.tv_in1k', 'BSD-3-Clause',
         or_else="take torchvision's own .pth")
