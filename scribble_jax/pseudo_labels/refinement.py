@@ -6,6 +6,7 @@ import dataclasses
 from scribble_jax import inference
 from scribble_jax.pseudo_labels import propagation
 
+
 def make_walk(refinement):
   """Returns the `propagation.Walk` of a config's `refinement`."""
   return propagation.Walk(**{
