@@ -545,5 +545,6 @@ def test_inference_needs_no_tensorflow():
           'from scribble_jax.report import __main__\n'
           'from scribble_jax import loss_terms\n'
           'from scribble_jax.training import train_step\n'
-          'from scribble_jax.pseudo_labels import classification, label_quality\n')
+          'from scribble_jax.pseudo_labels import classification\n'
+          'from scribble_jax.pseudo_labels import label_quality\n')
   subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
