@@ -13,7 +13,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
 import pytest
-import torch
 
 from configs import demo
 from configs import own_data
@@ -27,6 +26,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.training import loop
 from scribble_jax.weights import checkpoint
 from tests.conftest import record_folders
+from tests.peers import torch
 
 
 def assert_same_state(actual, expected):

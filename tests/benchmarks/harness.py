@@ -15,7 +15,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+
+from tests.peers import torch
 
 _CEILING_SIZE = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # Rows of a square.
 
