@@ -143,7 +143,7 @@ def test_a_shortened_run_that_was_never_evaluated_is_reported(
     config, tmp_path, monkeypatch):
   monkeypatch.setattr(  # A signal in step 2.
       loop.preemption, 'watch',
-      lambda: contextlib.nullcontext(lambda updates: updates == 2))
+      lambda manager: contextlib.nullcontext(lambda updates: updates == 2))
   with pytest.raises(Stopped, match='step 2 is saved'):
     train.train(config, str(tmp_path / 'run'))
   monkeypatch.undo()

@@ -155,7 +155,7 @@ def run(config, workdir, task, source, initial):
       intervals=[steps for steps in (config.checkpoint_every, task.eval_every)
                  if steps],
       last_step=config.num_steps)
-  with preemption.watch() as must_stop, manager:
+  with preemption.watch(manager) as must_stop, manager:
     provenance.keep(workdir, config, task.learned_from,
                     resuming=state.step > 0, other_data=task.other_data)
     writer = metric_writers.create_default_writer(
