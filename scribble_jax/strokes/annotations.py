@@ -15,6 +15,7 @@ import numpy as np
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import archives
 from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
@@ -104,6 +105,7 @@ def _in_zip(path, ids):
     with zipfile.ZipFile(storage.readable(path)) as archive:
       members = archive.infolist()
       _check_sizes(path, members)
+      archives.refuse_overlaps(archive)
       for member in members:
         name = _member_name(member)
         if name.lower().endswith('.xml'):
@@ -113,7 +115,7 @@ def _in_zip(path, ids):
           except ValueError as error:
             problems.append(f'{place}: {error}')
           if not listings.is_junk(name):
-            found.append((name, place, _read_member(archive, member)))
+            found.append((name, place, archives.read_member(archive, member)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
           RuntimeError, MemoryError) as error:
     raise_problems([f'{path} is no complete zip file ({error})'],
@@ -146,12 +148,6 @@ def _check_sizes(path, members):
     raise UserError(f'{path} holds {total / 2**30:.1f} GB of XML, more than '
                     f'the {_MOST_IN_ZIP // 2**30} GB that are read. Unpack it '
                     'and name the folder.')
-
-
-def _read_member(archive, member):
-  """Returns a file's bytes, never more than the archive's list says."""
-  with archive.open(member) as file:  # All at once would unpack any number.
-    return file.read(member.file_size + 1)
 
 
 def _member_name(member):
