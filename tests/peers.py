@@ -15,9 +15,12 @@ class _Missing:
   def __mro_entries__(self, bases):
     return ()
 
+  def __str__(self):
+    return f'{self._name} is not installed'
+
   def __call__(self, *args, **kwargs):
     import pytest  # Benchmarks run without it.
-    pytest.skip(f'{self._name} is not installed')
+    pytest.skip(str(self))
 
 
 def _load(name):

@@ -51,6 +51,8 @@ def workdir_of(path, config, variables):
 
 def file_of(path, config, variables):
   del config
+  if path.suffix == '.pth':
+    pytest.importorskip('torch')
   weight_files.write_state_dict(path, pretrained.to_pytorch(variables))
   return path
 
