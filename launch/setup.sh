@@ -53,7 +53,7 @@ if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   "$venv/bin/python" -m pip install --quiet --upgrade pip
   "$venv/bin/python" -m pip install --quiet -r requirements.txt \
     ${groups[@]+"${groups[@]/#/--group=}"} ${plugin[@]+"${plugin[@]}"}
-  if [[ " ${groups[*]-} " == *' test '* && $(uname -sm) == 'Linux x86_64' ]]
+  if [[ " ${groups[*]-} " == *' test'* && $(uname -sm) == 'Linux x86_64' ]]
   then
     # The TPU compiler, which needs no TPU. In a folder of its own: wherever JAX
     # finds it, each start complains that there is none.
