@@ -51,12 +51,11 @@ if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   "$venv/bin/python" -m pip install --quiet --upgrade pip
   "$venv/bin/python" -m pip install --quiet \
     --editable ".[$(IFS=,; echo "${extras[*]-}")]"
-  if [[ " ${extras[*]-} " == *' onnx '* || " ${extras[*]-} " == *' test '* ]]
-  then
+  if [[ " ${extras[*]-} " == *' onnx '* || " ${extras[*]-} " == *' test'* ]]; then
     # Alone: it names an older Orbax, and libraries that we do not convert.
     "$venv/bin/python" -m pip install --quiet --no-deps jax2onnx==0.17.1
   fi
-  if [[ " ${extras[*]-} " == *' test '* && $(uname -sm) == 'Linux x86_64' ]]
+  if [[ " ${extras[*]-} " == *' test'* && $(uname -sm) == 'Linux x86_64' ]]
   then
     # The TPU compiler, which needs no TPU. In a folder of its own: wherever JAX
     # finds it, each start complains that there is none.

@@ -4,10 +4,13 @@
 #   launch/test.sh [PYTEST ARGUMENTS]     such as tests/test_losses.py
 #
 # LOWEST=1 tests with the lowest version of each range, in .venv_lowest, on
-# Python 3.11: some of them have no wheels for a newer one.
+# Python 3.11: some of them have no wheels for a newer one. NEWEST=1 tests with
+# the highest, in .venv_newest, on Python 3.13, without PyTorch and Beam: what
+# needs them is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export VENV=.venv
+extra='test'
 if [[ ${LOWEST:-} ]]; then
   VENV=.venv_lowest
   export PYTHON=${PYTHON:-python3.11} PIP_CONSTRAINT=$PWD/runs/lowest.txt
@@ -15,8 +18,11 @@ if [[ ${LOWEST:-} ]]; then
   # NAME[EXTRA]>=1.2,<2 becomes NAME==1.2.
   sed -nE 's/^[ "]*([A-Za-z0-9_-]+)(\[.*\])?>=([0-9.]+),.*/\1==\3/p' \
     requirements.txt pyproject.toml >"$PIP_CONSTRAINT"
+elif [[ ${NEWEST:-} ]]; then
+  VENV=.venv_newest extra='test-newest'
+  export PYTHON=${PYTHON:-python3.13}
 fi
-launch/setup.sh cpu test
+launch/setup.sh cpu "$extra"
 "$VENV/bin/ruff" check
 # A file stays with one worker: its tests share what they train and compile.
 exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder \

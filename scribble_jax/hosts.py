@@ -8,9 +8,12 @@ import contextlib
 import pickle
 
 import jax
-from jax.experimental import multihost_utils
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
 import numpy as np
 
+from scribble_jax import sharding
 from scribble_jax.errors import UserError
 
 
@@ -35,11 +38,20 @@ def gather(value):
     return [value]
   data = np.frombuffer(pickle.dumps(value), np.uint8)
   with jax.transfer_guard('allow'):
-    sizes = multihost_utils.process_allgather(np.array(len(data)))
-    everything = multihost_utils.process_allgather(
-        np.pad(data, (0, sizes.max() - len(data))))
+    sizes = _gather_rows(np.array(len(data), np.int32))
+    everything = _gather_rows(np.pad(data, (0, sizes.max() - len(data))))
   return [pickle.loads(row[:size].tobytes())
           for row, size in zip(everything, sizes, strict=True)]
+
+
+def _gather_rows(row):
+  """Returns [processes, ...]: the arrays of one shape that they have."""
+  devices = sorted(jax.devices(), key=lambda device: device.process_index)
+  mesh = Mesh(np.reshape(devices, (jax.process_count(), -1)),
+              ('process', 'device'), axis_types=(AxisType.Auto,) * 2)
+  rows = jax.make_array_from_process_local_data(
+      NamedSharding(mesh, jax.P('process')), row[None])
+  return sharding.on_this_host(rows)
 
 
 def wait_for_all():

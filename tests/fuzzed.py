@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 import safetensors.flax
 import safetensors.numpy
-import torch
 
 from configs import demo
 from scribble_jax import config_check
@@ -41,6 +40,7 @@ from scribble_jax.weights import trained
 from scribble_jax.weights import weight_files
 from tests import mutations
 from tests import test_images
+from tests.peers import torch
 from tests.test_annotations import box
 from tests.test_annotations import point
 from tests.test_annotations import voc_xml

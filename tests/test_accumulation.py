@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from scribble_jax import loss_terms
 from scribble_jax import losses
@@ -22,6 +21,7 @@ from scribble_jax.training import train_state
 from scribble_jax.training import train_step
 from scribble_jax.weights import trained
 from tests.benchmarks import hlo
+from tests.peers import torch
 from tests.test_fine_tuning import Numbered
 from tests.test_fine_tuning import expected_rate
 from tests.test_train import assert_same_state

@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import sharding
 from scribble_jax.models import batch_norm
 from tests.benchmarks import hlo
-
-torch.set_num_threads(1)
+from tests.peers import torch
 
 SHAPES = [(4, 6, 5, 3), (4, 1, 1, 7), (2, 1, 1, 3), (1, 3, 2, 4)]
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytest.importorskip('torch')
+
 SCRIPTS = pathlib.Path(__file__).parent / 'benchmarks'
 
 

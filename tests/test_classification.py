@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import losses
 from scribble_jax import windows
@@ -15,6 +14,7 @@ from scribble_jax.models.backbones import resnet
 from scribble_jax.normalization import IMAGENET_MEAN
 from scribble_jax.normalization import IMAGENET_STD
 from scribble_jax.pseudo_labels import classification
+from tests.peers import torch
 from tests.predictions import probabilities
 
 SIZE, CLASSES = 33, 4

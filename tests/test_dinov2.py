@@ -11,8 +11,6 @@ import numpy as np
 import optax
 import pytest
 import safetensors.numpy
-import torch
-import transformers
 
 from configs import demo
 from scribble_jax import config_check
@@ -32,6 +30,8 @@ from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 from scribble_jax.weights import weight_files
 from tests import test_train_step
+from tests.peers import torch
+from tests.peers import transformers
 from tests.twins import model_config
 from tests.twins import random_variables
 from tests.twins import relative_error

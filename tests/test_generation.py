@@ -372,7 +372,7 @@ def test_a_signal_in_stage_1_ends_the_whole_run(
   config.data.pseudo_labels = 'generate'
   monkeypatch.setattr(  # In the first step.
       loop.preemption, 'watch',
-      lambda: contextlib.nullcontext(lambda updates: True))
+      lambda manager: contextlib.nullcontext(lambda updates: True))
   with pytest.raises(Stopped, match='step 1 is saved'):
     train.train(config, str(tmp_path / 'run'))
   assert not (tmp_path / 'run/config.json').exists()

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 
 from scribble_jax import models
 from scribble_jax import train
@@ -21,6 +20,7 @@ from scribble_jax.weights import pretrained
 from scribble_jax.weights import trained
 from scribble_jax.weights import weight_files
 from tests import test_pretrained
+from tests.peers import torch
 from tests.twins import SMALL
 from tests.twins import model_config
 from tests.twins import random_variables
@@ -51,6 +51,8 @@ def workdir_of(path, config, variables):
 
 def file_of(path, config, variables):
   del config
+  if path.suffix == '.pth':
+    pytest.importorskip('torch')
   weight_files.write_state_dict(path, pretrained.to_pytorch(variables))
   return path
 

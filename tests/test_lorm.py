@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import sharding
 from scribble_jax.models import lorm
 from tests.oracles import torch_losses
-
-torch.set_num_threads(1)
+from tests.peers import torch
 
 CHANNELS = 8
 SWITCHES = [(background, normaliser)

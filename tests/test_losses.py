@@ -8,14 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import losses
 from scribble_jax import sharding
 from tests.benchmarks import hlo
 from tests.oracles import torch_losses
-
-torch.set_num_threads(1)
+from tests.peers import torch
 
 
 def means_over_pixels(*args):

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
 
 from scribble_jax import losses
 from scribble_jax import models
@@ -16,6 +15,7 @@ from tests import test_parity
 from tests.conftest import tiny_config
 from tests.oracles import torch_protocol
 from tests.oracles import torch_training
+from tests.peers import torch
 from tests.twins import make_twins
 
 # Which terms of the loss a switch changes here.

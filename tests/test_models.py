@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import errors
 from scribble_jax import models
@@ -14,6 +13,7 @@ from scribble_jax.models import deeplab
 from scribble_jax.models import layers
 from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import pretrained
+from tests.peers import torch
 from tests.twins import FULL
 from tests.twins import SMALL
 from tests.twins import make_twins

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from scribble_jax.training import optimizer
-
-torch.set_num_threads(1)
+from tests.peers import torch
 
 # (num_steps, lr, warmup_steps); the first is the paper's on PASCAL VOC.
 SCHEDULES = [(33100, 1e-3, 3310), (10, 0.1, 4), (7, 0.5, 1)]

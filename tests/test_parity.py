@@ -5,7 +5,6 @@ import functools
 import jax
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import loss_terms
 from scribble_jax import sharding
@@ -14,6 +13,7 @@ from scribble_jax.training import train_state
 from scribble_jax.training import train_step
 from scribble_jax.weights import pretrained
 from tests.oracles import torch_training
+from tests.peers import torch
 from tests.twins import SMALL
 from tests.twins import make_twins
 from tests.twins import relative_error

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 
 from scribble_jax import models
 from scribble_jax.errors import UserError
@@ -21,6 +20,7 @@ from scribble_jax.weights import pretrained
 from scribble_jax.weights import pth_files
 from scribble_jax.weights import weight_files
 from tests.oracles import torch_networks
+from tests.peers import torch
 from tests.twins import SMALL
 from tests.twins import model_config
 from tests.twins import relative_error
@@ -100,8 +100,8 @@ def test_written_files_read_the_same(tmp_path, suffix):
 def test_bare_and_half_precision_state_dicts_are_read(tmp_path):
   tensor = torch.tensor([1.5, -2.25], dtype=torch.bfloat16)
   torch.save({'weight': torch.nn.Parameter(tensor)}, tmp_path / 'bare.pth')
-  from safetensors.torch import save_file
-  save_file({'weight': tensor}, tmp_path / 'half.safetensors')
+  safetensors_torch = pytest.importorskip('safetensors.torch')
+  safetensors_torch.save_file({'weight': tensor}, tmp_path / 'half.safetensors')
   for name in ('bare.pth', 'half.safetensors'):
     (value,) = weight_files.read_state_dict(tmp_path / name).values()
     assert value.dtype == np.float32

@@ -4,12 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import resize
 from tests.oracles import torch_losses
-
-torch.set_num_threads(1)
+from tests.peers import torch
 
 SIZES = [
     ((59, 59), (465, 465)), ((465, 465), (59, 59)),

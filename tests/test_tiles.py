@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from scribble_jax import inference
 from scribble_jax import tiles
 from scribble_jax import windows
 from tests.oracles import torch_protocol
+from tests.peers import torch
 from tests.predictions import predicted
 from tests.predictions import probabilities
 from tests.twins import SMALL
@@ -151,7 +151,6 @@ def test_a_whole_image_is_seen_at_once():
   np.testing.assert_allclose(actual, expected / 2, atol=1e-4)
 
 
-@torch.inference_mode()
 def whole_view(network, image, scale):
   """Returns [H, W, C] of a view padded to a multiple of 64 pixels."""
   x = torch.tensor(image).permute(2, 0, 1)[None].float()
@@ -164,7 +163,8 @@ def whole_view(network, image, scale):
   top, left = down // 2, right // 2
   x = torch.nn.functional.pad(
       (x - mean) / std, (left, right - left, top, down - top))
-  logits, _ = network(x)
+  with torch.inference_mode():
+    logits, _ = network(x)
   maps = torch.softmax(torch.nn.functional.interpolate(
       logits, size=x.shape[2:], mode='bilinear', align_corners=True), 1)
   maps = maps[:, :, top:top + height, left:left + width]

@@ -13,7 +13,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
 import pytest
-import torch
 
 from configs import demo
 from configs import own_data
@@ -27,6 +26,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.training import loop
 from scribble_jax.weights import checkpoint
 from tests.conftest import record_folders
+from tests.peers import torch
 
 
 def assert_same_state(actual, expected):
@@ -143,7 +143,7 @@ def test_a_shortened_run_that_was_never_evaluated_is_reported(
     config, tmp_path, monkeypatch):
   monkeypatch.setattr(  # A signal in step 2.
       loop.preemption, 'watch',
-      lambda: contextlib.nullcontext(lambda updates: updates == 2))
+      lambda manager: contextlib.nullcontext(lambda updates: updates == 2))
   with pytest.raises(Stopped, match='step 2 is saved'):
     train.train(config, str(tmp_path / 'run'))
   monkeypatch.undo()

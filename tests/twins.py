@@ -3,11 +3,11 @@
 import jax
 import ml_collections
 import numpy as np
-import torch
 
 from scribble_jax import models
 from scribble_jax.weights import pretrained
 from tests.oracles import torch_networks
+from tests.peers import torch
 
 SMALL = {'num_classes': 5, 'width': 8, 'head_width': 16}
 FULL = {'num_classes': 21, 'width': 64, 'head_width': 256}

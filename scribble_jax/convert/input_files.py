@@ -11,6 +11,7 @@ import zipfile
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import archives
 from scribble_jax.files import atomic
 from scribble_jax.files import listings
 from scribble_jax.files import masks
@@ -67,6 +68,7 @@ def _unpack(path, folder):
       if total > _MOST + _RATIO * packed:
         raise UserError(f'{path} would take {total / 2**30:.1f} GB, far more '
                         'than its own size. Unpack it and name the folder.')
+      archives.refuse_overlaps(archive)
       for member in members:
         name = listings.path_below(member.filename)
         if '..' in name.split('/') or _ABSOLUTE.match(member.filename):

@@ -75,15 +75,23 @@ def _in_tar(path):
 def _in_zip(path):
   """As `_in_tar`."""
   with zipfile.ZipFile(path) as archive:
+    refuse_overlaps(archive)
     for member in archive.infolist():
       if member.is_dir():
         continue
       is_link = stat.S_ISLNK(member.external_attr >> 16)
       yield (member.filename, not is_link, member.file_size,
-             lambda member=member: _read(archive, member))
+             lambda member=member: read_member(archive, member))
 
 
-def _read(archive, member):
+def refuse_overlaps(archive):
+  """Raises BadZipFile if files in a ZipFile share bytes, as in a zip bomb."""
+  places = [member.header_offset for member in archive.infolist()]
+  if len({*places}) < len(places):
+    raise zipfile.BadZipFile('its files overlap')
+
+
+def read_member(archive, member):
   """Returns a file's bytes, never more than the archive's list says."""
-  with archive.open(member) as file:
+  with archive.open(member) as file:  # All at once would unpack any number.
     return file.read(member.file_size + 1)

@@ -152,7 +152,7 @@ def run(config, workdir, task, dataset, initial):
       workdir / 'checkpoints', keep=config.keep_checkpoints,
       intervals=[*filter(None, (config.checkpoint_every, task.eval_every))],
       last_step=config.num_steps)
-  with preemption.watch() as must_stop, manager:
+  with preemption.watch(manager) as must_stop, manager:
     provenance.keep(workdir, config, task.learned_from,
                     resuming=state.step > 0, other_data=task.other_data)
     writer = metric_writers.create_default_writer(

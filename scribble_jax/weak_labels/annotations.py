@@ -15,6 +15,7 @@ import numpy as np
 
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
+from scribble_jax.files import archives
 from scribble_jax.files import formats
 from scribble_jax.files import image_decoding
 from scribble_jax.files import listings
@@ -101,6 +102,7 @@ def _in_zip(path, ids):
       members = [member for member in archive.infolist()
                  if member.filename.lower().endswith('.xml')]
       _check_sizes(path, members)
+      archives.refuse_overlaps(archive)
       for member in members:
         name = _member_name(member)
         place = f'{path}/{name}'
@@ -109,9 +111,7 @@ def _in_zip(path, ids):
         except ValueError as error:
           problems.append(f'{place}: {error}')
         if not listings.is_junk(name):
-          with archive.open(member) as file:
-            # Without the limit, a forged size would unpack any number.
-            found.append((name, place, file.read(member.file_size + 1)))
+          found.append((name, place, archives.read_member(archive, member)))
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError,
           RuntimeError, MemoryError) as error:
     raise_problems([f'{path} is no complete zip file ({error})'],

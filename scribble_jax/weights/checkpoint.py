@@ -48,9 +48,6 @@ def open_manager(directory, *, intervals, keep, last_step):
     last_step: The run's last step, saved in any case.
   """
   _discard_unfinished(directory)
-  # The handler is named so that what is stored can be asked for before the
-  # first save.
-  handler = ocp.StandardCheckpointHandler()
   options = ocp.CheckpointManagerOptions(
       best_fn=rank,
       save_decision_policy=policies.AnySavePolicy([
@@ -61,8 +58,7 @@ def open_manager(directory, *, intervals, keep, last_step):
           policies.LatestN(keep),
           policies.BestN(get_metric_fn=rank, n=1),
       ]))
-  return ocp.CheckpointManager(
-      directory, item_handlers=handler, options=options)
+  return ocp.CheckpointManager(directory, options=options)
 
 
 def _discard_unfinished(directory):

@@ -15,6 +15,8 @@ import zipfile
 import jax.numpy as jnp
 import numpy as np
 
+from scribble_jax.files import archives
+
 _MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # Of the older form.
 _MOST_PICKLED = 2**28  # Bytes; tensors are not among them.
 _MOST_EXPANDED = 2**24  # Numbers of a tensor that repeats those of its storage.
@@ -154,6 +156,7 @@ def read(path):
 
 def _read_zip(file):
   with zipfile.ZipFile(file) as archive:
+    archives.refuse_overlaps(archive)
     (name,) = (name for name in archive.namelist()
                if name.endswith('/data.pkl') and name.count('/') == 1)
     folder = name.removesuffix('data.pkl')

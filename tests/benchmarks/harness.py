@@ -15,7 +15,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+
+from tests.peers import torch
 
 _CEILING_SIZE = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # Rows of a square.
 
@@ -51,15 +52,15 @@ def parse_args(name, description, add_arguments=lambda parser: None):
     jax.config.update('jax_platforms',
                       {'gpu': 'cuda'}.get(args.device, args.device))
   args.device = jax.default_backend()
-  # Fixed shapes: both programs may look for the fastest convolutions, and both
-  # multiply float32 in the matrix units.
-  torch.backends.cudnn.benchmark = True
-  torch.set_float32_matmul_precision('high')
   return args
 
 
 def torch_device(device):
   """Returns PyTorch's device beside JAX's; the CPU where it has no other."""
+  # Fixed shapes: both programs may look for the fastest convolutions, and both
+  # multiply float32 in the matrix units.
+  torch.backends.cudnn.benchmark = True
+  torch.set_float32_matmul_precision('high')
   return torch.device('cuda' if device == 'gpu' else 'cpu')
 
 
@@ -171,7 +172,7 @@ def machine(device):
       'devices': jax.device_count(),
       'cores': num_cores(),
       'jax': jax.__version__,
-      'torch': torch.__version__,
+      'torch': str(torch.__version__),
       'numpy': np.__version__,
       'python': platform.python_version(),
       'date': time.strftime('%Y-%m-%d'),

@@ -5,10 +5,11 @@ Only for comparison with the product: NCHW, zeros padded by hand.
 
 import math
 
-from torch import nn
-import torch.nn.functional as F
-
 from tests.oracles import torch_networks
+from tests.peers import torch
+
+nn = torch.nn
+F = torch.nn.functional
 
 # Kernel, stride, expansion and channels of each block.
 BLOCKS = (

@@ -6,9 +6,10 @@ autograd. Every switch is 'official' (the released program) or
 'corrected' (what it seems to mean).
 """
 
-import torch
-from torch import nn
-import torch.nn.functional as F
+from tests.peers import torch
+
+nn = torch.nn
+F = torch.nn.functional
 
 IGNORE_LABEL = 255
 

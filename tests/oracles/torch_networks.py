@@ -5,11 +5,11 @@ one class per block, and `state_dict()` has the names and shapes listed for
 the released checkpoints (their spelling included).
 """
 
-import torch
-from torch import nn
-import torch.nn.functional as F
-
 from tests.oracles import torch_losses
+from tests.peers import torch
+
+nn = torch.nn
+F = torch.nn.functional
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
           101: (3, 4, 23, 3)}

@@ -4,10 +4,10 @@ Scales and windows are plain loops, one window at a time. Channels come second
 ([1, C, H, W]) and everything runs in the dtype of the network's parameters.
 """
 
-import torch
-import torch.nn.functional as F
-
 from tests.oracles import torch_losses
+from tests.peers import torch
+
+F = torch.nn.functional
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -105,7 +105,6 @@ def _scale_probabilities(network, image, size, window):
   return _resize_half_pixel(inside, image.shape[2:])
 
 
-@torch.no_grad()
 def multi_scale_probabilities(network, image, *, scales, long_side, window,
                               flip=False):
   """Class probabilities averaged over scales and sliding windows.
@@ -126,13 +125,14 @@ def multi_scale_probabilities(network, image, *, scales, long_side, window,
   """
   if network.training:
     raise ValueError('the network is in train mode: call network.eval()')
-  dtype = next(network.parameters()).dtype
-  image = torch.tensor(image).to(dtype).permute(2, 0, 1)[None]
-  votes = []
-  for scale in scales:
-    size = scaled_size(*image.shape[2:], scale, long_side)
-    votes.append(_scale_probabilities(network, image, size, window))
-    if flip:
-      mirrored = _scale_probabilities(network, image.flip(3), size, window)
-      votes.append(mirrored.flip(3))
-  return torch.stack(votes).mean(dim=0)[0].permute(1, 2, 0).numpy()
+  with torch.no_grad():
+    dtype = next(network.parameters()).dtype
+    image = torch.tensor(image).to(dtype).permute(2, 0, 1)[None]
+    votes = []
+    for scale in scales:
+      size = scaled_size(*image.shape[2:], scale, long_side)
+      votes.append(_scale_probabilities(network, image, size, window))
+      if flip:
+        mirrored = _scale_probabilities(network, image.flip(3), size, window)
+        votes.append(mirrored.flip(3))
+    return torch.stack(votes).mean(dim=0)[0].permute(1, 2, 0).numpy()

@@ -7,10 +7,9 @@ the distance maps has no place here.
 
 import math
 
-import torch
-
 from tests.oracles import torch_losses
 from tests.oracles import torch_protocol
+from tests.peers import torch
 
 
 def loss_terms(network, batch, method):
