@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from scribble_jax.data import drawn_dataset
 from scribble_jax.data import drawn_scenes
+from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.labels import IGNORE_LABEL
 from scribble_jax.weak_labels import simulation
@@ -120,7 +121,7 @@ def test_a_killed_runs_leftover_does_not_stay(tmp_path, monkeypatch):
 
 def test_files_in_the_way_are_kept(tmp_path):
   (tmp_path / 'mine.txt').write_text('precious')
-  with pytest.raises(FileExistsError, match='holds other files'):
+  with pytest.raises(UserError, match='holds something else'):
     write(tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
 

@@ -325,10 +325,10 @@ def test_scribbles_commands(cloud, drawn_root, tmp_path, capsys):
 def test_a_drawn_data_set(cloud, tmp_path):
   size = {'num_train': 2, 'num_val': 1, 'image_size': 32, 'seed': 0}
   for root in (tmp_path / 'data', 'gs://bucket/data'):
-    drawn_dataset.prepare_dataset(root, **size)
+    drawn_dataset.write_dataset(root, **size)
   assert contents(cloud, 'data') == local_contents(tmp_path / 'data')
   cloud.requests.clear()
-  drawn_dataset.prepare_dataset('gs://bucket/data', **size)
+  drawn_dataset.write_dataset('gs://bucket/data', **size)
   assert not [request for request in cloud.requests
               if not request.startswith('GET')]
 
