@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -136,13 +137,16 @@ def read_file(path):
 def _in_npz(content):
   """Returns the only array in an npz file; pickles are refused."""
   try:
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-      (member,) = archive.zip.infolist()  # A ValueError if there are several.
-      # Numbers have at most 8 bytes. The size is checked before unpacking.
-      _check((member.file_size // 8, 1), np.dtype(int))
-      values = archive[archive.files[0]]
-    _check(values.shape, values.dtype)
-    return _flat(values)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+      (member,) = archive.infolist()  # A ValueError if there are several.
+      with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0,
+                  (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, dtype = reader(file)
+        _check(shape, dtype)
+      with archive.open(member) as file:
+        return _flat(np.lib.format.read_array(file, allow_pickle=False))
   except Exception as error:  # NumPy and zipfile raise any class.
     raise ValueError(f'is no npz file of one label image ({error})') from None
 
