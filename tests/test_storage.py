@@ -21,6 +21,7 @@ from scribble_jax.data import dataset_files
 from scribble_jax.data import drawn_dataset
 from scribble_jax.data import loading
 from scribble_jax.data import record_making
+from scribble_jax.data import record_folders
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -371,7 +372,8 @@ def test_records(cloud, config, drawn_root, monkeypatch):
   other = records.prepare(config.data)
   assert f'Removed {there.folder}: 13 images' in prepare.remove_unused(
       config, parent)
-  assert other.folder.name in prepare.describe(config, parent)
+  assert other.folder.name in record_folders.describe(
+      parent, prepare.find_used(config))
   assert not contents(cloud, f'data/records/{name}')
   assert contents(cloud, f'data/records/{other.folder.name}')
 

@@ -16,9 +16,8 @@ def is_kind(content):
       key in content for key in ('images', 'annotations', 'categories'))
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
   files = [*parsing.parsed(
       source, ('.json',),
       lambda _, path, content: (path, content, _categories(content)))]

@@ -28,9 +28,8 @@ def is_xml(content):
   return b'<annotations' in content
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in an XML file, or in all those of a folder."""
-  del options
   names, roots = {}, []
   for path in parsing.files_in(source, ('.xml',)).values():
     with parsing.at(path):
@@ -107,21 +106,19 @@ def _shape(item, label, size):
   return shapes.bitmap(label, mask.reshape(height, width), (top, left))
 
 
-def read_masks(source, options):
+def read_masks(source, _options):
   """Returns the Export in a folder of coloured masks with labelmap.txt.
 
   Black, CVAT's background, marks unannotated pixels.
   """
-  del options
   path = source / _LABELS
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name the folder that holds it.')
   names = _colours(path)
   files = parsing.files_in(source / 'SegmentationClass', ('.png',))
-  own = frozenset([*files.values(), *parsing.files_in(
-      source / 'SegmentationObject', ('.png',)).values()])
-  return shapes.Export(tuple(filter(None, names.values())),
-                       label_images.pictures(files, names, _read_colours), own)
+  objects = parsing.files_in(source / 'SegmentationObject', ('.png',))
+  return label_images.export(
+      files, names, _read_colours, own=objects.values())
 
 
 def _colours(path):
@@ -146,7 +143,7 @@ def _colours(path):
 def _read_colours(path):
   """Returns the pixels of a PNG: [h, w] int32 red << 16 | green << 8 | blue."""
   image = image_decoding.open_image(storage.read_bytes(path), ('PNG',),
-                                   image_decoding.MAX_MEGAPIXELS)
+                                    image_decoding.MAX_MEGAPIXELS)
   if image.mode not in ('RGB', 'RGBA', 'P'):
     raise ValueError(f'has mode {image.mode} instead of colours')
   image_decoding.load(image)

@@ -36,9 +36,8 @@ def _part(found, name, kinds, ndim=None):
   return array
 
 
-def read_ilastik(source, options):
+def read_ilastik(source, _options):
   """Returns the Export of an .ilp file, or of all those of a folder."""
-  del options
   names, pictures = {}, []
   for path in parsing.files_in(source, ('.ilp',)).values():
     with parsing.at(path):

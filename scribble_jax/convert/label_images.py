@@ -50,9 +50,7 @@ def read(source, options):
         highest = max(highest, int(read_file(path).max()))
     listed = tuple(f'class_{k}' for k in range(1, min(
         highest, IGNORE_LABEL) + 1))
-  return shapes.Export(
-      tuple(listed), pictures(files, {0: ''} | dict(enumerate(listed, 1))),
-      frozenset(files.values()))
+  return export(files, {0: ''} | dict(enumerate(listed, 1)))
 
 
 def read_indices(source, options):
@@ -61,14 +59,11 @@ def read_indices(source, options):
   listed = options.class_names or parsing.class_list(source)
   if not listed:
     raise UserError(f'{source} has no classes.txt. Name one by --classes.')
-  return shapes.Export(
-      tuple(listed), pictures(files, dict(enumerate(listed)) | {
-          IGNORE_LABEL: ''}), frozenset(files.values()))
+  return export(files, dict(enumerate(listed)) | {IGNORE_LABEL: ''})
 
 
-def read_nnunet(source, options):
+def read_nnunet(source, _options):
   """Returns the Export of a data set of nnU-Net: dataset.json and labelsTr."""
-  del options
   path = source / 'dataset.json'
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name the folder that holds it.')
@@ -80,28 +75,34 @@ def read_nnunet(source, options):
         raise ValueError(f'label {name!r} is {value!r} instead of an index of '
                          'its own; regions are not read')
       values[value] = '' if name == 'ignore' else name
-    names = tuple(values[value] for value in sorted(values) if values[value])
   files = parsing.files_in(source / 'labelsTr', SUFFIXES)
   if not files:
     raise UserError(f'{source / "labelsTr"} holds no PNG or TIFF file. NIfTI '
                     'is not read: convert it to PNG.')
-  return shapes.Export(names, pictures(files, values, ending='_0000'),
-                       frozenset(files.values()))
+  return export(files, dict(sorted(values.items())), ending='_0000')
 
 
-def pictures(files, names, read_values=None, ending=''):
-  """Yields a Picture for each label image.
+def export(files, names, read_values=None, ending='', own=()):
+  """Returns the Export of label images.
 
   Args:
     files: {name: path}.
-    names: {value: class name, '' for unlabelled}.
+    names: {value: class name, '' for unlabelled}, in the order of the classes.
     read_values: Function of a path that returns [h, w] integers; None:
       `read_file`.
     ending: Text behind the id in the names of photographs.
+    own: Paths of further image files that are not photographs.
   """
+  return shapes.Export(
+      tuple(filter(None, names.values())),
+      _pictures(files, names, read_values or read_file, ending),
+      frozenset([*files.values(), *own]))
+
+
+def _pictures(files, names, read_values, ending):
   for name, path in files.items():
     with parsing.at(path):
-      values = (read_values or read_file)(path)
+      values = read_values(path)
       found = shapes.values(values, names)
     name = parsing.stem(name)
     if not ending:
@@ -183,9 +184,8 @@ def _flat(values):
   return values
 
 
-def write(folder, items, names, options):
+def write(folder, items, _names, _options):
   """Writes a TIFF file per image: 0 is unlabelled, 1 to n are the classes."""
-  del names, options
   for item in items:
     values = np.where(np.isin(item.mask, item.labels), item.mask + 1, 0)
     Image.fromarray(values.astype(np.uint8)).save(

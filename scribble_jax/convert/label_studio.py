@@ -33,9 +33,8 @@ def is_kind(content):
       for task in content)
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
   return shapes.Export((), itertools.chain.from_iterable(
       parsing.parsed(source, ('.json',), _pictures)))
 

@@ -22,9 +22,8 @@ def is_kind(content):
       'imagePath' in content)
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
   return shapes.Export(parsing.class_list(source, 'labels.txt'),
                        parsing.parsed(source, ('.json',), _picture))
 

@@ -16,9 +16,8 @@ def is_kind(content):
       'FeatureCollection', 'Feature')
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a file, or in all those of a folder."""
-  del options
   return shapes.Export((), parsing.parsed(
       source, ('.geojson', '.json'), _picture))
 

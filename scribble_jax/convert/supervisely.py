@@ -16,9 +16,8 @@ def is_kind(content):
       'size' in content)
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export of a project's folder, or of the file of one picture."""
-  del options
   names, path = (), source / 'meta.json'
   if source.is_dir() and path.is_file():
     with parsing.at(path):

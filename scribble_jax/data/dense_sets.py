@@ -43,7 +43,9 @@ def prepare(config):
     UserError: The files or the set are not as described, or `data.root` holds
       anything else or cannot be written.
   """
-  drawn_dataset.prepare(config)
+  if config.embedded:
+    hosts.first_then_others(functools.partial(
+        drawn_dataset.write_dataset, config.root, **config.embedded))
   if config.tfds or config.unpacked:
     hosts.first_then_others(functools.partial(
         drawn_dataset.make_once, config.root, DESCRIPTION, {

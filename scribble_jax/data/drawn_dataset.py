@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from scribble_jax import hosts
 from scribble_jax.data import drawn_scenes
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
@@ -26,20 +25,6 @@ SPLITS = ('train', 'val')
 # Increase it when the drawings change: older folders are refused then.
 VERSION = 3
 _DESCRIPTION = 'drawn.json'  # The parameters of a folder.
-
-
-def prepare(config):
-  """Draws the data set of a config, if its config asks for that: once a job.
-
-  Args:
-    config: The `data` part: `embedded`, empty unless drawn, and `root`.
-
-  Raises:
-    UserError: As for `make_once`.
-  """
-  if config.embedded:
-    hosts.first_then_others(functools.partial(
-        write_dataset, config.root, **config.embedded))
 
 
 def write_dataset(root, **parameters):

@@ -190,15 +190,16 @@ def gigabytes(size):
   return f'{size / 1e9:.2f} GB'
 
 
-def table(parent, wanted):
-  """Returns a Table of the records in a folder.
+def describe(parent, wanted):
+  """Returns a table of the records in a folder, their size, and warnings.
 
   Args:
     parent: Folder of records.
     wanted: Paths of the records that the user's config uses.
   """
-  rows = []
+  rows, size = [], 0
   for found in find(parent):
+    size += found.size
     made_from = found.spec['made_from']
     users = (['this config'] * (found.folder in wanted)
              + ['a running process'] * found.is_read())
@@ -208,9 +209,12 @@ def table(parent, wanted):
         f'{found.spec["lambda_s"]:.4g}', f'{found.spec["lambda_c"]:.4g}',
         made_from['scribbles'], made_from['pseudo_labels'],
         ' and '.join(users) or 'nobody'))
-  return tables.Table(
-      ('folder', 'images', 'size', 'made', 'last used', 'lambda_s', 'lambda_c',
-       'scribbles', 'pseudo_labels', 'used by'), tuple(rows))
+  columns = ('folder', 'images', 'size', 'made', 'last used', 'lambda_s',
+             'lambda_c', 'scribbles', 'pseudo_labels', 'used by')
+  return '\n'.join([
+      *([tables.Table(columns, tuple(rows)).text()] if rows else []),
+      f'{len(rows)} folders of records in {parent}, {gigabytes(size)}.',
+      *old_lines(parent)])
 
 
 def _time_of(path):

@@ -70,9 +70,9 @@ def _write(folder, examples, encoder, pipeline_options, metadata):
         tasks, encoder, folder, pipeline_options)
   raise_problems([line for shard in written for line in shard.problems],
                  'Mend these files and start again.')
-  of_split, rest = {}, iter(written)
-  for split in examples:
-    of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
+  rest = iter(written)
+  of_split = {split: [*itertools.islice(rest, len(lengths[split]))]
+              for split in examples}
   _check_labels(folder, of_split, metadata['class_names'])
   contents = {split: _contents(examples[split], of_split[split])
               for split in examples}
