@@ -20,8 +20,8 @@ from scribble_jax import train
 from scribble_jax.data import dataset_files
 from scribble_jax.data import drawn_dataset
 from scribble_jax.data import loading
-from scribble_jax.data import record_making
 from scribble_jax.data import record_folders
+from scribble_jax.data import record_making
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
