@@ -38,7 +38,7 @@ def make_parser():
       help=f'Write masks of class indices for {", ".join(kinds)}.')
   add('--images', metavar='DIR', help='Folder of the photographs; by default '
       'that of the annotations.')
-  add('--classes', metavar='FILE', help='Class names, one a line, background '
+  add('--classes', metavar='FILE', help='Class names, one per line, background '
       'first; other classes are left out.')
   add('--photographs', default=input_files.LINK,
       choices=(input_files.LINK, input_files.SYMLINK, input_files.COPY),

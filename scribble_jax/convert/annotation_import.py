@@ -224,7 +224,7 @@ class _Made:
       raise_problems(
           [f'{self._source}: {reason}' for reason in self._reasons()]
           or [f'{self._source} holds no annotated picture'],
-          'Nothing came across. If the photographs are elsewhere, name their '
+          'Nothing was converted. If the photographs are elsewhere, name their '
           'folder by --images.')
     if len(self.names) < 2:
       raise UserError(f'{self._source} has no class but {self.names[0]}. Name '

@@ -130,7 +130,7 @@ def read_file(path):
     return _by_tifffile(content)
   if image.mode not in ('P', 'L', 'I', 'I;16', 'I;16B') or (
       image.info.get('compression') in masks.LOSSY):
-    raise ValueError(f'has mode {image.mode}, not one label a pixel')
+    raise ValueError(f'has mode {image.mode}, not one label per pixel')
   image_decoding.load(image)
   return np.asarray(image)
 

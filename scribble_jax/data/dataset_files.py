@@ -53,7 +53,7 @@ def read_class_names(classes, root):
   """Returns the class names, background first.
 
   Args:
-    classes: A sequence of names, or a text file under `root`, one a line.
+    classes: A sequence of names, or a text file under `root`, one per line.
     root: The data set's folder.
 
   Raises:
@@ -65,10 +65,10 @@ def read_class_names(classes, root):
     return tuple(map(listings.nfc, classes))
   path = storage.path(root, classes)
   names = listings.read_lines(
-      path, 'List the class names there, one a line, background first.')
+      path, 'List the class names there, one per line, background first.')
   if not 2 <= len(names) < IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
-                    'one a line, background first.')
+                    'one per line, background first.')
   class_list.check(path, names)
   listings.raise_repeated(path, names, 'Name every class once.')
   return tuple(names)
@@ -105,7 +105,7 @@ def check_root(config):
   """
   root = _root(config)
   listings.read_lines(storage.path(root, config.train_list),
-                      'It lists the training images, one a line.')
+                      'It lists the training images, one per line.')
   return read_class_names(config.classes, root)
 
 

@@ -124,7 +124,7 @@ def _nothing_to_learn(split, kind, seen, class_names):
           f'{_SPLIT[split]} images ')
   others = ('name other files or none' if kind == 'pseudo_labels'
             else 'name other files')
-  remedy = (f'{others.capitalize()}, or say what their values mean with '
+  remedy = (f'{others.capitalize()}, or define what their values mean with '
             f'--config.data.label_map={kind}=VALUE:CLASS,...')
   if seen.num_blank == seen.images:
     return [f'{line}is unlabelled (255) everywhere. {remedy}']
@@ -152,8 +152,9 @@ def _incomplete(split, kind, seen, class_names):
     lines.append(
         f'{place}the ground truth of all {seen.images} {_SPLIT[split]} images '
         'has a single class, so a network that predicts nothing else has an '
-        'mIoU of 100. If 0 is a class there, let '
-        '--config.data.unlabelled_index=scribbles=0 speak of strokes alone')
+        'mIoU of 100. If 0 is a class there, set '
+        '--config.data.unlabelled_index=scribbles=0, which applies to strokes '
+        'only')
   absent = [name for label, name in enumerate(class_names)
             if label not in seen.labels]
   if absent:

@@ -34,7 +34,7 @@ def check(place, names):
       [f'{place}, name {number}: {names[number - 1]!r} {problem}'
        for number in range(1, len(names) + 1)
        if (problem := _problem(names, number - 1, numbered))],
-      'List only the names of the classes, one a line, background first, in '
+      'List only the names of the classes, one per line, background first, in '
       'the order of their indices.')
 
 

@@ -79,13 +79,13 @@ def summaries(remarks):
              f'({", ".join(some)})')
     largest = max(found.values())
     lines.append({
-        DARK: (f'{which} with 16 bits a value and no value above {largest}: '
+        DARK: (f'{which} with 16 bits per value and no value above {largest}: '
                f'they become dark, with {largest // 256 + 1} of 256 shades. '
                f'Stretch them by --config.data.image_range=0,{largest}, in '
                'training and prediction alike'),
         TURNED: (f'{which} stored turned or mirrored (EXIF orientation), and '
                  'read upright. The sizes do not tell whether scribbles and '
-                 'masks are upright too: look at some'),
+                 'masks are upright too: check some of them'),
     }[kind])
   return lines
 

@@ -129,17 +129,17 @@ def read_ids(path):
   Raises:
     UserError: The file is missing, empty, no UTF-8 text or no list.
   """
-  lines = read_lines(path, 'It lists the images, one a line: ID, or '
+  lines = read_lines(path, 'It lists the images, one per line: ID, or '
                      '/JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
   longest = max(lines, key=len, default='')
   if len(longest) > _MAX_LINE:
     raise UserError(f'{path}: the line that begins with {longest[:40]!r} has '
-                    f'{len(longest)} characters. List one image a line.')
+                    f'{len(longest)} characters. List one image per line.')
   names = [path_below(_first_path(line)) for line in lines]
   names = [_without_suffix(name) for name in names
            if name and not is_junk(name.rpartition('/')[2])]
   if not names:
-    raise UserError(f'{path} lists no image. Add ids, one a line.')
+    raise UserError(f'{path} lists no image. Add ids, one per line.')
   return names
 
 
@@ -230,7 +230,7 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
       if found in files:
         problems.append(f'{folder / name}: {files[found].name} has the same id')
       files[found] = folder / name
-  raise_problems(problems, 'Keep one file an id, with a name in UTF-8 and '
+  raise_problems(problems, 'Keep one file per id, with a name in UTF-8 and '
                  'without .. in it.')
   return files
 

@@ -78,10 +78,10 @@ def read_with_palette(path, max_megapixels=image_decoding.MAX_MEGAPIXELS):
   image = image_decoding.open_image(
       storage.read_bytes(path), _FORMATS, max_megapixels)
   if image.mode == '1':
-    raise ValueError('is a black-and-white picture of 1 bit a pixel; save it '
-                     'with 8 bits, one class index a pixel')
+    raise ValueError('is a black-and-white picture of 1 bit per pixel; save it '
+                     'with 8 bits, one class index per pixel')
   if image.mode not in _INDEX_MODES:
-    raise ValueError(f'has mode {image.mode}, not one class index a pixel '
+    raise ValueError(f'has mode {image.mode}, not one class index per pixel '
                      '(palette or greyscale PNG or TIFF)')
   raw = image_decoding.raw_mode(image)
   if image.mode == 'L' and ';' in raw:  # Pillow would scale or invert these.

@@ -78,7 +78,7 @@ def _advice(reason, verb, name, other, suffixes):
   if reason == _NAME:
     return ('but a file is named by its id alone: if it belongs there, rename '
             f'it to {name}{os.path.splitext(other)[1]}')
-  return 'but the list has more in that line: write one id a line'
+  return 'but the list has more in that line: write one id per line'
 
 
 def _names_in(place, files):
