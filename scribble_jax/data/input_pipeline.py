@@ -169,34 +169,11 @@ def _iterate(dataset, split, wanted, prepare, masks, start=0, batch_size=None):
           raise reader.problem
         return
       except tf.errors.OpError:
-        if not _note_undecodable(
-            reader, wanted(start), batch_size or 1, masks):
+        if reader.check:
           raise
+        # A record with the right checksum cannot be decoded. tf.data does not
+        # tell which, so from here on the reader decodes records as well.
+        reader.check = lambda content: decode(
+            encoding.parse(content, ('image', *masks)), masks)
   finally:
     reader.report()
-
-
-def _note_undecodable(reader, wanted, size, masks):
-  """Marks as damaged the first record of an element that cannot be decoded.
-
-  The checksum of such a record is right. Decoding failed in tf.data, which
-  does not report the record, so the records are decoded here once more.
-
-  Args:
-    reader: `record_reader.Reader`, which will skip the record or end the run.
-    wanted: As for `Reader.tf_dataset`, from the failed element on.
-    size: Number of examples of the element.
-    masks: Names of the masks to decode besides the image.
-
-  Returns:
-    Whether such a record was found.
-  """
-  found = ((record, content) for _, candidates in wanted
-           for record, content in [reader.read(candidates)] if content)
-  for record, content in itertools.islice(found, size):
-    try:
-      decode(encoding.parse(content, ('image', *masks)), masks)
-    except tf.errors.InvalidArgumentError as error:
-      reader.note(record, error)
-      return True
-  return False

@@ -23,6 +23,8 @@ class Reader:
   Attributes:
     damaged: Set of the numbers of damaged records.
     problem: The UserError that ended a dataset of `tf_dataset` early, or None.
+    check: Function of the content of a record that raises a tf.errors.OpError
+      if it is damaged, or None. Checksums are always verified.
   """
 
   def __init__(self, shards, *, skip_corrupt, remedy):
@@ -35,6 +37,7 @@ class Reader:
     """
     self.damaged = set()
     self.problem = None
+    self.check = None
     self._shards = shards
     self._skip_corrupt = skip_corrupt
     self._remedy = remedy
@@ -57,14 +60,17 @@ class Reader:
       if record in self.damaged:
         continue
       try:
-        return record, self._shards.read(record)
+        content = self._shards.read(record)
+        if self.check:
+          self.check(content)
+        return record, content
       except _UNREADABLE as error:
-        self.note(record, error)
+        self._note(record, error)
     if len(self.damaged) == len(self._shards.ends):
       raise UserError(f'No record can be read. {self._remedy}')
     return None, None
 
-  def note(self, record, error):
+  def _note(self, record, error):
     """Counts a damaged record and logs some of them.
 
     Raises:
