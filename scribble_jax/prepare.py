@@ -1,10 +1,10 @@
-r"""Prepares the records of a config, before any accelerator is paid for.
+r"""Prepares the records of a config, without using an accelerator.
 
 python -m scribble_jax.prepare --config=configs/scribblesup.py \
     --config.data.root=VOC2012
 
-Large sets by Apache Beam (pip install apache-beam): processes of this machine
-by themselves, or a cluster:
+Apache Beam (pip install apache-beam) prepares large sets: by processes of this
+machine, which need no flags, or by a cluster:
 
 python -m scribble_jax.prepare --config=configs/own_data.py \
     --config.data.root=gs://BUCKET/DIR \
@@ -12,7 +12,7 @@ python -m scribble_jax.prepare --config=configs/own_data.py \
     --project=PROJECT --region=REGION --temp_location=gs://BUCKET/tmp
     --sdk_container_image=IMAGE'
 
-Records that other settings or data have left:
+To show or remove the records of other settings or data:
 
 python -m scribble_jax.prepare --config=configs/scribblesup.py \
     --config.data.root=VOC2012 --list    # Or --remove_unused.
@@ -34,13 +34,13 @@ from scribble_jax.files import listings
 from scribble_jax.files import storage
 from scribble_jax.pseudo_labels import config_rules
 
-_LARGE = 50_000  # Images from which on processes are worth their start.
+_LARGE = 50_000  # Images, from which on starting processes saves time.
 
 
 def main(argv):
   """Prepares, lists or removes what the flags describe."""
   del argv
-  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  # These import TensorFlow, which takes seconds; flags are checked before.
   from scribble_jax.data import dense_sets
   from scribble_jax.data import record_folders
   from scribble_jax.data import records
@@ -50,7 +50,7 @@ def main(argv):
   if _REMOVE_UNUSED.value:
     print(remove_unused(config, parent))
   if _LIST.value:
-    print(describe(config, parent))
+    print(record_folders.describe(parent, find_used(config)))
   if _LIST.value or _REMOVE_UNUSED.value:
     return
   dense_sets.prepare(config.data)
@@ -69,14 +69,14 @@ def main(argv):
 
 
 def stages(config):
-  """Returns what the stages of a config read, in their order.
+  """Returns the arguments of `records.prepare` of each stage, in order.
 
   Args:
     config: ConfigDict of either stage.
 
   Returns:
-    [(data, pseudo_labels_needed, splits), ...], arguments of `records.prepare`.
-    Stage 2's pseudo-labels are dataset_files.GENERATE where stage 1 makes them.
+    [(data, pseudo_labels_needed, splits), ...]. Stage 2's pseudo-labels are
+    dataset_files.GENERATE if stage 1 makes them.
   """
   if 'supervision' in config:  # Stage 1, which needs no val.
     return [(config.data, False, ('train',))]
@@ -95,8 +95,8 @@ def find_used(config):
   """Returns the folders of the records that a config's runs read.
 
   Args:
-    config: ConfigDict of either stage. Of stage 2's, stage 1's count as well,
-      generated pseudo-labels or not.
+    config: ConfigDict of either stage. That of stage 2 always includes the
+      records of stage 1.
   """
   from scribble_jax.data import records
   from scribble_jax.pseudo_labels import settings
@@ -116,20 +116,8 @@ def find_used(config):
                   if arguments[0].pseudo_labels != dataset_files.GENERATE]
 
 
-def describe(config, parent):
-  """Returns a table of the records in a folder, and what else to know."""
-  from scribble_jax.data import record_folders
-  table = record_folders.table(parent, find_used(config))
-  size = sum(found.size for found in record_folders.find(parent))
-  return '\n'.join([
-      *([table.text()] if table.rows else []),
-      f'{len(table.rows)} folders of records in {parent}, '
-      f'{record_folders.gigabytes(size)}.',
-      *record_folders.old_lines(parent)])
-
-
 def remove_unused(config, parent):
-  """Removes records that neither the config nor a process uses; says which."""
+  """Removes records that no config and no process uses; returns a report."""
   from scribble_jax.data import record_folders
   try:
     removed, kept = record_folders.remove_unused(parent, find_used(config))
@@ -145,25 +133,26 @@ def remove_unused(config, parent):
 
 
 def parse_options(text):
-  """Returns the flags in a text, apart by spaces or commas; None for ''.
+  """Returns the flags in a text, separated by spaces or commas; None for ''.
 
   Raises:
-    UserError: It does not begin with a flag.
+    UserError: The text does not begin with a flag.
   """
   options = [part for part in re.split(r'[\s,]+(?=--)', text.strip()) if part]
   if options and not options[0].startswith('--'):
-    raise UserError(f'--pipeline_options={text}: write --NAME=VALUE, apart by '
-                    'commas or spaces, such as --runner=DirectRunner.')
+    raise UserError(f'--pipeline_options={text}: write --NAME=VALUE, separated '
+                    'by commas or spaces, such as --runner=DirectRunner.')
   return options or None
 
 
 def local_options(data, splits, num_workers):
-  """Returns Beam's flags for this machine; None where threads do as well.
+  """Returns Beam's flags for this machine; None if threads are sufficient.
 
   Args:
     data: The `data` part of a config.
     splits: Which of `dataset_files.SPLITS`.
-    num_workers: Processes; None: one a core, for large data sets and with Beam.
+    num_workers: Number of processes; None: one per core, if the data set is
+      large and Beam is installed.
   """
   if num_workers is None:
     num_images = sum(
@@ -171,13 +160,13 @@ def local_options(data, splits, num_workers):
         for split in splits)
     if num_images < _LARGE or not importlib.util.find_spec('apache_beam'):
       return None
-  # Of the runners that share a machine, this one starts processes.
+  # Other local runners use threads; this one starts processes.
   return ['--runner=DirectRunner', '--direct_running_mode=multi_processing',
           f'--direct_num_workers={num_workers or os.cpu_count()}']
 
 
 def _summary(prepared, seconds):
-  """Returns the line that says what there is, and how fast it came."""
+  """Returns a line about the size of the records and the speed."""
   shards = prepared.shards.values()
   images = sum(len(split.ends) for split in shards)
   return (f'{images} images in {sum(len(split.paths) for split in shards)} '
@@ -189,15 +178,15 @@ def _summary(prepared, seconds):
 if __name__ == '__main__':
   _CONFIG = command_line.define_config()
   _PIPELINE_OPTIONS = flags.DEFINE_string(
-      'pipeline_options', '', 'Flags for Apache Beam, apart by spaces or '
-      'commas: --runner=DataflowRunner,--project=... Beam runs then.')
+      'pipeline_options', '', 'Flags for Apache Beam, which is used then, '
+      'separated by spaces or commas: --runner=DataflowRunner,--project=...')
   _LIST = flags.DEFINE_bool(
-      'list', False, 'Only show the folders of records, and who uses them.')
+      'list', False, 'Only show the folders of records and their users.')
   _REMOVE_UNUSED = flags.DEFINE_bool(
       'remove_unused', False, 'Only remove the folders of records that neither '
       'this config nor a running process uses.')
   _NUM_WORKERS = flags.DEFINE_integer(
-      'num_workers', None, 'Processes on this machine, by Apache Beam; unless '
-      f'given, one a core for {_LARGE} images and more, if Beam is installed.',
+      'num_workers', None, 'Processes of Apache Beam on this machine. Default: '
+      f'one per core for {_LARGE} images and more, if Beam is installed.',
       lower_bound=1)
   command_line.run(main, interrupted='Nothing half-written is left.')

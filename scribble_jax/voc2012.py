@@ -3,10 +3,10 @@ r"""Makes the data set of the paper's experiment from the official archives.
 python -m scribble_jax.voc2012 --output=VOC2012
 
 Downloads PASCAL VOC 2012, SBD and ScribbleSup (3.5 GB) into VOC2012_archives,
-or takes them from --archives=FOLDER, where files of the same names may lie
-already. Writes what configs/scribblesup.py trains from: photographs, dense
-masks of val, strokes, and lists of 10,582 and 1,449 images, (VOC train + SBD
-train and val) without VOC val. Interrupted, the same command resumes.
+or uses files of the same names in --archives=FOLDER. Writes the data set of
+configs/scribblesup.py: photographs, dense masks of val, strokes, and lists of
+10,582 train images, (VOC train + SBD train and val) without VOC val, and of
+1,449 val images. After an interruption, the same command resumes.
 """
 
 import collections
@@ -38,12 +38,12 @@ VOC = ('http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'
        'VOCtrainval_11-May-2012.tar', '6cd6e144f989b92b3379bac3b3de84fd')
 SBD = ('http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/'
        'semantic_contours/benchmark.tgz', '82b4d87ceb2ed10f6038a1cba92111cb')
-# Nobody publishes its md5, and it has moved before.
+# Its md5 is not published, and its URL has changed before.
 SCRIBBLES = ('https://www.dropbox.com/s/9vh3kvtd742red8/'
              'scribble_annotation.zip?dl=1')
 _SCRIBBLES_PAGE = 'https://jifengdai.org/downloads/scribble_sup/'
 NUM_IMAGES = {'train': 10_582, 'val': 1_449}
-DESCRIPTION = 'voc2012.json'  # Tells a folder that this command has made.
+DESCRIPTION = 'voc2012.json'  # Marks a folder that this command has made.
 # Paths in the archives; the first group is a split or an id.
 _VOC_LIST = r'\bImageSets/Segmentation/(train|val)\.txt$'
 _SBD_LIST = r'\bdataset/(train|val)\.txt$'
@@ -56,18 +56,18 @@ _STROKES = r'(?i)^(?!.*context).*?([^/]+)\.xml$'
 
 
 def make(output, archives=None, scribbles=SCRIBBLES, train_masks=False):
-  """Makes the data set, unless it is there already.
+  """Makes the data set, unless it exists already.
 
   Args:
     output: Folder to make, whole or not at all.
-    archives: Folder of the archives, on this machine; those that it lacks are
-      downloaded there. None: OUTPUT_archives.
+    archives: Folder of the archives, on this machine; missing archives are
+      downloaded to it. None: OUTPUT_archives.
     scribbles: URL or file of ScribbleSup's archive, zip or tar.
-    train_masks: Whether to write dense masks of the training images too:
-      VOC's, or SBD's where VOC has none.
+    train_masks: Whether to write dense masks of the training images as well:
+      VOC's, or SBD's if VOC has none.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: An archive or the output cannot be used.
   """
   output = storage.absolute(output)
   if _is_complete(output, train_masks):
@@ -80,7 +80,7 @@ def make(output, archives=None, scribbles=SCRIBBLES, train_masks=False):
         (scribbles, None), VOC, SBD))
   with (write_errors.named(output.parent),
         atomic.only_one_process(output)):
-    if _is_complete(output, train_masks):  # Another process has made it.
+    if _is_complete(output, train_masks):  # Made by another process meanwhile.
       return
     logging.info('Reading the archives.')
     lists = _read_lists(voc, sbd)
@@ -93,10 +93,10 @@ def make(output, archives=None, scribbles=SCRIBBLES, train_masks=False):
 
 
 def _is_complete(output, train_masks):
-  """Whether an earlier start has made the folder.
+  """Whether an earlier run has made the folder.
 
   Raises:
-    UserError: The folder holds something else.
+    UserError: The folder holds anything else.
   """
   atomic.discard_unfinished(output)
   if not (output / DESCRIPTION).is_file():
@@ -113,7 +113,7 @@ def _is_complete(output, train_masks):
 
 
 def _fetched(archives, url, md5):
-  """Returns the path of an archive, downloaded if the folder lacks it."""
+  """Returns the path of an archive; downloads it if it is missing."""
   if not re.match('https?://', url):
     if not pathlib.Path(url).is_file():
       raise UserError(f'--scribbles={url} is no file and no URL. Look for the '
@@ -129,7 +129,7 @@ def _fetched(archives, url, md5):
 
 
 def _read_lists(voc, sbd):
-  """Returns {split: [id, ...]}, sorted; no id is in both."""
+  """Returns {split: [id, ...]}, sorted; no id is in both splits."""
   ids = {(path, split): set() for path in (voc, sbd) for split in NUM_IMAGES}
   for path, pattern in ((voc, _VOC_LIST), (sbd, _SBD_LIST)):
     for split, name, content in archive_files.read_files(path, pattern):
@@ -147,19 +147,19 @@ def _read_strokes(path, lists):
   """Returns {id: XML} of the listed images.
 
   Args:
-    path: Of ScribbleSup's archive, which has 10,582 + 1,449 images.
+    path: Path of ScribbleSup's archive, which has 10,582 + 1,449 images.
     lists: {split: [id, ...]}.
 
   Raises:
-    UserError: Strokes of training images are missing, or the lists have not as
-      many images as they should.
+    UserError: Strokes of training images are missing, or the lists do not have
+      NUM_IMAGES.
   """
   folders = collections.defaultdict(dict)
   for name, place, content in archive_files.read_files(path, _STROKES):
     folders[os.path.dirname(place)][name] = content
   ids, strokes, unlisted = {*lists['train'], *lists['val']}, {}, []
   for found in sorted(folders.values(), key=lambda found: len(
-      found.keys() & ids)):  # The fullest folder last, which replaces others.
+      found.keys() & ids)):  # The fullest folder is last and takes precedence.
     strokes.update(found)
     unlisted = sorted(found.keys() - ids)
   wrong = [f'{split} has {len(lists[split])} images, not {number}'
@@ -176,7 +176,7 @@ def _read_strokes(path, lists):
 
 
 def _write(folder, lists, strokes, voc, sbd):
-  """Writes the data set into a folder; SBD's masks too unless it is None."""
+  """Writes the data set, with SBD's masks unless `sbd` is None."""
   train, val = ({*lists[split]} for split in ('train', 'val'))
   lacking = _copy(voc, _PHOTOGRAPH, train | val, folder / 'JPEGImages', '.jpg')
   problems = [f'{voc} holds no photograph of {name}'
@@ -200,7 +200,7 @@ def _write(folder, lists, strokes, voc, sbd):
 
 def _copy(archive, pattern, ids, folder, suffix,
           write=lambda path, content: path.write_bytes(content)):
-  """Writes the files of some ids; returns the set of ids without a file."""
+  """Writes the archive's files of some ids; returns the ids without a file."""
   folder.mkdir(exist_ok=True)
   lacking = {*ids}
   with tqdm(total=len(ids), desc=f'Writing {folder.name}', unit='file',
@@ -225,7 +225,7 @@ def _write_sbd_mask(path, content):
   """
   try:
     mask = scipy.io.loadmat(io.BytesIO(content))['GTcls'][0]['Segmentation'][0]
-  except Exception as error:  # scipy lets damaged files raise anything.
+  except Exception as error:  # For damaged files, scipy raises any class.
     raise ValueError(f'holds no mask ({error})') from error
   masks.write_mask(path, mask)
 
@@ -244,13 +244,13 @@ if __name__ == '__main__':
   _OUTPUT = flags.DEFINE_string(
       'output', None, 'Folder to make, such as VOC2012.', required=True)
   _ARCHIVES = flags.DEFINE_string(
-      'archives', None, 'Folder of the archives. Those that it lacks are '
-      'downloaded there. Unless given, OUTPUT_archives.')
+      'archives', None, 'Folder of the archives; missing ones are downloaded '
+      'to it. Default: OUTPUT_archives.')
   _SCRIBBLES = flags.DEFINE_string(
       'scribbles', SCRIBBLES, "FILE or URL of ScribbleSup's archive, zip or "
       'tar, of XML files in any folders.')
   _TRAIN_MASKS = flags.DEFINE_bool(
       'train_masks', False, 'Also write dense masks of the training images, '
-      'which training does not need.')
+      'which training does not use.')
   command_line.end_on_sigterm()
   command_line.run(main, interrupted='The same command goes on.')

@@ -87,7 +87,7 @@ MISTAKES = {
         r'scribbles/{id}\.png: class index 37 is not in the class list'),
     'rgb mask': (
         lambda root: write_rgb(scribble(root)),
-        r'scribbles/{id}\.png: has mode RGB, not one class index a pixel'),
+        r'scribbles/{id}\.png: has mode RGB, not one class index per pixel'),
     'truncated jpeg': (
         lambda root: truncate(root / f'JPEGImages/{train_id(root)}.jpg'),
         r'JPEGImages/{id}\.jpg: is truncated or damaged \(image file is trunc'),

@@ -276,8 +276,8 @@ REFUSED = {
     'ground truth of 0': (
         lambda root: fill(root, 'SegmentationClassAug', 0),
         'data.ground_truth: the ground truth of all 3 val images has no class '
-        'but background (0). Name other files, or say what their values mean '
-        'with --config.data.label_map=ground_truth=VALUE:CLASS,...'),
+        'but background (0). Name other files, or define what their values '
+        'mean with --config.data.label_map=ground_truth=VALUE:CLASS,...'),
     'no stroke at all': (
         lambda root: blank(root, 'scribbles'),
         'data.scribbles: the scribble of all 10 training images is unlabelled '

@@ -432,7 +432,7 @@ def test_a_range_stretches_alike_for_all(tmp_path, monkeypatch, caplog):
           expected if expected.ndim == 3 else as_rgb(expected),
           err_msg=f'{program} {name}')
     np.testing.assert_array_equal(pictures['8_png'], RGB)  # As it is.
-  assert 'bits a value' not in caplog.text
+  assert 'bits per value' not in caplog.text
   # The range is part of what the records are made of.
   records.prepare(config.data, False)
   assert caplog.text.count('Preparing') == 1
@@ -470,7 +470,7 @@ def test_little_of_16_bits_is_a_warning(
   config = config_for(tmp_path / 'data')
   largest = values[..., :3].max() if values.ndim == 3 else values.max()
   line = (f'7 images (0_png.png, 1_png.png, 2_png.png, 3_png.png, 4_png.png, '
-          f'...) with 16 bits a value and no value above {largest}: they '
+          f'...) with 16 bits per value and no value above {largest}: they '
           'become dark, with 16 of 256 shades. Stretch them by '
           f'--config.data.image_range=0,{largest}, in training and')
   seen_by_all(config, tmp_path, monkeypatch)
@@ -652,7 +652,7 @@ def test_masks_are_indices_whatever_stores_them(tmp_path, content):
     (tiff(LABELS.astype(np.uint16) + 250), 'has values from 250 to 270; class'),
     (tiff(LABELS.astype(np.int16) - 1), 'has values from -1 to 19; class ind'),
     (tiff(LABELS.astype(np.float32)), 'has mode F, not one class index'),
-    (tiff(as_rgb(LABELS)), 'has mode RGB, not one class index a pixel'),
+    (tiff(as_rgb(LABELS)), 'has mode RGB, not one class index per pixel'),
     (tiff(LABELS, photometric=0), 'has inverted values (MinIsWhite) or fewer'),
     (saved(LABELS, 'TIFF', compression='jpeg'), 'is compressed with losses'),
     (saved(LABELS, 'JPEG'), 'is a JPEG file, whatever its name; save it as '

@@ -174,7 +174,7 @@ def test_files_are_found_below_the_folder_and_through_links(tmp_path):
     ('p00.png', 'p00.PNG'), (f'{COMPOSED}.png', f'{DECOMPOSED}.png'),
     (f'{DECOMPOSED}/x.png', f'{COMPOSED}/x.png')])
 def test_two_files_of_one_id(tmp_path, names):
-  with pytest.raises(UserError, match='has the same id. Keep one file an id'):
+  with pytest.raises(UserError, match='has the same id. Keep one file per id'):
     listings.files_by_id(make(tmp_path / 'masks', *names), ('.png',))
 
 
@@ -373,7 +373,7 @@ def test_a_line_of_two_columns_is_told(tmp_path):
   (line,) = missing.explain(folder, files, ['p00 1', 'p01,-1'], ('.jpg',))
   assert line == (
       f'{folder}: nothing for the listed ids p00 1, p01,-1; there are p00, '
-      'p01, but the list has more in that line: write one id a line')
+      'p01, but the list has more in that line: write one id per line')
 
 
 def test_keys_of_json_are_told_as_they_are(tmp_path):
@@ -543,7 +543,7 @@ def test_a_line_of_all_ids_is_refused_at_once(tmp_path):
   path.write_text(' '.join(f'a/p{number}' for number in range(200_000)))
   with pytest.raises(UserError, match=(
       r"train\.txt: the line that begins with 'a/p0 a/p1 .*' has \d+ "
-      r'characters\. List one image a line')):
+      r'characters\. List one image per line')):
     listings.listed_ids(path, tmp_path, {})
 
 

@@ -170,7 +170,7 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize('flags, message', [
     (['--config.optim.learning_rate=1'], 'learning_rate'),
     (['--config.optim.lr=fast'], 'fast'),
-    (['--config.data.root=/proc/nowhere'], 'Cannot draw the data set'),
+    (['--config.data.root=/proc/nowhere'], 'Cannot make the data set'),
     (['surplus'], "Unknown argument 'surplus'"),
     (['--confg=x'], 'confg'),
     (['--config=configs/nothing.py'], 'configs/nothing.py'),

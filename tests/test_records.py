@@ -197,8 +197,8 @@ def test_the_command_lists_and_removes_what_a_config_does_not_use(
   other = records.prepare(
       changed(config, lambda_c=5.0, scribbles='scribbles').data).folder
   parent = root / 'records'
-  rows = {line.split()[0]: line
-          for line in prepare.describe(config, parent).splitlines()}
+  rows = {line.split()[0]: line for line in record_folders.describe(
+      parent, prepare.find_used(config)).splitlines()}
   for folder, who, lambda_c in (
       (stage1, 'this config', '0'), (used, 'this config', '403.4'),
       (other, 'nobody', '5')):
@@ -211,7 +211,8 @@ def test_the_command_lists_and_removes_what_a_config_does_not_use(
   assert f'Removed {other}: 13 images, 0.00 GB.' in said
   assert '0.00 GB freed; 3 folders of records stay' in said
   assert set(folders_in(parent)) == {stage1, used, live.folder}
-  assert 'a running process' in prepare.describe(config, parent)
+  assert 'a running process' in record_folders.describe(
+      parent, prepare.find_used(config))
 
 
 def test_what_is_used_cannot_be_told_of_a_data_set_with_mistakes(config, root):

@@ -20,6 +20,7 @@ from scribble_jax import train
 from scribble_jax.data import dataset_files
 from scribble_jax.data import drawn_dataset
 from scribble_jax.data import loading
+from scribble_jax.data import record_folders
 from scribble_jax.data import record_making
 from scribble_jax.data import records
 from scribble_jax.errors import UserError
@@ -325,10 +326,10 @@ def test_scribbles_commands(cloud, drawn_root, tmp_path, capsys):
 def test_a_drawn_data_set(cloud, tmp_path):
   size = {'num_train': 2, 'num_val': 1, 'image_size': 32, 'seed': 0}
   for root in (tmp_path / 'data', 'gs://bucket/data'):
-    drawn_dataset.prepare_dataset(root, **size)
+    drawn_dataset.write_dataset(root, **size)
   assert contents(cloud, 'data') == local_contents(tmp_path / 'data')
   cloud.requests.clear()
-  drawn_dataset.prepare_dataset('gs://bucket/data', **size)
+  drawn_dataset.write_dataset('gs://bucket/data', **size)
   assert not [request for request in cloud.requests
               if not request.startswith('GET')]
 
@@ -377,7 +378,8 @@ def test_records(cloud, config, drawn_root, monkeypatch):
   other = records.prepare(config.data)
   assert f'Removed {there.folder}: 13 images' in prepare.remove_unused(
       config, parent)
-  assert other.folder.name in prepare.describe(config, parent)
+  assert other.folder.name in record_folders.describe(
+      parent, prepare.find_used(config))
   assert not contents(cloud, f'data/records/{name}')
   assert contents(cloud, f'data/records/{other.folder.name}')
 

@@ -217,8 +217,8 @@ def test_interrupted_preparation_leaves_nothing(config, root, monkeypatch):
       raise KeyboardInterrupt
     return encode(example, spec, reading)
 
-  encode = encoding.encode_example
-  monkeypatch.setattr(encoding, 'encode_example', interrupted)
+  encode = encoding.encode
+  monkeypatch.setattr(encoding, 'encode', interrupted)
   with pytest.raises(KeyboardInterrupt):
     records.prepare(config.data)
   assert not record_folders(root / 'records')

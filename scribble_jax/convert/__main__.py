@@ -1,13 +1,13 @@
-"""Reads annotations of other programs, and writes masks for them.
+"""Converts annotations of other programs to data sets, and masks to theirs.
 
 python -m scribble_jax.convert project.json DIR --images=photographs
 python -m scribble_jax.convert runs/predictions corrected --to=label_studio
 
-The first makes a data set, DIR/JPEGImages, scribbles, classes.txt and the train
-list, of what Label Studio, labelme, CVAT, COCO, napari, ilastik, nnU-Net,
-Scribbles4All, QuPath or Supervisely has exported: a file, a folder or a zip.
-The second writes a folder of masks with classes.txt for one of four programs.
-docs/formats.md says what is read and what is lost.
+The first command makes a data set, DIR/JPEGImages, scribbles, classes.txt and
+the train list, from an export of Label Studio, labelme, CVAT, COCO, napari,
+ilastik, nnU-Net, Scribbles4All, QuPath or Supervisely: a file, folder or zip.
+The second one converts a folder of masks with classes.txt for one of four
+programs. docs/formats.md lists what is read and what is lost.
 """
 
 import argparse
@@ -30,59 +30,50 @@ def make_parser():
   add = parser.add_argument
   add('source', metavar='SOURCE', help='File, folder or zip.')
   add('target', metavar='TARGET', help='Folder to make, whole or not at all.')
-  add('--from', dest='kind', choices=sorted(annotation_import.READERS),
-      metavar='KIND', help=f'What SOURCE is, if it is not recognised: '
-      f'{", ".join(sorted(annotation_import.READERS))}.')
-  add('--to', choices=sorted(annotation_export.WRITERS), metavar='KIND',
-      help='Write masks of class indices for '
-      f'{", ".join(sorted(annotation_export.WRITERS))}.')
-  add('--images', metavar='DIR', help='Folder of the photographs; beside the '
-      'annotations by default.')
-  add('--classes', metavar='FILE', help='Class names, one a line, background '
-      'first; others are left out.')
+  kinds = sorted(annotation_import.READERS)
+  add('--from', dest='kind', choices=kinds, metavar='KIND', help='Kind of '
+      f'SOURCE, if it is not recognised: {", ".join(kinds)}.')
+  kinds = sorted(annotation_export.WRITERS)
+  add('--to', choices=kinds, metavar='KIND',
+      help=f'Write masks of class indices for {", ".join(kinds)}.')
+  add('--images', metavar='DIR', help='Folder of the photographs; by default '
+      'that of the annotations.')
+  add('--classes', metavar='FILE', help='Class names, one per line, background '
+      'first; other classes are left out.')
   add('--photographs', default=input_files.LINK,
       choices=(input_files.LINK, input_files.SYMLINK, input_files.COPY),
       help='Hard links, or copies on another disk (default), symbolic links, '
       'or copies.')
-  _add_drawing(parser.add_argument_group('reading').add_argument)
-  _add_writing(parser.add_argument_group('--to').add_argument)
-  return parser
-
-
-def _add_drawing(add):
-  """Adds what becomes of shapes."""
+  add = parser.add_argument_group('reading').add_argument
   default = rasterizing.Drawing()
   add('--polygons', default=default.polygons,
       choices=(rasterizing.MASK, rasterizing.STROKE, rasterizing.BOX),
       help='Fill them (default), simulate a stroke '
-      'inside of each, or draw one across its bounding box.')
+      'inside of each, or draw a stroke across the bounding box of each.')
   add('--boxes', choices=(rasterizing.MASK, rasterizing.STROKE),
       default=default.boxes,
       help='Fill them, or draw a stroke across each (default).')
   add('--width', type=int, default=default.width, metavar='PIXELS',
-      help='Of strokes and points without one (default %(default)s).')
+      help='Width of strokes and points that have none (default %(default)s).')
   add('--unannotated', choices=('unlabelled', 'background'),
-      default='unlabelled', help='What all other pixels are '
-      '(default %(default)s); background where everything was annotated.')
-  add('--seed', type=int, default=default.seed, metavar='N',
-      help='Of strokes in polygons and around boxes (default %(default)s).')
-
-
-def _add_writing(add):
-  """Adds what writers of single kinds ask for."""
+      default='unlabelled', help='Meaning of all other pixels '
+      '(default %(default)s); background if everything was annotated.')
+  add('--seed', type=int, default=default.seed, metavar='N', help='Seed of '
+      'strokes in polygons and around boxes (default %(default)s).')
+  add = parser.add_argument_group('--to').add_argument
   add('--without_background', dest='with_background', action='store_false',
       help='Leave class 0 out.')
   add('--rle', choices=('compressed', 'uncompressed'), default='compressed',
       help='Run lengths of coco (default %(default)s).')
   add('--shapes', choices=('brush', 'polygon'), default='brush',
       help='Regions of label_studio (default %(default)s).')
-  add('--url', metavar='PREFIX', default='/data/local-files/?d=', help='What '
-      "stands in front of photographs' names in label_studio (default "
-      '%(default)s).')
+  add('--url', metavar='PREFIX', default='/data/local-files/?d=', help='Prefix '
+      "of photographs' names in label_studio (default %(default)s).")
+  return parser
 
 
 def main(options):
-  """Converts what the command line says and prints the report."""
+  """Converts as the command line says, and prints the report."""
   if not 1 <= options.width <= rasterizing.MAX_WIDTH or options.seed < 0:
     raise UserError(f'--width is from 1 to {rasterizing.MAX_WIDTH} pixels, '
                     '--seed at least 0.')

@@ -1,4 +1,4 @@
-"""Masks of class indices become what people correct in their tool."""
+"""Writes masks of class indices as annotations, to be corrected in a tool."""
 
 import collections
 import dataclasses
@@ -31,10 +31,10 @@ class Item:
   """A mask to write.
 
   Attributes:
-    id: As of a data set.
-    mask: [H, W] uint8 class indices, IGNORE_LABEL where there is none.
-    labels: Those that are written.
-    photograph: Name of the photograph; a guess if `file` is None.
+    id: Id of the image in its data set.
+    mask: [H, W] uint8 class indices, IGNORE_LABEL where unlabelled.
+    labels: Class indices to write.
+    photograph: Name of the photograph; ID.jpg if `file` is None.
     file: Path of the photograph, or None.
   """
   id: str
@@ -50,11 +50,12 @@ def convert(source, target, options):
   Args:
     source: Folder of PNG or TIFF masks, such as predictions.
     target: Folder to make, whole or not at all.
-    options: `to` of WRITERS, `images` and `classes` or None, `photographs`,
-      `with_background`, and what writers want: `rle`, `shapes`, `url`.
+    options: Object with the attributes `to` of WRITERS, `images` and `classes`
+      or None, `photographs`, `with_background`, and the options of single
+      writers: `rle`, `shapes`, `url`.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: The source or the target cannot be used.
   """
   folder = storage.path(source)
   files = {name: path for name, path in listings.files_by_id(

@@ -1,4 +1,4 @@
-"""Annotations of any tool become a data set in our layout, with a report."""
+"""Converts the annotations of a tool to a data set, and reports on it."""
 
 import collections
 
@@ -15,6 +15,7 @@ from scribble_jax.convert import labelme
 from scribble_jax.convert import parsing
 from scribble_jax.convert import qupath
 from scribble_jax.convert import rasterizing
+from scribble_jax.convert import shapes
 from scribble_jax.convert import supervisely
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
@@ -35,33 +36,34 @@ READERS = {kind: module.read for kind, module in _JSON.items()} | {
     'ilastik_labels': label_images.read, 'nnunet': label_images.read_nnunet,
     'scribbles4all': hdf5.read_scribbles4all,
     'masks': label_images.read_indices}
-_MARKS = {'labelmap.txt': 'cvat_masks', 'dataset.json': 'nnunet',
-          'meta.json': 'supervisely'}
+# Kinds by the name of a file, and by the suffix of files.
+_BY_NAME = {'labelmap.txt': 'cvat_masks', 'dataset.json': 'nnunet',
+            'meta.json': 'supervisely'}
 _BY_SUFFIX = {'.ilp': 'ilastik', '.geojson': 'qupath', '.h5': 'scribbles4all',
               '.hdf5': 'scribbles4all'}
-_PEEKED = 2**12  # Bytes of an XML file.
-_TRIED = 20  # JSON files.
+_XML_BYTES = 2**12  # Of an XML file that are searched for CVAT's element.
+_MAX_JSON_FILES = 20  # That are read to recognise a kind.
 _EMPTY = 'is a picture without annotation'
 
 
 def recognise(source):
-  """Returns which of READERS a file or folder is for.
+  """Returns which of READERS reads a file or folder.
 
   Raises:
-    UserError: It is for none, or for several.
+    UserError: None of them, or several.
   """
   names = parsing.files_in(source, '')
-  found = {_MARKS[name] for name in names if name in _MARKS}
+  found = {_BY_NAME[name] for name in names if name in _BY_NAME}
   if not found:
     suffixes = {'.' + name.lower().rpartition('.')[2] for name in names}
     found = {_BY_SUFFIX[suffix] for suffix in suffixes & {*_BY_SUFFIX}}
     for path in parsing.files_in(source, ('.xml',)).values():
       with parsing.at(path):
-        if cvat.is_xml(storage.read_bytes(path)[:_PEEKED]):
+        if cvat.is_xml(storage.read_bytes(path)[:_XML_BYTES]):
           found.add('cvat')
-    found |= {_kind_of_json(path) for path in [
-        path for name, path in names.items()
-        if name.lower().endswith('.json')][:_TRIED]} - {None}
+    found |= {kind for path in [
+        path for name, path in names.items() if name.lower().endswith('.json')
+    ][:_MAX_JSON_FILES] for kind in _kinds_of_json(path)}
     if not found and suffixes & {*label_images.SUFFIXES}:
       found = {'napari'}
   if len(found) == 1:
@@ -72,25 +74,25 @@ def recognise(source):
                   f'{", ".join(sorted(READERS))} by --from.')
 
 
-def _kind_of_json(path):
+def _kinds_of_json(path):
+  """Returns the kind of a JSON file in a list, which is empty if unknown."""
   with parsing.at(path):
     content = parsing.json_in(path)
-  return next((kind for kind, module in _JSON.items()
-               if module.is_kind(content)), None)
+  return [kind for kind, module in _JSON.items() if module.is_kind(content)][:1]
 
 
 def convert(source, target, options):
-  """Makes a data set of what a tool has exported; returns the report.
+  """Makes a data set of the export of a tool; returns the report.
 
   Args:
     source: File, folder or zip.
     target: Folder to make, whole or not at all.
-    options: `kind` of READERS or None, `images` or None, `class_names`, a tuple
-      or None, `photographs` of `input_files.place_photograph`, and `drawing`, a
-      rasterizing.Drawing.
+    options: Object with the attributes `kind` of READERS or None, `images` or
+      None, `class_names`, a tuple or None, `photographs`, the `how` of
+      `input_files.place_photograph`, and `drawing`, a rasterizing.Drawing.
 
   Raises:
-    UserError: Whatever a user can mend.
+    UserError: The source or the target cannot be used.
   """
   with (input_files.opened(source) as path,
         input_files.whole_target(target) as folder):
@@ -105,19 +107,19 @@ def convert(source, target, options):
       made.add(picture, photographs)
     made.finish()
   report = made.report(kind, target)
-  # What was unpacked is gone by now.
+  # The folder to which a zip was unpacked is deleted by now.
   return (report.replace(str(path), str(source))
           if storage.path(source).is_file() else report)
 
 
 class _Made:
-  """A data set in the making, and what is told of it.
+  """A data set that is being written, and the content of its report.
 
   Attributes:
-    names: Classes so far, background first.
+    names: Names of the classes so far, background first.
     ids: {id of a picture: its place in the source}.
     counts: {'shapes', 'pixels' or 'pictures': Counter of class indices}.
-    left_out: {(class name or '', reason): [how often, where first]}.
+    left_out: {(class name or '', reason): [count, place of the first]}.
   """
 
   def __init__(self, source, folder, options, listed):
@@ -133,9 +135,9 @@ class _Made:
         self._label(name)
 
   def _label(self, name):
-    """Returns the index of a class and '', or None and why it has none."""
+    """Returns (index of a class, ''), or (None, reason) if it is not used."""
     name = ' '.join(listings.nfc(name).split())
-    name.encode()  # A ValueError for what no file can hold.
+    name.encode()  # Raises a ValueError if it cannot be written to a file.
     if not name:
       return None, 'has no class'
     if name in self.names:
@@ -157,9 +159,10 @@ class _Made:
     self.left_out.setdefault((name, reason), [0, place])[0] += 1
 
   def add(self, picture, photographs):
-    """Draws a Picture and writes it, unless there is nothing to write."""
-    for name, reason in picture.left_out:
-      self._leave_out(name, reason, picture.place)
+    """Draws a Picture and writes it, unless it has no labelled pixel."""
+    for shape in picture.shapes or ():
+      if isinstance(shape, shapes.NotRead):
+        self._leave_out(shape.class_name, shape.reason, picture.place)
     if picture.shapes is None:
       self._leave_out('', _EMPTY, picture.place)
       return
@@ -197,6 +200,8 @@ class _Made:
     """Returns the mask of a Picture; counts its shapes."""
     kept, labels = [], []
     for shape in picture.shapes:
+      if isinstance(shape, shapes.NotRead):
+        continue
       label, reason = self._label(shape.class_name)
       if label is None:
         self._leave_out(shape.class_name, reason, picture.place)
@@ -204,7 +209,7 @@ class _Made:
         kept.append(shape)
         labels.append(label)
     mask, is_seen = rasterizing.draw(picture.id, kept, labels, size,
-                                 self._options.drawing)
+                                    self._options.drawing)
     for shape, label, seen in zip(kept, labels, is_seen, strict=True):
       if seen:
         self.counts['shapes'][label] += 1
@@ -214,12 +219,12 @@ class _Made:
     return mask
 
   def finish(self):
-    """Writes the lists, or raises UserError if there is nothing to train on."""
+    """Writes the lists; raises UserError if there is nothing to train on."""
     if not self.ids:
       raise_problems(
           [f'{self._source}: {reason}' for reason in self._reasons()]
           or [f'{self._source} holds no annotated picture'],
-          'Nothing came across. If the photographs are elsewhere, name their '
+          'Nothing was converted. If the photographs are elsewhere, name their '
           'folder by --images.')
     if len(self.names) < 2:
       raise UserError(f'{self._source} has no class but {self.names[0]}. Name '
@@ -230,6 +235,7 @@ class _Made:
                       '.txt').write_text('\n'.join(self.ids) + '\n')
 
   def _reasons(self):
+    """Returns a line for each reason why something was left out."""
     lines = [f'{count} left out{f" of {name!r}" if name else ""}: {reason} '
              f'({place})' for (name, reason), (count, place) in sorted(
                  self.left_out.items())]
@@ -237,7 +243,7 @@ class _Made:
             for line in lines]
 
   def report(self, kind, target):
-    """Returns what came across and what did not, a table and lines."""
+    """Returns a table of what was converted, and lines on what was not."""
     rows = [(name, *(str(self.counts[what][label]) for what in (
         'pictures', 'shapes', 'pixels')))
             for label, name in enumerate(self.names)]

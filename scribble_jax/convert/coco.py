@@ -11,19 +11,18 @@ from scribble_jax.files import formats
 
 
 def is_kind(content):
-  """Whether JSON is COCO's."""
+  """Whether JSON is in the format of COCO."""
   return isinstance(content, dict) and all(
       key in content for key in ('images', 'annotations', 'categories'))
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
-  files = [*parsing.documents(source, ('.json',))]
-  names = {}
-  for _, path, content in files:
-    with parsing.at(path):
-      names |= dict.fromkeys(_categories(content).values())
+  files = [*parsing.parsed(
+      source, ('.json',),
+      lambda _, path, content: (path, content, _categories(content)))]
+  names = dict.fromkeys(name for *_, categories in files
+                        for name in categories.values())
   return shapes.Export(tuple(names), _pictures(files))
 
 
@@ -34,10 +33,9 @@ def _categories(content):
 
 
 def _pictures(files):
-  for _, path, content in files:
+  for path, content, names in files:
     of_picture = collections.defaultdict(list)
     with parsing.at(path):
-      names = _categories(content)
       for item in parsing.field(content, 'annotations', list):
         of_picture[parsing.field(item, 'image_id', (str, int))].append(item)
       images = parsing.field(content, 'images', list)
@@ -47,16 +45,13 @@ def _pictures(files):
       with parsing.at(place):
         name = parsing.field(image, 'file_name', str)
         size = parsing.size(image, 'height', 'width')
-        found = [_shape(item, names, size) for item in of_picture[image['id']]]
-      yield shapes.Picture(
-          name, (name,), place, size,
-          tuple(shape for one in found for shape in one),
-          tuple(('', 'has neither segmentation nor bbox')
-                for one in found if not one))
+        yield shapes.Picture(name, (name,), place, size, [
+            shape for item in of_picture[image['id']]
+            for shape in _shapes(item, names, size)])
 
 
-def _shape(item, names, size):
-  """Returns the Shapes of an annotation: of polygons, any number."""
+def _shapes(item, names, size):
+  """Returns the Shapes of an annotation, or a NotRead."""
   number = parsing.field(item, 'category_id', int)
   if number not in names:
     raise ValueError(f'names category {number}, which the file does not list')
@@ -76,7 +71,7 @@ def _shape(item, names, size):
   if item.get('bbox'):
     corner, sides = _ring(item['bbox'])
     return [shapes.box(name, *corner, *(corner + sides))]
-  return []
+  return [shapes.NotRead('', 'has neither segmentation nor bbox')]
 
 
 def _ring(flat):
@@ -87,7 +82,7 @@ def _ring(flat):
 
 
 def write(folder, items, names, options):
-  """Writes annotations.json, one annotation for each class of each mask."""
+  """Writes annotations.json, with one annotation per class of each mask."""
   images, annotations = [], []
   for number, item in enumerate(items, 1):
     height, width = item.mask.shape

@@ -1,4 +1,4 @@
-"""Regions become polygons along the edges of their pixels."""
+"""Traces the regions of a mask as polygons along the edges of pixels."""
 
 import collections
 
@@ -9,8 +9,8 @@ from scipy import ndimage
 def polygons(mask):
   """Returns a polygon for each connected part of a mask.
 
-  A hole belongs to the same polygon: the line goes over to its edge and back on
-  the same way, so that filling leaves it out.
+  A hole belongs to the same polygon: the outline continues to the edge of the
+  hole and returns on the same way, so that an even-odd fill leaves it out.
 
   Args:
     mask: [H, W] bool.
@@ -22,7 +22,7 @@ def polygons(mask):
   found = []
   for number, window in enumerate(ndimage.find_objects(parts), 1):
     rings = _rings(parts[window] == number)
-    rings.sort(key=lambda ring: ring.min(0)[::-1].tolist())  # Outer one first.
+    rings.sort(key=lambda ring: ring.min(0)[::-1].tolist())  # Outer ring first.
     whole = [rings[0], rings[0][:1]] if len(rings) > 1 else [rings[0]]
     for hole in rings[1:]:
       whole += [hole, hole[:1], rings[0][:1]]
@@ -34,7 +34,7 @@ def polygons(mask):
 def _rings(mask):
   """Returns the closed lines around the set pixels of an [h, w] bool."""
   padded = np.pad(mask, 1)
-  ways = collections.defaultdict(list)  # From a corner to the next ones.
+  ways = collections.defaultdict(list)  # {corner: [next corner, ...]}.
   for shift, axis, start, end in (
       (1, 0, (0, 0), (1, 0)), (-1, 1, (1, 0), (1, 1)),
       (-1, 0, (1, 1), (0, 1)), (1, 1, (0, 1), (0, 0))):

@@ -17,20 +17,19 @@ from scribble_jax.files import image_decoding
 from scribble_jax.files import listings
 from scribble_jax.files import storage
 
-_MAX_BYTES = 2**26  # Its elements take up to 40 times as much.
+_MAX_BYTES = 2**26  # Of a file; its parsed elements take up to 40 times that.
 _POINTS = {'polyline': shapes.LINE, 'polygon': shapes.POLYGON,
            'points': shapes.POINTS}
 _LABELS = 'labelmap.txt'
 
 
 def is_xml(content):
-  """Whether the beginning of a file is that of CVAT's XML."""
+  """Whether a file that begins with `content` is CVAT's XML."""
   return b'<annotations' in content
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in an XML file, or in all those of a folder."""
-  del options
   names, roots = {}, []
   for path in parsing.files_in(source, ('.xml',)).values():
     with parsing.at(path):
@@ -73,17 +72,9 @@ def _pictures(roots):
       with parsing.at(place):
         size = _number(image, 'height', int), _number(image, 'width', int)
         size = parsing.size(dict(zip('hw', size, strict=True)), 'h', 'w')
-        found, left_out = [], []
-        for item in sorted(image, key=lambda item: _number(
-            item, 'z_order', int, 0)):
-          label = item.get('label', '')
-          shape = _shape(item, label, size)
-          if shape is None:
-            left_out.append((label, f'{item.tag!r} is not read'))
-          else:
-            found.append(shape)
-      yield shapes.Picture(name, (name,), place, size, tuple(found),
-                           tuple(left_out))
+        yield shapes.Picture(name, (name,), place, size, [
+            _shape(item, item.get('label', ''), size) for item in sorted(
+                image, key=lambda item: _number(item, 'z_order', int, 0))])
 
 
 def _number(item, key, kind=float, default=None):
@@ -95,7 +86,7 @@ def _number(item, key, kind=float, default=None):
 
 
 def _shape(item, label, size):
-  """Returns the Shape of an element; None for a kind that is not read."""
+  """Returns the Shape of an element, or a NotRead."""
   if item.tag in _POINTS:
     points = [pair.split(',') for pair in item.get('points', '').split(';')]
     return shapes.Shape(label, _POINTS[item.tag],
@@ -105,7 +96,7 @@ def _shape(item, label, size):
     return shapes.box(label, *sides, _number(item, 'rotation', default=0), (
         (sides[0] + sides[2]) / 2, (sides[1] + sides[3]) / 2))
   if item.tag != 'mask':
-    return None
+    return shapes.NotRead(label, f'{item.tag!r} is not read')
   left, top, width, height = (_number(item, key, int) for key in (
       'left', 'top', 'width', 'height'))
   if not (0 < width <= size[1] and 0 < height <= size[0]):
@@ -115,27 +106,25 @@ def _shape(item, label, size):
   return shapes.bitmap(label, mask.reshape(height, width), (top, left))
 
 
-def read_masks(source, options):
+def read_masks(source, _options):
   """Returns the Export in a folder of coloured masks with labelmap.txt.
 
-  Black, the background, is what nobody has annotated.
+  Black, CVAT's background, marks unannotated pixels.
   """
-  del options
   path = source / _LABELS
   if not path.is_file():
     raise UserError(f'{path} does not exist. Name the folder that holds it.')
   names = _colours(path)
   files = parsing.files_in(source / 'SegmentationClass', ('.png',))
-  own = frozenset([*files.values(), *parsing.files_in(
-      source / 'SegmentationObject', ('.png',)).values()])
-  return shapes.Export(tuple(filter(None, names.values())),
-                       label_images.pictures(files, names, _read_colours), own)
+  objects = parsing.files_in(source / 'SegmentationObject', ('.png',))
+  return label_images.export(
+      files, names, _read_colours, own=objects.values())
 
 
 def _colours(path):
-  """Returns {red << 16 | green << 8 | blue: name, '' for no class}."""
+  """Returns {red << 16 | green << 8 | blue: class name or ''}."""
   found = {0: ''}
-  for line in listings.read_lines(path, 'It names the colours of the masks.'):
+  for line in listings.read_lines(path, 'It lists the colours of the masks.'):
     if line.startswith('#'):
       continue
     name, *rest = line.split(':')
@@ -152,9 +141,9 @@ def _colours(path):
 
 
 def _read_colours(path):
-  """Returns [h, w] int32: red << 16 | green << 8 | blue of a PNG."""
+  """Returns the pixels of a PNG: [h, w] int32 red << 16 | green << 8 | blue."""
   image = image_decoding.open_image(storage.read_bytes(path), ('PNG',),
-                                   image_decoding.MAX_MEGAPIXELS)
+                                    image_decoding.MAX_MEGAPIXELS)
   if image.mode not in ('RGB', 'RGBA', 'P'):
     raise ValueError(f'has mode {image.mode} instead of colours')
   image_decoding.load(image)

@@ -1,6 +1,6 @@
-"""Files in HDF5: ilastik's projects and the strokes of Scribbles4All.
+"""HDF5 files: ilastik's projects and the strokes of Scribbles4All.
 
-ilastik's hold pickles among other things, which are never read.
+The pickles in ilastik's projects are never read.
 """
 
 import re
@@ -21,19 +21,14 @@ _INFOS = 'Input Data/infos'
 
 
 def _read(path, names):
-  """Returns what `hdf5_process.read` does.
-
-  Raises:
-    ValueError: See there.
-    UserError: h5py is not installed.
-  """
+  """As `hdf5_process.read`, of a file anywhere; a UserError without h5py."""
   parsing.module('h5py', f'Reading {path}')
   with storage.local_copy(path) as copy:
     return hdf5_process.read(copy, names)
 
 
 def _part(found, name, kinds, ndim=None):
-  """Returns an array of a file; ValueError if it is missing or another kind."""
+  """Returns an array of a file; a ValueError if it lacks one of that type."""
   array = found.get(name)
   if array is None or array.dtype.kind not in kinds or (
       ndim not in (None, array.ndim)):
@@ -41,9 +36,8 @@ def _part(found, name, kinds, ndim=None):
   return array
 
 
-def read_ilastik(source, options):
+def read_ilastik(source, _options):
   """Returns the Export of an .ilp file, or of all those of a folder."""
-  del options
   names, pictures = {}, []
   for path in parsing.files_in(source, ('.ilp',)).values():
     with parsing.at(path):
@@ -58,7 +52,7 @@ def read_ilastik(source, options):
 
 
 def _lane(found, lane, number, names, path):
-  """Returns the Picture of a project's image."""
+  """Returns the Picture of one image of a project."""
   info = f'{_INFOS}/{lane}/Raw Data'
   photograph = str(_part(found, f'{info}/filePath', 'U', 0)).replace(
       '\\', '/').rpartition('/')[2]
@@ -79,7 +73,7 @@ def _lane(found, lane, number, names, path):
 
 
 def _block(found, name, values):
-  """Returns the Shapes of a block of labels."""
+  """Returns the Shapes in one block of labels."""
   pixels = _part(found, name, 'iu')
   starts = [int(start) for start in re.findall(r'(\d+):\d+', str(
       _part(found, f'{name}@blockSlice', 'U', 0)))]
@@ -97,7 +91,7 @@ def _block(found, name, values):
 
 
 def _axes(text):
-  """Returns the letters of ilastik's axes, y and x among them."""
+  """Returns the letters of ilastik's axes, which include y and x."""
   axes = [parsing.field(axis, 'key', str) for axis in parsing.field(
       formats.parse_json(str(text)), 'axes', list)]
   if not {'y', 'x'} <= {*axes} or any(len(axis) != 1 for axis in axes):
@@ -106,9 +100,9 @@ def _axes(text):
 
 
 def read_scribbles4all(source, options):
-  """Returns the Export of .h5 files, one an image.
+  """Returns the Export of .h5 files, one per image.
 
-  A stroke's colour is (index, index, index), or VOC's for a class.
+  The colour of a stroke is (index, index, index) or VOC's colour of its class.
 
   Args:
     source: From `storage.path`.
@@ -133,27 +127,25 @@ def _strokes(source, names):
       if len(lines) != len(colours) or colours.shape[1] != 3:
         raise ValueError(f'has strokes of shape {lines.shape} and colours of '
                          f'shape {colours.shape}')
-      found = [_stroke(line, colour, names, width)
-               for line, colour in zip(lines, colours, strict=True)]
-    name = parsing.stem(name)
-    yield shapes.Picture(
-        name, (name,), str(path), size, tuple(filter(None, found)),
-        (('', 'is of unlabelled pixels'),) * found.count(None))
+      name = parsing.stem(name)
+      yield shapes.Picture(name, (name,), str(path), size, [
+          _stroke(line, colour, names, width)
+          for line, colour in zip(lines, colours, strict=True)])
 
 
 def _stroke(line, colour, names, width):
-  """Returns the Shape of a stroke; None if its colour means no class."""
-  blue, green, red = colour.tolist()  # As OpenCV has it.
+  """Returns the Shape of a stroke; a NotRead if it marks unlabelled pixels."""
+  blue, green, red = colour.tolist()  # In OpenCV's order.
   label = blue
   if not blue == green == red:
     same = np.flatnonzero(
         (masks.voc_palette() == [red, green, blue]).all(axis=1))
     label = int(same[0]) if len(same) else -1
   if label == IGNORE_LABEL:
-    return None
+    return shapes.NotRead('', 'is of unlabelled pixels')
   if not 0 <= label < len(names):
     raise ValueError(f'has a stroke of colour ({red}, {green}, {blue}), which '
                      'stands for no class')
-  # Whole numbers there, which are the middle of a pixel.
+  # The files hold whole numbers, which mean the centres of pixels.
   points = shapes.coordinates(np.trunc(line)) + 0.5
   return shapes.Shape(names[label], shapes.LINE, (points,), float(width))

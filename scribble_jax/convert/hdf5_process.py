@@ -1,4 +1,7 @@
-"""HDF5 files, read by another process: a damaged one may hang or crash it."""
+"""Reads HDF5 files in a process of their own.
+
+A damaged file may let the HDF5 library hang or crash.
+"""
 
 import atexit
 import contextlib
@@ -14,8 +17,8 @@ import sys
 
 import numpy as np
 
-_MEMORY = 4 * 2**30  # Bytes that the process may take.
-_SECONDS = 20  # For a file.
+_MEMORY = 4 * 2**30  # Bytes that the process may allocate.
+_SECONDS = 20  # Per file.
 _MAX_VALUES, _MAX_DATASETS, _MAX_DEPTH = 2**27, 10**5, 9
 
 
@@ -23,17 +26,16 @@ def read(path, names):
   """Reads parts of a file.
 
   Args:
-    path: Of a file on this machine.
-    names: Of datasets and groups, which are read with all that they hold.
+    path: Path of a file on this machine.
+    names: Names of datasets, and of groups, which are read recursively.
 
   Returns:
-    {path in the file: array of numbers or texts}; texts that are attributes of
-    a dataset are at PATH@NAME. What is not there, or of other types, is left
+    {path in the file: array of numbers or texts}; a text attribute NAME of a
+    dataset is at PATH@NAME. Missing names, and data of other types, are left
     out.
 
   Raises:
-    ValueError: The file is damaged, too large, or holds other things there,
-      such as data that lie in another file.
+    ValueError: The file is damaged or too large, or refers to another file.
   """
   process, connection = _start()
   try:
@@ -55,12 +57,12 @@ def read(path, names):
 def _start():
   """Returns the process and the connection to it."""
   here, there = multiprocessing.Pipe()
-  process = subprocess.Popen(  # -P: this folder is no place of packages.
+  process = subprocess.Popen(  # -P: nothing is imported from this folder.
       [sys.executable, '-P', __file__, str(there.fileno())],
       pass_fds=[there.fileno()])
   there.close()
   atexit.register(_end, process)
-  here.recv_bytes()  # It is ready.
+  here.recv_bytes()  # Waits until the process is ready.
   return process, here
 
 
@@ -70,7 +72,7 @@ def _end(process):
 
 
 def _serve(connection):
-  """Reads what it is asked for until the other end is gone."""
+  """Answers requests until the other end closes the connection."""
   import h5py
   with contextlib.suppress(ValueError, OSError):
     resource.setrlimit(resource.RLIMIT_DATA, (
@@ -86,14 +88,14 @@ def _serve(connection):
       content = io.BytesIO()
       np.savez(content, **found)
       content = content.getvalue()
-    except Exception as error:  # h5py lets damaged files raise anything.
+    except Exception as error:  # For damaged files, h5py raises any class.
       text = ' '.join(str(error).split())
       content = f'is damaged or of another kind ({text})'.encode()
     connection.send_bytes(content)
 
 
 def _collect(h5py, file, name, found, depth=0):
-  """Adds the datasets at and below a name to a dict."""
+  """Adds the datasets at and below a name to the dict `found`."""
   if name not in file:
     return
   item = file[name]
@@ -122,7 +124,7 @@ def _collect(h5py, file, name, found, depth=0):
 
 
 def _texts(values):
-  """Returns an array of texts or bytes as one of texts."""
+  """Converts an array of texts or bytes to an array of texts."""
   return np.array([value.decode() if isinstance(value, bytes) else str(value)
                    for value in values.ravel().tolist()],
                   str).reshape(values.shape)

@@ -1,4 +1,4 @@
-"""What a user names as the source: unpacked, and its photographs found."""
+"""Opens the user's source, finds photographs, and creates the target folder."""
 
 import contextlib
 import lzma
@@ -18,20 +18,21 @@ from scribble_jax.files import masks
 from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 
-_MOST, _RATIO = 2**30, 100  # Bytes, and times its own size, in a zip.
+# A zip may unpack to _MAX_BYTES and _MAX_RATIO times its own size.
+_MAX_BYTES, _MAX_RATIO = 2**30, 100
 _ABSOLUTE = re.compile(r'[/\\]|[a-zA-Z]:')
 LINK, SYMLINK, COPY = 'link', 'symlink', 'copy'
 
 
 @contextlib.contextmanager
 def opened(name):
-  """Yields the path of a file or folder; a zip is unpacked for the time.
+  """Yields the path of a file or folder; a zip is unpacked for the block.
 
-  Of a folder that holds nothing but a folder, the inner one is yielded.
+  If a folder holds nothing but a folder, the inner one is yielded.
 
   Raises:
-    UserError: It does not exist, or the zip is damaged, would take too much
-      room or names files outside of it.
+    UserError: The path does not exist, or the zip is damaged, would take too
+      much room or holds paths that lead out of it.
   """
   path = storage.path(name)
   if not path.exists():
@@ -65,7 +66,7 @@ def _unpack(path, folder):
       packed = min(storage.path(path).stat().st_size,
                    sum(member.compress_size for member in members))
       total = sum(member.file_size for member in members)
-      if total > _MOST + _RATIO * packed:
+      if total > _MAX_BYTES + _MAX_RATIO * packed:
         raise UserError(f'{path} would take {total / 2**30:.1f} GB, far more '
                         'than its own size. Unpack it and name the folder.')
       archives.refuse_overlaps(archive)
@@ -80,7 +81,7 @@ def _unpack(path, folder):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as inside, open(file, 'xb') as f:
-          shutil.copyfileobj(inside, f)  # Never more than its list says.
+          shutil.copyfileobj(inside, f)  # At most member.file_size bytes.
   except (*masks.DAMAGED, zipfile.BadZipFile, lzma.LZMAError, RuntimeError,
           MemoryError) as error:
     raise_problems([f'{path} is no complete zip file ({error})'],
@@ -90,15 +91,15 @@ def _unpack(path, folder):
 class Photographs:
   """Finds photographs by their path, with or without suffix.
 
-  Outer folders may be missing in the name or in the path, but not differ.
+  Either of the two paths may lack outer folders that the other one has.
   """
 
   def __init__(self, folder, own=()):
     """Lists a folder.
 
     Args:
-      folder: From `storage.path`; of a file, the folder that it is in.
-      own: Paths of pictures that are no photographs.
+      folder: From `storage.path`; for a file, the folder of the file is used.
+      own: Paths of image files that are not photographs.
     """
     folder = folder if folder.is_dir() else folder.parent
     self._files = {}  # {end of a path: [(path, the path below the folder)]}.
@@ -113,7 +114,7 @@ class Photographs:
           self._files.setdefault(end, []).append((path, whole))
 
   def find(self, names):
-    """Returns the path of the first of several names that is there, or None.
+    """Returns the path of the first of several names that exists, or None.
 
     Raises:
       ValueError: Several photographs have that name.
@@ -132,19 +133,19 @@ class Photographs:
 
 
 def _ends(name):
-  """Yields a path and what is left of it without outer folders."""
+  """Yields a path, then the path without its outermost folder, and so on."""
   while name:
     yield name
     name = name.partition('/')[2]
 
 
 def place_photograph(source, target, how):
-  """Puts a photograph into a new place.
+  """Links or copies a photograph to a new path.
 
   Args:
     source: From `storage.path`.
     target: pathlib.Path that does not exist.
-    how: LINK makes a hard link, or a copy where there can be none.
+    how: COPY, SYMLINK, or LINK: a hard link, or a copy if that is impossible.
   """
   target.parent.mkdir(parents=True, exist_ok=True)
   if how == SYMLINK:
@@ -159,10 +160,10 @@ def place_photograph(source, target, how):
 
 @contextlib.contextmanager
 def whole_target(name):
-  """Yields an empty folder that becomes `name` when the block ends well.
+  """Yields an empty folder that becomes `name` if the block succeeds.
 
   Raises:
-    UserError: There is something already, or it can't be written.
+    UserError: The folder exists and is not empty, or cannot be written.
   """
   path = storage.path(name)
   with write_errors.of_output(path, 'Name another folder.'):

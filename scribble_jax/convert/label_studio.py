@@ -1,8 +1,9 @@
 """Label Studio: tasks as JSON, with brushes, polygons, rectangles, key points.
 
-The export named JSON; JSON-MIN leaves out what tells a picture's regions apart.
+The export must be the one named JSON; JSON-MIN lacks the regions' types.
 """
 
+import itertools
 import re
 import urllib.parse
 import uuid
@@ -15,7 +16,7 @@ from scribble_jax.convert import rle
 from scribble_jax.convert import shapes
 from scribble_jax.files import formats
 
-_UPLOADED = re.compile(r'^[0-9a-f]{8}-(?=.)')  # In front of a file's own name.
+_UPLOADED = re.compile(r'^[0-9a-f]{8}-(?=.)')  # Prefix of uploaded files.
 _CONFIG = '''<View>
   <Image name="image" value="$image" zoom="true"/>
   <{tag} name="label" toName="image">
@@ -32,61 +33,57 @@ def is_kind(content):
       for task in content)
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
-  return shapes.Export((), _pictures(source))
+  return shapes.Export((), itertools.chain.from_iterable(
+      parsing.parsed(source, ('.json',), _pictures)))
 
 
-def _pictures(source):
-  for _, path, tasks in parsing.documents(source, ('.json',)):
-    with parsing.at(path):
-      if not isinstance(tasks, list):
-        raise ValueError('holds no list of tasks')
-    for number, task in enumerate(tasks, 1):
-      place = f'{path}: task {number}'
-      with parsing.at(place):
-        picture = _picture(task, place)
-      yield picture
+def _pictures(_, path, tasks):
+  """Yields the Pictures of a file."""
+  with parsing.at(path):
+    if not isinstance(tasks, list):
+      raise ValueError('holds no list of tasks')
+  for number, task in enumerate(tasks, 1):
+    place = f'{path}: task {number}'
+    with parsing.at(place):
+      yield _picture(task, place)
 
 
 def _picture(task, place):
-  """Returns the Picture of a task, as its last annotation has it."""
+  """Returns the Picture of a task, with the shapes of its last annotation."""
   names = _photographs(task)
   done = [one for one in parsing.field(task, 'annotations', list)
           if not parsing.field(one, 'was_cancelled', bool, False)]
-  left_out = [('', 'is of an earlier annotation of the same picture')
-              for one in done[:-1] for _ in parsing.field(one, 'result', list)]
-  found, size = [], None
+  found = [shapes.NotRead('', 'is of an earlier annotation of the same picture')
+           for one in done[:-1] for _ in parsing.field(one, 'result', list)]
+  size = None
   for result in parsing.field(done[-1], 'result', list) if done else ():
     value = parsing.field(result, 'value', dict, {})
     labels = next((label for key, label in value.items()
                    if key.endswith('labels')), None)
     if not isinstance(labels, list) or not labels or not isinstance(
         labels[0], str):
-      left_out.append(('', f'{result.get("type")!r} has no class'))
+      found.append(
+          shapes.NotRead('', f'{result.get("type")!r} has no class'))
       continue
     here = parsing.size(result, 'original_height', 'original_width')
     if size not in (None, here):
       raise ValueError('has regions of pictures of several sizes')
     size = here
-    shape = _shape(labels[0], value, size)
-    if shape is None:
-      left_out.append((labels[0], f'{result.get("type")!r} is not read'))
-    else:
-      found.append(shape)
-  return shapes.Picture(names[-1], names, place, size,
-                        tuple(found) if done else None, tuple(left_out))
+    found.append(_shape(labels[0], value, size) or shapes.NotRead(
+        labels[0], f'{result.get("type")!r} is not read'))
+  return shapes.Picture(names[-1], names, place, size, found if done else None)
 
 
 def _photographs(task):
-  """Returns the names that a task's photograph may have, its own one last."""
+  """Returns the possible names of a photograph, the original one last."""
   data = parsing.field(task, 'data', dict, {})
   text = data.get('image') or next(
       (value for value in data.values() if isinstance(value, str)),
       None) or parsing.field(task, 'file_upload', str)
   parts = urllib.parse.urlsplit(str(text))
-  name = urllib.parse.parse_qs(parts.query).get('d')  # Of a local folder.
+  name = urllib.parse.parse_qs(parts.query).get('d')  # Local storage.
   name = name[0] if name else urllib.parse.unquote(parts.path).rpartition(
       '/')[2]
   folder, slash, last = name.rpartition('/')
@@ -94,9 +91,9 @@ def _photographs(task):
 
 
 def _shape(label, value, size):
-  """Returns the Shape of a region; None for what is not read.
+  """Returns the Shape of a region; None for a type that is not read.
 
-  All numbers are per cent of the picture.
+  Coordinates and lengths in `value` are percentages of the picture's sides.
   """
   scale = np.array(size[::-1]) / 100
   if 'rle' in value:
@@ -119,7 +116,7 @@ def _shape(label, value, size):
 
 
 def write(folder, items, names, options):
-  """Writes tasks.json, a prediction for each mask, and the labels' config."""
+  """Writes tasks.json, with a prediction per mask, and the labelling config."""
   tasks = [{
       'data': {'image': options.url + urllib.parse.quote(item.photograph)},
       'predictions': [{'model_version': 'scribble_jax', 'result': [

@@ -1,4 +1,4 @@
-"""Labelme: a JSON file an image, beside it."""
+"""Labelme: one JSON file per image, in the same folder."""
 
 import posixpath
 
@@ -13,58 +13,43 @@ from scribble_jax.files import listings
 _KINDS = {'linestrip': shapes.LINE, 'line': shapes.LINE, 'point': shapes.POINTS,
           'points': shapes.POINTS, 'polygon': shapes.POLYGON,
           'rectangle': shapes.BOX}
-_CORNERS = 64  # Of a circle.
+_CORNERS = 64  # Of the polygon that approximates a circle.
 
 
 def is_kind(content):
-  """Whether JSON is labelme's."""
+  """Whether JSON is an annotation of labelme."""
   return isinstance(content, dict) and 'shapes' in content and (
       'imagePath' in content)
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a JSON file, or in all those of a folder."""
-  del options
-  folder = source if source.is_dir() else source.parent
-  names = ()
-  if (folder / 'labels.txt').is_file():
-    names = tuple(listings.read_lines(folder / 'labels.txt', ''))
-  return shapes.Export(names, _pictures(source))
-
-
-def _pictures(source):
-  for name, path, content in parsing.documents(source, ('.json',)):
-    with parsing.at(path):
-      picture = _picture(name, path, content)
-    yield picture
+  return shapes.Export(parsing.class_list(source, 'labels.txt'),
+                       parsing.parsed(source, ('.json',), _picture))
 
 
 def _picture(name, path, content):
-  """Returns the Picture of a file, named as the file is."""
+  """Returns the Picture of a file, with the name of the file as its id."""
   photograph = parsing.field(content, 'imagePath', str).replace('\\', '/')
-  # It may lead anywhere: only the file's own name counts.
+  # The folders in the path are those of another machine.
   photograph = posixpath.basename(photograph)
   beside = posixpath.join(posixpath.dirname(name), photograph)
   size = None
   if content.get('imageHeight') is not None:
     size = parsing.size(content, 'imageHeight', 'imageWidth')
-  found, left_out = [], []
+  found = []
   for number, item in enumerate(parsing.field(content, 'shapes', list), 1):
-    label = parsing.field(item, 'label', str)
-    kind = parsing.field(item, 'shape_type', str, 'polygon')
     with parsing.at(f'{path}: shape {number}'):
-      shape = _shape(label, kind, item, size)
-    if shape is None:
-      left_out.append((label, f'{kind!r} is not read'))
-    else:
-      found.append(shape)
+      found.append(_shape(item, size))
   return shapes.Picture(
       parsing.stem(name), (beside, photograph, parsing.stem(name)), str(path),
-      size, tuple(found), tuple(left_out))
+      size, found)
 
 
-def _shape(label, kind, item, size):
-  """Returns a Shape; None for a kind that is not read."""
+def _shape(item, size):
+  """Returns the Shape of a JSON object, or a NotRead."""
+  label = parsing.field(item, 'label', str)
+  kind = parsing.field(item, 'shape_type', str, 'polygon')
   points = shapes.coordinates(parsing.field(item, 'points', list))
   if kind == 'mask':
     mask = parsing.decode_bitmap(
@@ -78,24 +63,25 @@ def _shape(label, kind, item, size):
     return shapes.Shape(label, shapes.POLYGON, (ring,))
   if kind == 'rectangle' and len(points) != 2:
     raise ValueError(f'is a rectangle of {len(points)} points instead of 2')
-  return shapes.Shape(label, _KINDS[kind], (points,)) if kind in _KINDS else (
-      None)
+  if kind not in _KINDS:
+    return shapes.NotRead(label, f'{kind!r} is not read')
+  return shapes.Shape(label, _KINDS[kind], (points,))
 
 
 def write(folder, items, names, options):
-  """Writes a JSON file an image, with a mask for each class, and labels.txt.
+  """Writes labels.txt, and a JSON file per image with a mask of each class.
 
-  Photographs that are known are put beside the files.
+  The photographs that were found are placed in the same folder.
   """
   for item in items:
     height, width = item.mask.shape
-    found = [shapes.bitmap(names[label], item.mask == label)
-             for label in item.labels]
     if item.file:
       input_files.place_photograph(item.file, folder / item.photograph,
-                               options.photographs)
+                                   options.photographs)
     formats.write_json(listings.new_file(folder, item.id, '.json'), {
-        'version': '5.8.1', 'flags': {}, 'shapes': [*map(_item, found)],
+        'version': '5.8.1', 'flags': {}, 'shapes': [
+            _item(shapes.bitmap(names[label], item.mask == label))
+            for label in item.labels],
         'imagePath': posixpath.basename(item.photograph), 'imageData': None,
         'imageHeight': height, 'imageWidth': width}, None)
   (folder / 'labels.txt').write_text('\n'.join(names) + '\n')

@@ -1,4 +1,4 @@
-"""What all readers of annotations share: places in messages, JSON, base64."""
+"""Functions that the readers share: error messages, JSON, base64 images."""
 
 import base64
 import contextlib
@@ -18,8 +18,8 @@ from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import storage
 
-MAX_BYTES = 2**30  # Of a JSON file; its objects take ten times as much.
-_LARGEST = 1e12  # Of numbers that measure something.
+MAX_BYTES = 2**30  # Of a JSON file; its parsed objects take ten times as much.
+_LARGEST = 1e12  # Of coordinates, sizes and widths.
 _REQUIRED = object()
 _KINDS = {dict: 'an object', list: 'a list', str: 'a text', int: 'an integer',
           bool: 'true or false',
@@ -28,13 +28,13 @@ _KINDS = {dict: 'an object', list: 'a list', str: 'a text', int: 'an integer',
 
 @contextlib.contextmanager
 def at(place):
-  """Lets what is wrong with a file end as one line that names it.
+  """Turns errors of a damaged file into one line that names the file.
 
   Args:
-    place: File, and where in it.
+    place: File, and position in it.
 
   Raises:
-    UserError: For all that masks.DAMAGED has.
+    UserError: For any of masks.DAMAGED.
   """
   try:
     yield
@@ -47,13 +47,13 @@ def field(item, key, kind, default=_REQUIRED):
   """Returns a value of a JSON object.
 
   Args:
-    item: What should be an object.
-    key: Of the value.
-    kind: Type or tuple of types that it must have.
-    default: For an object that lacks the key or holds null there.
+    item: JSON that should be an object.
+    key: Key of the value.
+    kind: Type or tuple of types, one of which the value must have.
+    default: Value if the object lacks the key or holds null there.
 
   Raises:
-    ValueError: It is of another kind, or missing without a default.
+    ValueError: The value is of another type, or missing without a default.
   """
   if not isinstance(item, dict):
     raise ValueError(f'has {reprlib.repr(item)} where an object with {key!r} '
@@ -73,7 +73,7 @@ def size(item, height, width):
   """Returns the (height, width) at two keys of a JSON object, in pixels.
 
   Raises:
-    ValueError: They are missing, or too large to be read.
+    ValueError: They are missing, or larger than what is read.
   """
   found = tuple(field(item, key, (int, float)) for key in (height, width))
   if not all(1 <= side < 2**31 and int(side) == side for side in found):
@@ -87,7 +87,7 @@ def files_in(source, suffixes):
   """Returns {path below the source: path} of the files with a suffix, sorted.
 
   Args:
-    source: From `storage.path`: a folder, or a file of whatever name.
+    source: From `storage.path`: a folder, or a file with any suffix.
     suffixes: In lower case.
   """
   if source.is_file():
@@ -102,8 +102,8 @@ def json_in(path):
   """Returns the JSON of a file.
 
   Raises:
-    ValueError: It is too large or no JSON.
-    UserError: It is no UTF-8 text.
+    ValueError: The file is too large or holds no JSON.
+    UserError: The file is no UTF-8 text.
   """
   content = storage.read_bytes(path)
   if len(content) > MAX_BYTES:
@@ -115,31 +115,30 @@ def json_in(path):
     raise ValueError(f'is broken JSON ({error})') from None
 
 
-def documents(source, suffixes):
-  """Yields (path below the source, path, JSON) of each file with a suffix."""
+def parsed(source, suffixes, parse):
+  """Yields `parse(path below the source, path, JSON)` of each JSON file."""
   for name, path in files_in(source, suffixes).items():
     with at(path):
-      found = json_in(path)
-    yield name, path, found
+      yield parse(name, path, json_in(path))
 
 
 def decode_bitmap(text, size_limit, is_deflated=False):
-  """Returns the [h, w] bool that base64 of a PNG stands for.
+  """Returns the [h, w] bool mask in a PNG in base64.
 
   Args:
-    text: base64.
-    size_limit: (height, width) of the picture that it is a part of.
-    is_deflated: Whether the PNG was compressed once more.
+    text: The PNG in base64.
+    size_limit: (height, width) of the whole picture.
+    is_deflated: Whether the PNG is compressed by zlib as well.
 
   Raises:
-    ValueError: It is damaged, or larger than the picture.
+    ValueError: The PNG is damaged, or larger than the picture.
   """
   content = base64.b64decode(text, validate=True)
-  if is_deflated:  # Never more than the pixels, whatever it claims.
+  if is_deflated:  # Limits what a damaged file may expand to.
     most = 5 * size_limit[0] * size_limit[1] + 2**16
     content = zlib.decompressobj().decompress(content, most)
   image = image_decoding.open_image(content, ('PNG',),
-                                   image_decoding.MAX_MEGAPIXELS)
+                                    image_decoding.MAX_MEGAPIXELS)
   if image.width > size_limit[1] or image.height > size_limit[0]:
     raise ValueError(f'has a mask of {image.width}x{image.height} pixels, more '
                      'than the picture')
@@ -152,27 +151,27 @@ def decode_bitmap(text, size_limit, is_deflated=False):
 
 
 def encode_bitmap(mask):
-  """Returns base64 of the PNG of an [h, w] bool."""
+  """Returns an [h, w] bool mask as a PNG in base64."""
   content = io.BytesIO()
   Image.fromarray(mask).save(content, 'PNG')
   return base64.b64encode(content.getvalue()).decode()
 
 
-def class_list(source):
-  """Returns the names in the classes.txt of a folder; () without one.
+def class_list(source, name='classes.txt'):
+  """Returns the names in a text file beside a source; () without that file.
 
   Raises:
-    UserError: It is no text.
+    UserError: The file is no text.
   """
-  path = (source if source.is_dir() else source.parent) / 'classes.txt'
+  path = (source if source.is_dir() else source.parent) / name
   return tuple(listings.read_lines(path, '')) if path.is_file() else ()
 
 
 def module(name, purpose):
-  """Returns a package that only some formats need.
+  """Returns the module of a package that only some formats need.
 
   Raises:
-    UserError: It is not installed.
+    UserError: The package is not installed.
   """
   try:
     return __import__(name)

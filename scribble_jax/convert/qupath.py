@@ -1,10 +1,9 @@
-"""QuPath: a GeoJSON file an image, named as the image is."""
+"""QuPath: one GeoJSON file per image, with the image's name."""
 
 from scribble_jax.convert import parsing
 from scribble_jax.convert import shapes
 
-_SUFFIXES = ('.geojson', '.json')
-# GeoJSON nests the coordinates of each type so deep.
+# {GeoJSON type: (kind of Shape, depth of the nested lists of coordinates)}.
 _KINDS = {'Point': (shapes.POINTS, 0), 'MultiPoint': (shapes.POINTS, 1),
           'LineString': (shapes.LINE, 1), 'MultiLineString': (shapes.LINE, 2),
           'Polygon': (shapes.POLYGON, 2), 'MultiPolygon': (shapes.POLYGON, 3)}
@@ -17,35 +16,24 @@ def is_kind(content):
       'FeatureCollection', 'Feature')
 
 
-def read(source, options):
+def read(source, _options):
   """Returns the Export in a file, or in all those of a folder."""
-  del options
-  return shapes.Export((), _pictures(source))
+  return shapes.Export((), parsing.parsed(
+      source, ('.geojson', '.json'), _picture))
 
 
-def _pictures(source):
-  for name, path, content in parsing.documents(source, _SUFFIXES):
-    found, left_out = [], []
-    with parsing.at(path):
-      features = content if isinstance(content, list) else [content]
-      if isinstance(content, dict) and 'features' in content:
-        features = parsing.field(content, 'features', list)
-      for feature in features:
-        label, kind, parts = _parts(feature)
-        if not label:
-          left_out.append(('', 'has no class'))
-        elif not parts:
-          left_out.append((label, f'{kind!r} is not read'))
-        else:
-          found += [shapes.Shape(label, _KINDS[kind][0], part)
-                    for part in parts]
-    name = parsing.stem(name)
-    yield shapes.Picture(name, (name, name.rpartition('/')[2]), str(path), None,
-                         tuple(found), tuple(left_out))
+def _picture(name, path, content):
+  features = content if isinstance(content, list) else [content]
+  if isinstance(content, dict) and 'features' in content:
+    features = parsing.field(content, 'features', list)
+  name = parsing.stem(name)
+  return shapes.Picture(
+      name, (name, name.rpartition('/')[2]), str(path), None,
+      [shape for feature in features for shape in _shapes(feature)])
 
 
-def _parts(feature):
-  """Returns a feature's class or '', type, and the points of its Shapes."""
+def _shapes(feature):
+  """Returns the Shapes of a feature, or a NotRead."""
   properties = parsing.field(feature, 'properties', dict, {})
   described = parsing.field(properties, 'classification', dict, {})
   names = parsing.field(described, 'names', list, [])
@@ -53,12 +41,16 @@ def _parts(feature):
       map(str, names))
   geometry = parsing.field(feature, 'geometry', dict)
   kind = parsing.field(geometry, 'type', str)
-  if kind not in _KINDS:
-    return label, kind, []
-  found, depth = geometry.get('coordinates'), _KINDS[kind][1]
-  for _ in range(depth, 3):  # As deep as what has several parts.
+  found = geometry.get('coordinates')
+  shape_kind, depth = _KINDS.get(kind, (None, 3))
+  for _ in range(depth, 3):  # Makes a list of parts of any type.
     found = [found]
-  if not isinstance(found, list) or not all(
-      isinstance(part, list) for part in found):
+  if shape_kind and not (isinstance(found, list) and all(
+      isinstance(part, list) for part in found)):
     raise ValueError(f'has a {kind} without lists of coordinates')
-  return label, kind, [tuple(map(shapes.coordinates, part)) for part in found]
+  if not label:
+    return [shapes.NotRead('', 'has no class')]
+  if not shape_kind or not found:
+    return [shapes.NotRead(label, f'{kind!r} is not read')]
+  return [shapes.Shape(label, shape_kind, tuple(map(shapes.coordinates, part)))
+          for part in found]

@@ -1,4 +1,4 @@
-"""Shapes become pixels: a mask of class indices of each picture."""
+"""Draws the Shapes of a picture as a mask of class indices."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from scribble_jax.weak_labels import seeding
 from scribble_jax.weak_labels import simulation
 
 MASK, STROKE, BOX = 'mask', 'stroke', 'box'
-_BLOCK = 2**22  # Crossings of a polygon's edges with rows at a time.
-_MOST = 2**27  # Such crossings: half a minute.
+_BLOCK = 2**22  # Crossings of edges and rows that `fill` handles at a time.
+_MAX_CROSSINGS = 2**27  # Of a polygon; these take half a minute.
 MAX_WIDTH = 1_000  # Pixels.
 
 
@@ -24,11 +24,11 @@ class Drawing(NamedTuple):
 
   Attributes:
     polygons: MASK fills them, STROKE simulates a stroke inside of each, BOX
-      draws one across its bounding box.
-    boxes: MASK or STROKE.
-    width: In pixels, of strokes and dots whose width is not known.
-    rest: What pixels that no shape has become: a class index or IGNORE_LABEL.
-    seed: Of what is simulated.
+      draws a stroke across the bounding box of each.
+    boxes: MASK fills them, STROKE draws a stroke across each.
+    width: Width in pixels of strokes and dots whose width is unknown.
+    rest: Value of pixels outside of all shapes: a class index or IGNORE_LABEL.
+    seed: Seed of the simulated strokes.
   """
   polygons: str = MASK
   boxes: str = STROKE
@@ -38,20 +38,20 @@ class Drawing(NamedTuple):
 
 
 def draw(key, found, labels, size, drawing):
-  """Draws Shapes; later ones are on top, strokes across boxes below all.
+  """Draws Shapes, later ones over earlier ones, all over strokes across boxes.
 
-  Strokes across boxes bring strokes of background outside of all of them, if
-  the picture has no other shapes.
+  If all shapes are drawn as strokes across boxes, strokes of background are
+  added outside of the boxes.
 
   Args:
-    key: Id of the picture, which what is drawn at random depends on.
+    key: Id of the picture; seeds its random strokes, with `drawing.seed`.
     found: List of Shapes.
-    labels: As many class indices.
+    labels: List of the class index of each Shape.
     size: (height, width) of the photograph in pixels.
     drawing: Drawing.
 
   Returns:
-    [H, W] uint8, and the list of which shapes have a pixel in the picture.
+    [H, W] uint8 mask, and a list of bool: which shapes have a pixel in it.
   """
   mask = np.full(size, drawing.rest, np.uint8)
   across, is_seen = [], [False] * len(labels)
@@ -84,9 +84,9 @@ def draw(key, found, labels, size, drawing):
 
 
 def _box(shape, size, label):
-  """Returns a Box around a shape, of the next label: 0 is the background's.
+  """Returns the Box around a shape; None if it has no pixel in the picture.
 
-  None if it has no pixel in a picture of that size.
+  Its label is one higher, as 0 stands for the background in boxes.draw.
   """
   points = np.concatenate(shape.points)[:, ::-1]
   first = np.maximum(np.ceil(points.min(0) - 0.5), 0)
@@ -97,15 +97,16 @@ def _box(shape, size, label):
 
 
 def region_of(shape, size, width):
-  """Returns where a shape is.
+  """Returns the pixels of a shape.
 
   Args:
     shape: Shape.
     size: (height, width) of the picture in pixels.
-    width: In pixels, if the shape has none.
+    width: Width of strokes in pixels, for a shape without one.
 
   Returns:
-    Two slices of the picture's rows and columns, and the [h, w] bool there.
+    Two slices, of the picture's rows and columns, and an [h, w] bool mask of
+    that part of the picture.
   """
   if shape.kind == shapes.BITMAP:
     top, left = shape.origin
@@ -136,7 +137,7 @@ def region_of(shape, size, width):
 
 
 def _window(start, stop, size):
-  """Returns the slices of the rows and columns of a rectangle in a picture."""
+  """Returns slices of the rows and columns of a rectangle within a picture."""
   start = np.clip(np.asarray(start, int), 0, size)
   stop = np.clip(np.asarray(stop, int), start, size)
   return tuple(slice(int(one), int(other))
@@ -144,10 +145,10 @@ def _window(start, stop, size):
 
 
 def _strokes(shape, origin, size, width):
-  """Returns [h, w] bool: lines, dots, or a polygon's outline."""
+  """Returns an [h, w] bool mask of lines, dots, or a polygon's outline."""
   image = Image.new('1', (size[1], size[0]))
   canvas = ImageDraw.Draw(image)
-  for points in shape.points:  # For Pillow a pixel's middle is at (0, 0).
+  for points in shape.points:  # In Pillow, a pixel's centre is at (0, 0).
     points = [*map(tuple, (points - origin - 0.5).tolist())]
     if shape.kind == shapes.POLYGON:
       points.append(points[0])
@@ -158,21 +159,24 @@ def _strokes(shape, origin, size, width):
 
 
 def fill(rings, size):
-  """Returns [h, w] bool: pixels whose middle an odd number of rings encloses.
+  """Returns the pixels whose centres an odd number of rings encloses.
 
   Args:
     rings: List of [N, 2] float64 (x, y) in pixels, from the upper left corner.
     size: (h, w).
 
+  Returns:
+    [h, w] bool.
+
   Raises:
-    ValueError: Long edges in such numbers are no drawing.
+    ValueError: The edges cross more than _MAX_CROSSINGS rows.
   """
   starts = np.concatenate(rings)
   ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
   rows = np.clip(np.ceil(np.stack([starts[:, 1], ends[:, 1]]) - 0.5),
                  0, size[0]).astype(int)
   first, counts = rows.min(0), np.ptp(rows, axis=0)
-  if counts.sum() > _MOST:
+  if counts.sum() > _MAX_CROSSINGS:
     raise ValueError(f'has a polygon of {len(starts)} points across the whole '
                      'picture')
   crossing = np.flatnonzero(counts)

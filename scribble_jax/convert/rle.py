@@ -1,20 +1,20 @@
-"""Run lengths of masks: COCO's two kinds, CVAT's and Label Studio's."""
+"""Run-length encodings of masks: COCO's two, CVAT's and Label Studio's."""
 
 import numpy as np
 
-_SIZES = 3, 4, 8, 16  # Bits of a length that Label Studio itself chooses from.
-_CHANNELS = 4  # Label Studio stores RGBA; alpha alone counts.
+_SIZES = 3, 4, 8, 16  # Bits of a length, as Label Studio itself writes them.
+_CHANNELS = 4  # Label Studio stores RGBA; only alpha is used.
 
 
 def decode_counts(counts, num_pixels):
   """Returns the [num_pixels] bool of lengths of runs, unset ones first.
 
   Args:
-    counts: Integers.
-    num_pixels: What they must add up to.
+    counts: Lengths of alternating runs of unset and set pixels.
+    num_pixels: Expected sum of the lengths.
 
   Raises:
-    ValueError: They do not, or are no such numbers.
+    ValueError: The sum differs, or a length is not a whole number.
   """
   try:
     counts = np.asarray(counts, np.int64).reshape(-1)
@@ -27,7 +27,7 @@ def decode_counts(counts, num_pixels):
 
 
 def encode_counts(pixels):
-  """Returns the list of lengths that `decode_counts` takes, of [N] bool."""
+  """Returns the list of run lengths of [N] bool; inverts `decode_counts`."""
   ends = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
   counts = np.diff(ends, prepend=0, append=len(pixels)).tolist()
   return [0, *counts] if pixels[0] else counts
@@ -36,12 +36,12 @@ def encode_counts(pixels):
 def decode_text(text):
   """Returns the run lengths in COCO's compressed form, an int64 array.
 
-  A character holds 5 bits, least significant first, and whether more follow;
-  the last one's highest bit is the sign. From the fourth on, a length is the
-  difference to the one two places before.
+  A character holds 5 bits of a length, the least significant first, and a flag
+  that more follow; the highest of the last 5 bits is the sign. From the fourth
+  on, a length is stored as the difference to the length two places before.
 
   Raises:
-    ValueError: It is no such text.
+    ValueError: The text is damaged.
   """
   codes = np.frombuffer(text.encode('utf-8', 'replace'), np.uint8)
   codes = codes.astype(np.int64) - 48
@@ -75,19 +75,20 @@ def encode_text(counts):
 
 
 def decode_brush(content, num_pixels):
-  """Returns the [num_pixels] bool that a brush of Label Studio covers.
+  """Returns the [num_pixels] bool mask of a brush of Label Studio.
 
-  Bits, highest first: 32 of the number of values, which are RGBA; 5 of the bits
-  of a value, less 1; four times 4 of the bits of a length, less 1. Then runs: 1
-  if one value is repeated, 2 that choose the bits of the length, the length
-  less 1, and the value or that many values.
+  The bytes are a stream of big-endian numbers. It begins with the number of
+  values, RGBA (32 bits), the bits per value less 1 (5 bits), and four possible
+  bits per length less 1 (4 bits each). Runs follow, each with: whether one
+  value is repeated (1 bit), which of the four lengths is used (2 bits), the
+  length less 1, and one value or as many values as the length says.
 
   Args:
     content: List of bytes.
-    num_pixels: How many there must be.
+    num_pixels: Number of pixels of the picture.
 
   Raises:
-    ValueError: It is damaged or of another size.
+    ValueError: The stream is damaged or of another size.
   """
   try:
     content = np.asarray(content, np.uint8).reshape(-1)
@@ -125,7 +126,7 @@ def decode_brush(content, num_pixels):
 
 
 def encode_brush(pixels):
-  """Returns the bytes that `decode_brush` takes, a list, of [N] bool."""
+  """Returns the list of bytes of [N] bool; inverts `decode_brush`."""
   text = [f'{_CHANNELS * len(pixels):032b}{7:05b}',
           *(f'{size - 1:04b}' for size in _SIZES)]
   for number, count in enumerate(encode_counts(pixels)):

@@ -1,4 +1,4 @@
-"""What annotation tools draw, in one form for all of them."""
+"""One representation of what all annotation tools draw."""
 
 from collections.abc import Iterable
 import dataclasses
@@ -12,17 +12,18 @@ LINE, POLYGON, BOX, POINTS, BITMAP = 'line', 'polygon', 'box', 'points', 'mask'
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """One thing that somebody drew.
+  """One annotated shape.
 
   Attributes:
-    class_name: As the tool has it.
+    class_name: Name of the class, as the tool spells it.
     kind: LINE, POLYGON, BOX, POINTS or BITMAP.
     points: [N, 2] float64 arrays of (x, y) in pixels; (0, 0) is the upper left
-      corner of the picture and (0.5, 0.5) the middle of its first pixel. One
-      array, or for a POLYGON one a ring: what an odd number of rings encloses
-      belongs to it. A BOX has two opposite corners. () for a BITMAP.
-    width: In pixels, of a LINE, of the dots of POINTS, or of a POLYGON whose
-      outline belongs to it; None if the tool does not say.
+      corner of the picture and (0.5, 0.5) the centre of its first pixel. A
+      POLYGON has one array per ring and covers what an odd number of rings
+      encloses; other kinds have one array. A BOX has two opposite corners. ()
+      for a BITMAP.
+    width: In pixels, of a LINE, of the dots of POINTS, or of the outline of a
+      POLYGON that includes its outline; None if the tool stores no width.
     mask: [h, w] bool of a BITMAP, else None.
     origin: (row, column) of the mask's first pixel in the picture.
   """
@@ -35,35 +36,46 @@ class Shape:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-  """All that somebody drew on one photograph.
+class NotRead:
+  """An annotation that this program cannot use.
 
   Attributes:
-    id: Path below the folder of photographs, in our layout; may have a suffix.
-    photographs: Names that the photograph may have, likeliest first: paths of
-      which the end counts, with or without suffix.
-    place: File, and where in it, for messages.
-    size: (height, width) in pixels that the file names, or None.
-    shapes: In the order in which they are drawn; None if nobody has annotated
-      the picture yet.
-    left_out: (class name or '', reason) of each thing that is not read.
+    class_name: Name of its class, '' if unknown.
+    reason: Completes the sentence 'It ...', for the report.
+  """
+  class_name: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """All annotations of one photograph.
+
+  Attributes:
+    id: Path of the photograph below its folder in the data set to make; may
+      have a suffix.
+    photographs: Possible names of the photograph, the likeliest first. They
+      are paths whose end counts, with or without suffix.
+    place: File, and position in it, for messages.
+    size: (height, width) in pixels as the file states it, or None.
+    shapes: Shape or NotRead of each annotation, in drawing order; None if the
+      picture has not been annotated yet.
   """
   id: str
   photographs: tuple[str, ...]
   place: str
   size: tuple[int, int] | None
-  shapes: tuple[Shape, ...] | None
-  left_out: tuple[tuple[str, str], ...] = ()
+  shapes: Iterable[Shape | NotRead] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-  """What a tool has exported.
+  """The annotations that a tool has exported.
 
   Attributes:
-    names: Classes that the export lists, in its order; others may be in use.
-    pictures: Iterable of Picture, each read when it is asked for.
-    own: Paths of pictures that are annotations, and so never photographs.
+    names: Classes that the export lists, in its order; shapes may have others.
+    pictures: Iterable of Picture, which reads each one when it is needed.
+    own: Paths of image files that hold annotations, not photographs.
   """
   names: tuple[str, ...]
   pictures: Iterable[Picture]
@@ -74,7 +86,7 @@ def coordinates(values):
   """Returns a list of (x, y) as an [N, 2] float64 array.
 
   Raises:
-    ValueError: There are none, or other things than numbers within
+    ValueError: The list is empty, or holds anything but numbers within
       polylines.FARTHEST pixels.
   """
   try:
@@ -83,29 +95,29 @@ def coordinates(values):
     found = np.empty(0)
   if found.ndim != 2 or found.shape[1] != 2 or not len(found):
     raise ValueError('has points that are not pairs of numbers')
-  if not (np.abs(found) <= polylines.FARTHEST).all():  # So is NaN.
+  if not (np.abs(found) <= polylines.FARTHEST).all():  # Excludes NaN as well.
     raise ValueError('has a point far outside of any picture')
   return found
 
 
 def box(class_name, left, top, right, bottom, turn=0.0, pivot=None):
-  """Returns the Shape of a box; a POLYGON if it is turned.
+  """Returns the Shape of a box; a POLYGON if the box is rotated.
 
   Args:
-    class_name: As of Shape.
-    left: Edges in pixels, as of Shape; so are the next three.
+    class_name: As in Shape.
+    left: Edge in pixels, in the coordinates of Shape; so are the next three.
     top: See left.
     right: See left.
     bottom: See left.
-    turn: Clockwise, in degrees.
-    pivot: (x, y) that it is turned about.
+    turn: Clockwise rotation in degrees.
+    pivot: (x, y) of the centre of rotation.
   """
   corners = coordinates([(left, top), (right, bottom)])
   if not turn:
     return Shape(class_name, BOX, (corners,))
   angle = np.deg2rad(turn)
   if not np.isfinite(angle):
-    raise ValueError('has a box that is turned by no number of degrees')
+    raise ValueError('has a box whose rotation is not a number of degrees')
   ring = coordinates([(left, top), (right, top), (right, bottom),
                       (left, bottom)])
   rotation = np.array([[np.cos(angle), np.sin(angle)],
@@ -114,7 +126,7 @@ def box(class_name, left, top, right, bottom, turn=0.0, pivot=None):
 
 
 def bitmap(class_name, mask, origin=(0, 0)):
-  """Returns the Shape of an [h, w] bool mask, cut to the part that is set."""
+  """Returns the Shape of an [h, w] bool mask, cropped to its set pixels."""
   rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
   if not len(rows):
     return Shape(class_name, BITMAP, mask=np.zeros([0, 0], bool), origin=origin)
@@ -125,22 +137,22 @@ def bitmap(class_name, mask, origin=(0, 0)):
 
 
 def values(image, names, origin=(0, 0)):
-  """Returns a BITMAP for each value of an [h, w] integer image that is named.
+  """Returns a BITMAP for each named value of an [h, w] integer label image.
 
   Args:
-    image: Of any integer type.
-    names: Dict of values; one that is None or not named is an error.
-    origin: As of Shape.
+    image: [h, w] of any integer type.
+    names: {value: class name, '' for unlabelled pixels}.
+    origin: As in Shape.
 
   Returns:
-    Tuple of Shapes; values with the name '' have none.
+    Tuple of Shapes, none for unlabelled pixels.
 
   Raises:
     ValueError: A value has no name.
   """
-  found = np.unique(image)
-  unknown = [int(value) for value in found if names.get(int(value)) is None]
+  found = np.unique(image).tolist()
+  unknown = [value for value in found if value not in names]
   if unknown:
     raise ValueError(f'holds the value {unknown[0]}, which stands for no class')
-  return tuple(bitmap(names[int(value)], image == value, origin)
-               for value in found if names[int(value)])
+  return tuple(bitmap(names[value], image == value, origin)
+               for value in found if names[value])

@@ -1,7 +1,7 @@
 """METHOD 5's augmentation: one geometric warp for the image and all its maps.
 
-Scaling, rotation, flip, padding and crop compose into one affine map from crop
-pixels to image pixels, so that everything is resampled once. Pixel centres
+Scaling, rotation, flip, padding and crop are composed into one affine map from
+crop pixels to image pixels, so that everything is resampled once. Pixel centres
 have integer coordinates, (x, y).
 """
 
@@ -15,16 +15,17 @@ from scribble_jax.normalization import MEAN_PIXEL
 
 BLUR_SIGMA = 1.1  # Pixels: OpenCV's rule for a kernel of 5.
 _BLUR_REACH = 2  # Pixels on either side.
-# Pixels of an image. To find out what a crop needs of a smaller one costs as
-# much as it saves: 6.7 instead of 6.2 ms at 500x375, 13.0 and 13.5 at 1000x750.
+# Pixels of an image, from which on only the window of the crop is decoded. For
+# smaller ones, computing the window costs as much as it saves: 6.7 instead of
+# 6.2 ms at 500x375, 13.0 and 13.5 at 1000x750.
 _LARGE = 2**20
-# Pixels around what a crop needs of an image: 16 for a JPEG's colours, which
-# are interpolated where their resolution is lower; the rest for the bilinear
-# neighbours and float32.
+# Pixels around the window of a crop: 16 for the colours of a JPEG, which are
+# interpolated if their resolution is lower; the rest for the bilinear
+# neighbours and rounding in float32.
 _MARGIN = 20
-NUM_DRAWS = 6  # Random numbers that make one augmentation's geometry.
-# Bytes. The warp is compiled for each length that occurs: once or twice for
-# VOC, whose images have much the same size.
+NUM_DRAWS = 6  # Random numbers of the geometry of one augmentation.
+# Bytes of the padded input of the warp, which is compiled for each length that
+# occurs: one or two for VOC, whose images have similar sizes.
 _LENGTHS = 2**np.arange(18, 32)
 
 
@@ -38,21 +39,21 @@ def _translation(x, y):
 
 def crop_to_image(draws, size, crop_size, *, scale, rotate_probability,
                   rotate_degrees, flip_probability):
-  """Says where a crop's pixels are in the image.
+  """Returns the map from a crop's pixels to the image's.
 
   Args:
     draws: NUM_DRAWS scalar tensors, uniform in [0, 1).
     size: (height, width) of the image in pixels, scalar tensors.
     crop_size: Side of the crop in pixels.
     scale: (lowest, highest) factor of the image's size.
-    rotate_probability: Of a rotation about the centre.
-    rotate_degrees: Its largest angle, either way.
-    flip_probability: Of a left-right flip.
+    rotate_probability: Probability of a rotation about the centre.
+    rotate_degrees: Largest angle of the rotation in either direction.
+    flip_probability: Probability of a left-right flip.
 
   Returns:
     matrix: [3, 3] float32, from crop pixels (x, y, 1) to image pixels.
-    canvas: [crop, crop] bool, where the scaled image's frame is in the crop.
-      What a rotation turns out of the frame is lost, as in OpenCV.
+    canvas: [crop, crop] bool, the pixels in the frame of the scaled image.
+      Parts that are rotated out of the frame are lost, as in OpenCV.
   """
   scale_draw, left_draw, top_draw, flip_draw, rotate_draw, angle_draw = draws
   height, width = (tf.cast(side, tf.float32) for side in size)
@@ -92,13 +93,13 @@ def crop_to_image(draws, size, crop_size, *, scale, rotate_probability,
 
 
 def _window(draws, size, crop_size, **geometry):
-  """Returns (top, left, height, width) of what a crop needs of the image.
+  """Returns the (top, left, height, width) of the image that a crop needs.
 
   Args:
-    draws: [NUM_DRAWS] as of `crop_to_image`.
+    draws: [NUM_DRAWS], as for `crop_to_image`.
     size: [2] int32, (height, width) of the image in pixels.
     crop_size: Side of the crop in pixels.
-    **geometry: As of `crop_to_image`.
+    **geometry: As for `crop_to_image`.
   """
   matrix, _ = crop_to_image(
       tf.unstack(draws), tf.unstack(size), crop_size, **geometry)
@@ -120,16 +121,16 @@ def _positions(matrix, first, last):
 
 
 def _inside(size, x, y):
-  """Whether positions are on the image: pixels reach half a side around."""
+  """Whether positions are on the image: pixels extend half a side around."""
   height, width = tf.unstack(tf.cast(size, tf.float32) - 0.5)
   return (x >= -0.5) & (x < width) & (y >= -0.5) & (y < height)
 
 
 def _image_at(data, size, window, x, y):
-  """Samples the image whose window heads `data` bilinearly: [N, N, 3] float32.
+  """Samples an image bilinearly: [N, N, 3] float32.
 
-  Its outermost pixels reach to its edge, as in OpenCV's resize. The mean is
-  outside.
+  The window of the image is at the start of `data`. The outermost pixels extend
+  to the edge of the image, as in OpenCV's resize; outside is the mean pixel.
   """
   top, left, height, width = tf.unstack(window)
 
@@ -153,7 +154,7 @@ def _image_at(data, size, window, x, y):
 
 
 def blur(image):
-  """5x5 Gaussian blur of [H + 4, W + 4, 3] float32 to [H, W, 3]."""
+  """Blurs [H + 4, W + 4, 3] float32 by a 5x5 Gaussian, to [H, W, 3]."""
   offsets = np.arange(-_BLUR_REACH, _BLUR_REACH + 1)
   weights = np.exp(-0.5 * (offsets / BLUR_SIGMA) ** 2)
   weights = (weights / weights.sum()).astype(np.float32)
@@ -162,8 +163,8 @@ def blur(image):
   return sum(weight * image[:, i:i + width] for i, weight in enumerate(weights))
 
 
-# Compiled, this is one loop over the pixels; uncompiled, one an operation,
-# which takes five times as long.
+# Compiled, this is one loop over the pixels; uncompiled, it is one loop per
+# operation, which takes five times as long.
 @tf.function(jit_compile=True)
 def _warp(data, size, window, draws, *, crop_size, fills, blur_probability,
           **geometry):
@@ -172,15 +173,15 @@ def _warp(data, size, window, draws, *, crop_size, fills, blur_probability,
   Args:
     data: [L] uint8 from `_joined`.
     size: [2] int32, (height, width) of the image in pixels.
-    window: [4] int32 from `_window`: what `data` holds of it.
+    window: [4] int32 from `_window`: the part of the image in `data`.
     draws: [NUM_DRAWS + 1] uniform in [0, 1), the last one for the blur.
     crop_size: Side of the crop in pixels.
-    fills: Tuple of int, each map's value outside.
-    blur_probability: Of a Gaussian blur of the image.
-    **geometry: As of `crop_to_image`.
+    fills: Tuple of int, the value of each map outside of the image.
+    blur_probability: Probability of a Gaussian blur of the image.
+    **geometry: As for `crop_to_image`.
 
   Returns:
-    [crop, crop, 3] uint8, and one [crop, crop] uint8 a map.
+    [crop, crop, 3] uint8, and a list of [crop, crop] uint8, one per map.
   """
   *draws, blur_draw = tf.unstack(draws)
   matrix, canvas = crop_to_image(
@@ -194,7 +195,7 @@ def _warp(data, size, window, draws, *, crop_size, fills, blur_probability,
     image = tf.cast(tf.round(image), tf.uint8)
     return tf.where(canvas[..., None], image, MEAN_PIXEL)
 
-  image = tf.cond(  # Whole branches, for each to become one loop.
+  image = tf.cond(  # Each branch does everything, to be compiled to one loop.
       blur_draw < blur_probability,
       lambda: finished(blur(resampled(_BLUR_REACH))),
       lambda: finished(resampled(0)))
@@ -212,7 +213,7 @@ def _warp(data, size, window, draws, *, crop_size, fills, blur_probability,
 
 
 def _joined(arrays):
-  """Lays uint8 arrays end to end, with zeros up to one of `_LENGTHS`."""
+  """Concatenates uint8 arrays, padded with zeros to one of `_LENGTHS`."""
   lines = [tf.reshape(array, [-1]) for array in arrays]
   size = sum(tf.size(line, tf.int64) for line in lines)
   length = tf.reduce_min(tf.boolean_mask(_LENGTHS, size <= _LENGTHS))
@@ -224,23 +225,23 @@ def augment(decode_image, maps, key, *, distance_fill, crop_size,
   """Augments one training example.
 
   Args:
-    decode_image: (top, left, height, width), a [4] int32 tensor -> that part
-      of the image, uint8 RGB. It is asked for no more than the crop needs.
+    decode_image: Function of a window, a [4] int32 tensor (top, left, height,
+      width), that returns this part of the image, uint8 RGB.
     maps: {name: [H, W] uint8}, at least one.
     key: [2] seed; the result is a function of it and the example.
-    distance_fill: METHOD 8b: 'official', padding has 255 in the distance maps;
-      'corrected', 0.
+    distance_fill: Value of the distance maps in the padding (METHOD 8b):
+      'official', 255; 'corrected', 0.
     crop_size: Side of the crop in pixels.
-    blur_probability: Of a Gaussian blur of the image.
-    **geometry: As of `crop_to_image`.
+    blur_probability: Probability of a Gaussian blur of the image.
+    **geometry: As for `crop_to_image`.
 
   Returns:
-    The maps and 'image', every entry [crop_size, crop_size, ...] uint8.
+    Dict of 'image' and the maps, each [crop_size, crop_size, ...] uint8.
   """
   of_distances = 255 if switches.is_official(distance_fill) else 0
   fills = tuple(of_distances if 'distance' in name else 255 for name in maps)
   size = tf.shape(next(iter(maps.values())))
-  # Not compiled, as XLA would draw other numbers.
+  # Outside of the compiled function, as XLA would draw other numbers.
   draws = tf.random.stateless_uniform([NUM_DRAWS + 1], key)
   window = tf.cond(
       tf.reduce_prod(size) < _LARGE, lambda: tf.concat([[0, 0], size], 0),

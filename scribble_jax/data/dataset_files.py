@@ -1,4 +1,4 @@
-"""What a user brings: images, scribbles, pseudo-labels and lists (METHOD 9)."""
+"""Finds a user's images, scribbles, pseudo-labels and lists (METHOD 9)."""
 
 import collections
 import dataclasses
@@ -20,7 +20,7 @@ from scribble_jax.weak_labels import annotations
 
 SPLITS = ground_truth.SPLITS
 NO_PSEUDO_LABELS, GENERATE = 'none', 'generate'
-STAGE1_SETTINGS = 'settings.json'  # Beside a folder of generated pseudo-labels.
+STAGE1_SETTINGS = 'settings.json'  # Lies beside generated pseudo-labels.
 _SHOWN_IDS = 5
 _NO_FOLDER = 'Create it or set the paths under --config.data.'
 _NO_SCRIBBLES = (
@@ -31,15 +31,15 @@ _NO_SCRIBBLES = (
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-  """Where the parts of one image are. None marks a part that it lacks.
+  """The files of one image; None for those that it lacks.
 
   Attributes:
     id: The image's path below the folder of images, without suffix.
     image: Path of the image file.
-    scribble: Path of a mask, or what somebody drew in another form.
+    scribble: Path of a mask, or an annotation of another form.
     pseudo_label: Path of a mask.
     ground_truth: Path of a mask, or a val image's strokes in its place.
-    truth_kind: Of `labels.KINDS`, which of the two.
+    truth_kind: Kind of `ground_truth`, one of `labels.KINDS`.
   """
   id: str
   image: pathlib.PurePath
@@ -53,32 +53,32 @@ def read_class_names(classes, root):
   """Returns the class names, background first.
 
   Args:
-    classes: A sequence of names, or a text file under `root`, one a line.
+    classes: A sequence of names, or a text file under `root`, one per line.
     root: The data set's folder.
 
   Raises:
-    UserError: The file is missing, or names too few classes, one twice, or
-      what is no class.
+    UserError: The file is missing, has too few names or a name twice, or an
+      entry is not a class.
   """
   if not isinstance(classes, str):
     class_list.check('config.data.classes', classes)
     return tuple(map(listings.nfc, classes))
   path = storage.path(root, classes)
   names = listings.read_lines(
-      path, 'List the class names there, one a line, background first.')
+      path, 'List the class names there, one per line, background first.')
   if not 2 <= len(names) < IGNORE_LABEL:
     raise UserError(f'{path} names {len(names)} classes. It needs 2 to 254, '
-                    'one a line, background first.')
+                    'one per line, background first.')
   class_list.check(path, names)
   listings.raise_repeated(path, names, 'Name every class once.')
   return tuple(names)
 
 
 def label_settings(config):
-  """Returns `unlabelled_index` and `label_map` as they hold for the files.
+  """Returns the `unlabelled_index` and `label_map` that apply to the files.
 
-  Pseudo-labels that stage 1 has generated are never translated, whoever names
-  their folder.
+  They never apply to pseudo-labels that stage 1 has generated, even if the
+  config names their folder itself.
 
   Args:
     config: The `data` part of a config.
@@ -92,10 +92,10 @@ def label_settings(config):
 
 
 def check_root(config):
-  """Checks that a data set is there, in less time than listing it takes.
+  """Checks that a data set exists, in less time than listing it takes.
 
   Args:
-    config: As of `list_examples`, and `classes`.
+    config: As for `list_examples`, and `classes`.
 
   Returns:
     The class names, background first.
@@ -103,12 +103,19 @@ def check_root(config):
   Raises:
     UserError: The folder, its list of training images or of classes is missing.
   """
+  root = _root(config)
+  listings.read_lines(storage.path(root, config.train_list),
+                      'It lists the training images, one per line.')
+  return read_class_names(config.classes, root)
+
+
+def _root(config):
+  """Returns the path of `config.root`; a UserError if it does not exist."""
   root = storage.path(config.root)
   if not root.is_dir():
-    find_examples(config, pseudo_labels_needed=False)  # Raises.
-  listings.read_lines(storage.path(root, config.train_list),
-                      'It lists the training images, one a line.')
-  return read_class_names(config.classes, root)
+    raise UserError(f'{root} does not exist. Set --config.data.root to the '
+                    'folder that holds the data set.')
+  return root
 
 
 def list_examples(config, pseudo_labels_needed, splits=SPLITS):
@@ -135,7 +142,7 @@ def list_examples(config, pseudo_labels_needed, splits=SPLITS):
 
 
 def in_both_lists(examples):
-  """Returns a line about the ids that are in both splits, if there are any.
+  """Returns a list of one line on the ids in both splits; empty without any.
 
   Args:
     examples: {split: [Example, ...]}.
@@ -152,29 +159,21 @@ def in_both_lists(examples):
 
 
 def find_examples(config, pseudo_labels_needed, splits=SPLITS):
-  """As `list_examples`, but returns the examples that are whole, and problems.
+  """As `list_examples`, but returns problems instead of raising them.
 
   Args:
-    config: See there.
-    pseudo_labels_needed: See there.
-    splits: See there.
+    config: As for `list_examples`.
+    pseudo_labels_needed: As for `list_examples`.
+    splits: As for `list_examples`.
 
   Returns:
-    {split: [Example, ...]} without those that lack a file, and a line for each
-    file that is missing.
+    {split: [Example, ...]} without those that lack a file, and a list of lines
+    about missing files.
 
   Raises:
     UserError: Missing folders or lists, and ids listed twice.
   """
-  root = storage.path(config.root)
-  if not root.is_dir():
-    raise UserError(f'{root} does not exist. Set --config.data.root to the '
-                    'folder that holds the data set.')
-  return _find_in_folders(root, config, pseudo_labels_needed, splits)
-
-
-def _find_in_folders(root, config, pseudo_labels_needed, splits):
-  """`find_examples` in folders of files named by id, as VOC has them."""
+  root = _root(config)
   images = listings.files_by_id(
       storage.path(root, config.images), listings.IMAGE_SUFFIXES, _NO_FOLDER)
   ids = {split: listings.listed_ids(
@@ -205,7 +204,7 @@ def _find_in_folders(root, config, pseudo_labels_needed, splits):
       if all(name in files for _, files, _ in needed[split].values()):
         found = {part: files[name]
                  for part, (_, files, _) in needed[split].items()}
-        # In training, the ground truth is for pictures alone.
+        # In training, ground truth is optional and only shown in reports.
         found['ground_truth'] = truth[split].get(name)
         examples[split].append(Example(
             name, **found, truth_kind=ground_truth.kind(config)))
@@ -228,7 +227,7 @@ def _pseudo_labels_by_id(root, name, needed):
 
 
 def fingerprint(examples):
-  """Returns a digest a part that changes when any of its files does.
+  """Returns a digest per part, which changes when any of its files does.
 
   Args:
     examples: {split: [Example, ...]}.
@@ -238,7 +237,7 @@ def fingerprint(examples):
     of modification.
 
   Raises:
-    UserError: A file can't be read.
+    UserError: A file cannot be read.
   """
   digests = collections.defaultdict(hashlib.sha256)
   stamp = storage.make_stamp()
@@ -257,6 +256,6 @@ def _describe(path, stamp):
     return hashlib.sha256(path.content).hexdigest()
   try:
     return f'{path.name} {stamp(path)}'
-  except OSError as error:  # Such as a link to a file that was moved.
+  except OSError as error:  # For example, a link to a file that was moved.
     raise UserError(f'{path} cannot be read: {error.strerror}. Copy the file '
                     'there, or mend the link.') from error

@@ -1,14 +1,13 @@
-"""Folders in VOC's layout, with simulated strokes, of sets of dense masks.
+"""Makes folders in VOC's layout, with simulated strokes, from dense masks.
 
-`data.unpacked` describes files as a public data set's archives hold them;
-`data.tfds` names a set of tensorflow-datasets. The first start makes
-`data.root` of them: lists, links to the files (or PNGs of what
-tensorflow-datasets holds), and strokes on the training masks. Strokes have the
-masks' values, so that `data.label_map` counts for both.
+`data.unpacked` describes the unpacked archives of a public data set;
+`data.tfds` names a data set of tensorflow-datasets. The first start makes
+`data.root` from it: lists, links to the files (or PNGs of the contents of
+tensorflow-datasets), and strokes on the training masks. Strokes have the
+values of the masks, so that `data.label_map` applies to both.
 """
 
 import functools
-import json
 import os
 
 import numpy as np
@@ -21,8 +20,6 @@ from scribble_jax.data import drawn_dataset
 from scribble_jax.data import threads
 from scribble_jax.errors import UserError
 from scribble_jax.errors import raise_problems
-from scribble_jax.files import atomic
-from scribble_jax.files import formats
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 from scribble_jax.files import missing
@@ -31,49 +28,32 @@ from scribble_jax.weak_labels import seeding
 from scribble_jax.weak_labels import simulation
 
 SPLITS = ('train', 'val')
-DESCRIPTION = 'dense_set.json'  # What a folder was made of.
-_VERSION = 1  # Another one makes older folders stale.
+DESCRIPTION = 'dense_set.json'  # The settings of a folder.
+_VERSION = 1  # Increase it to refuse older folders.
 _ID = '{id}'
 
 
 def prepare(config):
-  """Makes the data set of a config, if it is to be made or drawn: once a job.
+  """Makes or draws the data set of a config, if it asks for that: once a job.
 
   Args:
     config: The `data` part.
 
   Raises:
     UserError: The files or the set are not as described, or `data.root` holds
-      something else or can't be written.
+      anything else or cannot be written.
   """
-  drawn_dataset.prepare(config)
+  if config.embedded:
+    hosts.first_then_others(functools.partial(
+        drawn_dataset.write_dataset, config.root, **config.embedded))
   if config.tfds or config.unpacked:
-    hosts.first_then_others(functools.partial(_prepare, config))
-
-
-def _prepare(config):
-  root = storage.path(config.root)
-  settings = {'version': _VERSION, 'tfds': config.tfds,
-              'unpacked': config.unpacked.to_dict(),
-              'label_map': config.label_map,
-              'unlabelled_index': str(config.unlabelled_index)}
-  try:
-    with atomic.only_one_process(root):
-      atomic.discard_unfinished(root)
-      if formats.read_json(root / DESCRIPTION) == settings:
-        return
-      if (root / DESCRIPTION).exists():
-        raise UserError(f'{root} was made with other settings. Delete it, or '
-                        'set --config.data.root to a new folder.')
-      if root.exists() and any(root.iterdir()):
-        raise UserError(f'{root} holds something else. Set --config.data.root '
-                        'to a new folder.')
-      with atomic.whole_folder(root) as folder:
-        _write(folder, config)
-        (folder / DESCRIPTION).write_text(json.dumps(settings) + '\n')
-  except OSError as error:
-    raise UserError(f'Cannot make the data set in {root}: {error}. Mend that, '
-                    'or set --config.data.root to a new folder.') from error
+    hosts.first_then_others(functools.partial(
+        drawn_dataset.make_once, config.root, DESCRIPTION, {
+            'version': _VERSION, 'tfds': config.tfds,
+            'unpacked': config.unpacked.to_dict(),
+            'label_map': config.label_map,
+            'unlabelled_index': str(config.unlabelled_index)},
+        functools.partial(_write, config=config)))
 
 
 def _write(folder, config):
@@ -106,7 +86,7 @@ def _write(folder, config):
       problems += [problem] if problem else []
     (folder / f'ImageSets/SegmentationAug/{split}.txt').write_text(
         ''.join(f'{name}\n' for name in ids))
-  raise_problems(problems, 'Mend these masks, or say what their values mean '
+  raise_problems(problems, 'Mend these masks, or define what their values mean '
                  'with --config.data.label_map.')
   if isinstance(config.classes, str):
     names = names if names and meaning is None else ['background', *(
@@ -115,17 +95,17 @@ def _write(folder, config):
 
 
 def _write_example(example, folder, draw, meaning, max_megapixels):
-  """Writes one image, its mask and, if wanted, strokes.
+  """Writes one image, its mask and, if `draw` is set, simulated strokes.
 
   Args:
     example: (id, image, mask), each a path or an array of uint8.
-    folder: Of the data set.
-    draw: Whether to draw strokes.
-    meaning: Of the mask's values, of `labels.meanings`.
-    max_megapixels: A larger mask is a problem.
+    folder: Folder of the data set.
+    draw: Whether to write strokes.
+    meaning: Meaning of the mask's values, from `labels.meanings`.
+    max_megapixels: Limit of the mask's size.
 
   Returns:
-    The id, the highest class in the mask, and a problem or None.
+    The id, the highest class in the mask, and a line about a problem or None.
   """
   name, image, mask = example
   _place(folder / 'JPEGImages', name, image)
@@ -149,7 +129,7 @@ def _write_example(example, folder, draw, meaning, max_megapixels):
 
 
 def _place(folder, name, part):
-  """Puts an image or mask into a folder: a link to its file, or a PNG."""
+  """Writes an image or mask: a link to its file, or a PNG of its array."""
   if isinstance(part, np.ndarray):
     Image.fromarray(part).save(listings.new_file(folder, name))
   else:
@@ -157,15 +137,16 @@ def _place(folder, name, part):
 
 
 def _unpacked(settings):
-  """Returns what is in the folder of a public data set.
+  """Finds the files in the folder of a public data set.
 
   Args:
-    settings: `source`, the folder; paths of `images` and `masks` below it with
-      {split} and {id} in them; and what stands for {split}: `train`, `val`.
+    settings: `source`, the folder; `images` and `masks`, patterns of paths
+      below it with {split} and {id} in them; `train` and `val`, the texts that
+      replace {split}.
 
   Returns:
     {split: (list of (id, path of the image, path of the mask), their number)},
-    and None.
+    and None for the class names.
   """
   source = storage.absolute(settings.source)
   for pattern in (settings.images, settings.masks):
@@ -190,7 +171,7 @@ def _unpacked(settings):
 
 
 def _files(source, pattern):
-  """Returns {id: path} of the files that a path with {id} in it stands for."""
+  """Returns {id: path} of the files that match a pattern with {id} in it."""
   before, after = pattern.split(_ID)
   folder = source / os.path.dirname(before)
   if not folder.is_dir():
@@ -205,11 +186,11 @@ def _files(source, pattern):
 
 
 def _of_tfds(name):
-  """As `_unpacked`, of a set of tensorflow-datasets, and its class names.
+  """As `_unpacked` for a set of tensorflow-datasets, with its class names.
 
   Raises:
-    UserError: There is no such set, it can't be fetched, or it has not one
-      image and one mask.
+    UserError: The set does not exist, cannot be downloaded, or does not have
+      exactly one image and one mask.
   """
   import tensorflow_datasets as tfds
   try:
@@ -226,7 +207,7 @@ def _of_tfds(name):
         for split, part in zip(SPLITS, ('train', val), strict=True)}
   except UserError:
     raise
-  except Exception as error:  # The library has many; the network more.
+  except Exception as error:  # The library and the network raise any class.
     reason = (str(error) or type(error).__name__).splitlines()[0]
     raise UserError(
         f'--config.data.tfds={name}: {reason}. tensorflow.org/datasets/catalog '

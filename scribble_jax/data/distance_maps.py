@@ -1,4 +1,4 @@
-"""The two distance maps that weight the entropy (METHOD 3): exact, 8-bit."""
+"""The two distance maps that weight the entropy (METHOD 3), exact in 8 bits."""
 
 import math
 
@@ -13,8 +13,8 @@ def _foreground(labels):
 
 
 def _scaled_distance(marked, scale):
-  """Distance to the nearest marked pixel times `scale`, truncated to 8 bit."""
-  distance = np.full(marked.shape, 255, np.uint8)  # Infinitely far, or enough.
+  """Distance to the nearest marked pixel times `scale`, truncated to 8 bits."""
+  distance = np.full(marked.shape, 255, np.uint8)  # The largest value.
   area = _area_within(marked, math.ceil(255 / scale) if scale else math.inf)
   if area is None:
     return distance
@@ -23,26 +23,27 @@ def _scaled_distance(marked, scale):
   rows -= np.arange(rows.shape[0], dtype=rows.dtype)[:, None]
   columns -= np.arange(rows.shape[1], dtype=rows.dtype)
   squared = rows * rows + columns * columns
-  # Squared distances are whole numbers, so a table spares most of the roots.
+  # Squared distances are whole numbers, so a table saves most of the roots.
   last = rows.shape[0]**2 + rows.shape[1]**2
   if scale:
-    # Saturated from there on; 1 more, as rounding may leave 254.999... there.
+    # The table ends where values saturate; 1 more, as rounding may leave
+    # 254.999... there.
     last = min(last, math.ceil((255 / scale)**2) + 1)
   scaled = np.minimum(scale * np.sqrt(np.arange(last + 1)), 255)
-  # Truncated; unlike an index in brackets, `take` lets other threads run.
+  # astype truncates. Unlike indexing, `take` releases Python's lock.
   distance[area] = np.take(scaled.astype(np.uint8), squared, mode='clip')
   return distance
 
 
 def _area_within(marked, reach):
-  """Returns the slices that hold all within `reach` pixels of what is marked.
+  """Returns the smallest rectangle around marked pixels, plus a margin.
 
   Args:
     marked: [H, W] bool.
-    reach: Pixels; may be infinite.
+    reach: Margin in pixels; may be infinite.
 
   Returns:
-    (rows, columns), or None if nothing is marked.
+    Slices of rows and columns, or None if nothing is marked.
   """
   area = []
   for axis, length in enumerate(marked.shape):
@@ -55,11 +56,11 @@ def _area_within(marked, reach):
 
 
 def scribble_distance_map(scribble, lambda_s):
-  """Returns d_s: 255 on the foreground strokes, falling with the distance.
+  """Returns d_s: 255 on the foreground strokes, decreasing with the distance.
 
   Args:
     scribble: [H, W] uint8 classes, 255 where unlabelled.
-    lambda_s: The squared distance's coefficient; e in the paper.
+    lambda_s: Coefficient of the squared distance; e in the paper.
 
   Returns:
     [H, W] uint8, 255 - min(255, trunc(sqrt(lambda_s) * distance in pixels));
@@ -69,16 +70,16 @@ def scribble_distance_map(scribble, lambda_s):
 
 
 def pseudo_label_distance_map(pseudo_label, lambda_c):
-  """Returns d_c: 0 on the foreground's contour, rising with the distance.
+  """Returns d_c: 0 on the foreground's contour, increasing with the distance.
 
   Args:
     pseudo_label: [H, W] uint8 classes, 255 where undecided.
-    lambda_c: The squared distance's coefficient; e^6 in the paper.
+    lambda_c: Coefficient of the squared distance; e^6 in the paper.
 
   Returns:
-    [H, W] uint8, min(255, trunc(sqrt(lambda_c) * distance in pixels)), the
-    distance being that to the nearest foreground pixel with a 4-neighbour
-    outside the foreground or the image; 255 everywhere without foreground.
+    [H, W] uint8, min(255, trunc(sqrt(lambda_c) * distance in pixels)). The
+    distance is that to the nearest foreground pixel with a 4-neighbour outside
+    the foreground or the image. 255 everywhere without foreground.
   """
   foreground = _foreground(pseudo_label)
   framed = np.pad(foreground, 1)

@@ -1,9 +1,9 @@
-"""The pictures of the demo: little sea-bed scenes drawn from numbers alone.
+"""Draws the images of the demo: sea-bed scenes from random numbers.
 
 Striped fish, spotted shells and checked starfish lie among pebbles and weed.
-Pebbles wear the same textures and relief, and every colour is anybody's: no
-colour tells what something is, and no texture that it is no pebble.
-Every image depends on (seed, split, index) alone.
+Colours carry no information about the class. Pebbles, which are background,
+have the same relief and sometimes the same textures as the objects.
+Each image depends on (seed, split, index) alone.
 """
 
 import math
@@ -16,22 +16,22 @@ from PIL import ImageFilter
 TEXTURES = ('striped', 'spotted', 'checked')
 CLASS_NAMES = ('background', 'striped_fish', 'spotted_shell', 'checked_star')
 
-SUPERSAMPLING = 3  # Outlines are drawn larger and averaged: soft edges.
+SUPERSAMPLING = 3  # Outlines are drawn larger and averaged, for soft edges.
 # Lengths are shares of the image side unless said otherwise.
 # One to three objects of these radii cover a third of an image, as in VOC.
 OBJECT_COUNT_PROBABILITIES = (0.3, 0.4, 0.3)
 OBJECT_RADIUS = (0.19, 0.36)
-TILT = 0.7  # Radians: fish swim more or less level, either way.
-# Pebbles have the objects' colours and relief and some their textures, so
-# none of these alone means foreground.
+TILT = 0.7  # Radians: fish swim nearly level, in either direction.
+# Pebbles have the colours and relief of objects, and some have their textures,
+# so none of these alone means foreground.
 PEBBLE_COUNT, PEBBLE_RADIUS, PEBBLE_TEXTURED = (1, 4), (0.05, 0.14), 0.1
 WEED_COUNT, WEED_WIDTH = (1, 5), (0.012, 0.04)
 # 12 to 17 pixels at 128. At 7 to 10, and fainter, a stride-8 network told
 # textures apart no better than by chance after 10,000 crops.
 TEXTURE_PERIOD = (0.09, 0.13)
 TEXTURE_STRENGTH = (0.9, 1.0)
-# Texture fades to the border over this share of the radius: what a stroke in
-# the middle teaches does not settle where the object ends.
+# Texture fades towards the border over this share of the radius, so that the
+# pixels of a stroke in the middle do not determine where the object ends.
 TEXTURE_FADE = 0.3
 # Least RGB distance (0..1) between an object's two colours, to show texture.
 COLOUR_CONTRAST = 0.6
@@ -87,7 +87,7 @@ def _places(rng, size):
 
 def _palette(rng):
   """Returns [6, 3] float32 RGB in 0..1: the colours of one scene."""
-  # Two families of neighbouring hues, so that a scene has a mood.
+  # Two groups of neighbouring hues, for harmonious scenes.
   hues = rng.uniform() + np.array([0, 0.06, 0.15, 0.45, 0.52, 0.65])
   saturation, value = rng.uniform(0.2, 0.75, 6), rng.uniform(0.3, 1, 6)
   sector = (6 * hues[:, None] + [5, 3, 1]) % 6  # HSV to RGB.
@@ -96,7 +96,7 @@ def _palette(rng):
 
 
 def _colour_pair(rng, palette):
-  """Picks two of the scene's colours, COLOUR_CONTRAST apart if it can."""
+  """Picks two colours of the scene, COLOUR_CONTRAST apart if possible."""
   for _ in range(20):
     first, second = rng.choice(palette, 2, replace=False)
     if np.linalg.norm(first - second) >= COLOUR_CONTRAST:
@@ -143,7 +143,7 @@ def _texture(rng, kind, x, y, size):
   wave = 2 * np.pi / (size * rng.uniform(*TEXTURE_PERIOD))
   x, y = wave * x + rng.uniform(0, 6), wave * y + rng.uniform(0, 6)
   if kind == 'striped':
-    # A slow sway keeps stripes from looking ruled.
+    # The slow wave bends the stripes.
     pattern = np.sin(x + 0.6 * np.sin(0.3 * y))
   elif kind == 'checked':
     pattern = 2 * np.sin(0.6 * x) * np.sin(0.6 * y)
@@ -177,23 +177,23 @@ def _outline(rng, kind):
 
 
 def _paint(rng, canvas, centre, radius, outline, texture, palette, light):
-  """Paints one thing onto the canvas, in place.
+  """Paints an object or pebble onto the canvas, in place.
 
   Args:
     rng: np.random.Generator.
     canvas: [H, W, 3] float32 RGB in 0..1.
     centre: [2] (row, column) in pixels.
-    radius: In pixels.
+    radius: Radius in pixels.
     outline: 'fish', 'star', 'shell' or 'pebble'.
     texture: One of TEXTURES or 'plain'.
     palette: [N, 3] float32 RGB in 0..1.
     light: Direction in which light travels, in radians.
 
   Returns:
-    The window painted, two slices, and the [h, w] float32 share of each of
-    its pixels that lies inside the outline.
+    The window that was painted, two slices, and an [h, w] float32: the share
+    of each of its pixels that lies inside the outline.
   """
-  centre = np.float32(centre)  # Float64 would spread to every array here.
+  centre = np.float32(centre)  # Float64 would make all arrays float64.
   window = tuple(slice(max(0, int(middle - 1.4 * radius)),
                        min(len(canvas), int(middle + 1.4 * radius) + 1))
                  for middle in centre)
@@ -217,7 +217,7 @@ def _paint(rng, canvas, centre, radius, outline, texture, palette, light):
   # The blurred cover is 1/2 on the border.
   mix *= rng.uniform(*TEXTURE_STRENGTH) * np.clip(2 * relief - 1, 0, 1)
   base, second = _colour_pair(rng, palette)
-  # The blurred cover serves as a height map too, lit from one side.
+  # The blurred cover is also the height map of the relief, lit from one side.
   slope = np.gradient(relief)
   shade = 1 + RELIEF * (down * slope[0] + right * slope[1])
   colour = (base + mix[..., None] * (second - base)) * shade[..., None]

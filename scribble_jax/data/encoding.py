@@ -1,8 +1,8 @@
-"""One record: an example as bytes, and back.
+"""Encodes an example as a record, and decodes it.
 
-It holds an image's own bytes (as PNG, if TensorFlow does not decode the file to
-what `images.read` sees), its scribble, pseudo-label and ground truth, and the
-two distance maps, made here once (about 140 kB an image of VOC).
+A record holds the bytes of the image file (or a PNG, if TensorFlow decodes the
+file to other pixels than `images.read`), its scribble, pseudo-label and ground
+truth, and the two distance maps: about 140 kB per image of VOC.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
 
 
 def make_features():
-  """Returns what a record holds, as tensorflow-datasets describes it."""
+  """Returns the features of a record, for tensorflow-datasets."""
   features = {'id': tfds.features.Text(), 'image': tfds.features.Image()}
   for name in MASKS:
     features[name] = tfds.features.Image(
@@ -38,13 +38,13 @@ def make_features():
 
 
 class Encoded(NamedTuple):
-  """What became of an example.
+  """An encoded example.
 
   Attributes:
     content: The record's bytes, or None if there are problems.
-    seen: What `label_checks.count` returns.
-    problems: One line for each.
-    digests: {part: int} of what training learns from, whatever file held it:
+    seen: Return value of `label_checks.count`.
+    problems: List of lines.
+    digests: {part: int} of the contents, independent of their file format:
       'images', 'scribbles', 'pseudo_labels', 'ground_truths'.
   """
   content: bytes | None
@@ -53,52 +53,40 @@ class Encoded(NamedTuple):
   digests: dict
 
 
+# These take longer to make than to use.
+_serializer = functools.cache(make_features)
+_meanings = functools.cache(meanings)
+
+
 def encode(example, spec, reading):
-  """Returns an `Encoded`; the arguments are those of `encode_example`."""
-  features, seen, problems, digests = encode_example(example, spec, reading)
-  if problems:
-    return Encoded(None, seen, problems, digests)
-  content = _serializer().serialize_example(features)
-  # Otherwise each process has an order of its own for the features.
-  return Encoded(tf.train.Example.FromString(content).SerializeToString(
-      deterministic=True), seen, problems, digests)
-
-
-@functools.cache
-def _serializer():
-  return make_features()  # Making it takes longer than using it.
-
-
-def encode_example(example, spec, reading):
   """Reads, checks and encodes one example. Runs in a thread.
 
   Args:
     example: A `dataset_files.Example`.
-    spec: 'class_names', 'lambda_s', 'lambda_c', 'unlabelled_index',
-      'label_map' and what `_deformed` needs.
+    spec: Dict with 'class_names', 'lambda_s', 'lambda_c', 'unlabelled_index',
+      'label_map', and METHOD 10's 'scribble_shrink', 'scribble_drop' and
+      'scribble_seed'.
     reading: `images.Reading`.
 
   Returns:
-    features: The record, or None if there are problems.
-    seen: What `label_checks.count` returns.
-    problems: One line for each.
-    digests: See `Encoded`.
+    Encoded.
   """
   maps, problems = loading.load(
       example, spec['class_names'], reading, _meanings(
           spec['unlabelled_index'], spec['label_map'],
           len(spec['class_names'])))
   if problems:
-    return None, {}, problems, {}
-  maps = dataclasses.replace(
-      maps, scribble=_deformed(maps.scribble, example, spec))
+    return Encoded(None, {}, problems, {})
+  if maps.scribble is not None:
+    maps = dataclasses.replace(maps, scribble=deformation.deform(
+        maps.scribble, shrink=spec['scribble_shrink'],
+        drop=spec['scribble_drop'], key=(spec['scribble_seed'], example.id)))
   unlabelled = np.full(maps.size, IGNORE_LABEL, np.uint8)
   labels = {
-      name: unlabelled if value is None else value
-      for name, value in (('scribble', maps.scribble),
-                          ('pseudo_label', maps.pseudo_label),
-                          ('ground_truth', maps.ground_truth))}
-  features = {'id': example.id, 'image': encode_image(maps.file, maps.image)}
+      name: unlabelled if getattr(maps, name) is None else getattr(maps, name)
+      for name in ('scribble', 'pseudo_label', 'ground_truth')}
+  image = encode_image(maps.file, maps.image)
+  features = {'id': example.id, 'image': image}
   for name, values in (labels | {
       'scribble_distance': distance_maps.scribble_distance_map(
           labels['scribble'], spec['lambda_s']),
@@ -106,16 +94,16 @@ def encode_example(example, spec, reading):
           labels['pseudo_label'], spec['lambda_c']),
   }).items():
     features[name] = masks.encode_grey(values)
-  digests = {f'{part}s': _digest(example.id, value) for part, value in (
-      {'image': features['image']} | labels).items()}
-  return features, label_checks.count(example.id, maps), [], digests
-
-
-_meanings = functools.cache(meanings)  # Parsing takes longer than using them.
+  # Without `deterministic`, each process has its own order of the features.
+  content = tf.train.Example.FromString(_serializer().serialize_example(
+      features)).SerializeToString(deterministic=True)
+  return Encoded(content, label_checks.count(example.id, maps), [], {
+      f'{part}s': _digest(example.id, value)
+      for part, value in ({'image': image} | labels).items()})
 
 
 def _digest(name, value):
-  """Returns a number of 128 bits for an image's bytes, or [H, W] labels."""
+  """Returns 128 bits of a hash of an image's bytes, or of [H, W] labels."""
   digest = hashlib.sha256(f'{name} {np.shape(value)} '.encode())
   digest.update(np.ascontiguousarray(np.frombuffer(value, np.uint8)
                                      if isinstance(value, bytes) else value))
@@ -123,11 +111,11 @@ def _digest(name, value):
 
 
 def encode_image(file, pixels):
-  """Returns bytes that `decode_image` turns into an image.
+  """Returns bytes that `decode_image` decodes to an image.
 
   Args:
-    file: The image's file, if that should do; Pillow forgives damage that
-      TensorFlow does not, or sees something else in it. Or None.
+    file: Bytes of the image's file or None. They are returned unless
+      TensorFlow fails to decode them, or decodes them to other pixels.
     pixels: [H, W, 3] uint8.
   """
   with contextlib.suppress(tf.errors.OpError):
@@ -137,21 +125,20 @@ def encode_image(file, pixels):
 
 
 def decode_image(content):
-  """Bytes of a JPEG or PNG -> [H, W, 3] uint8, as a tensor."""
-  # Reads PNG as well, in spite of its name. The accurate transform is the one
-  # that Pillow and OpenCV use.
+  """Decodes the bytes of a JPEG or PNG to a tensor, [H, W, 3] uint8."""
+  # decode_jpeg reads PNG as well. Pillow and OpenCV use the accurate transform.
   return tf.io.decode_jpeg(
       content, channels=3, dct_method='INTEGER_ACCURATE')
 
 
 def decode_window(content, window):
-  """Returns a part of what `decode_image` does, of a JPEG for less.
+  """Decodes a part of an image; of a JPEG, the rest is not decoded.
 
   Args:
     content: Bytes of a JPEG or PNG.
-    window: [4] int32, (top, left, height, width) in pixels. Where the image
-      goes on, the outermost pixels of a JPEG whose colours have a lower
-      resolution may differ: their neighbours are not decoded.
+    window: [4] int32, (top, left, height, width) in pixels. If the colours of
+      a JPEG have a lower resolution, the outermost pixels of the window may
+      differ from those of `decode_image`: their neighbours are not decoded.
   """
   top, left, height, width = tf.unstack(window)
   return tf.cond(
@@ -161,21 +148,12 @@ def decode_window(content, window):
       lambda: decode_image(content)[top:top + height, left:left + width])
 
 
-def _deformed(scribble, example, spec):
-  """Returns a scribble as poor as METHOD 10's ratios in the spec say."""
-  if scribble is None:
-    return None
-  return deformation.deform(
-      scribble, shrink=spec['scribble_shrink'], drop=spec['scribble_drop'],
-      key=(spec['scribble_seed'], example.id))
-
-
 def parse(content, names):
-  """Returns some features of a record, scalar strings, still encoded.
+  """Returns features of a record as scalar strings, still encoded.
 
   Args:
     content: Scalar string, a record.
-    names: 'id', 'image' or of MASKS.
+    names: Names from 'id', 'image' and MASKS.
   """
   return tf.io.parse_single_example(
       content, {name: tf.io.FixedLenFeature([], tf.string) for name in names})

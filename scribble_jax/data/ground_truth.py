@@ -1,7 +1,7 @@
-"""What predictions are compared with: dense masks, strokes alone, or nothing.
+"""Finds the ground truth of predictions: dense masks, strokes, or nothing.
 
 `data.val_list=none` means no validation. `data.ground_truth=none` means that
-there are no dense masks: the strokes of the val images stand in for them.
+there are no dense masks: the strokes of the val images are used instead.
 """
 
 from absl import logging
@@ -21,7 +21,7 @@ _REMEDY = (
 
 
 def listed_splits(config):
-  """Returns which of SPLITS a config's `data` lists; says if val is not."""
+  """Returns the SPLITS that a config's `data` lists; warns if it has no val."""
   if config.val_list != NO_VAL_LIST:
     return SPLITS
   logging.warning("config.data.val_list is 'none': nothing is validated, and "
@@ -30,26 +30,26 @@ def listed_splits(config):
 
 
 def is_strokes(config):
-  """Whether a config's `data` compares with strokes in place of masks."""
+  """Whether predictions are compared with strokes in place of masks."""
   return config.ground_truth == NO_GROUND_TRUTH
 
 
 def kind(config):
-  """Returns which of `labels.KINDS` predictions are compared with."""
+  """Returns the one of `labels.KINDS` that predictions are compared with."""
   return 'scribbles' if is_strokes(config) else 'ground_truth'
 
 
 def by_id(root, config, ids):
-  """Returns {split: {id: file or annotation}} of what there is.
+  """Returns {split: {id: file or annotation}} of the existing ground truth.
 
   Args:
     root: The data set's folder, from `storage.path`.
     config: `ground_truth`, `scribbles` and `val_list`.
-    ids: {split: ids wanted}. Training images are never compared with their
-      own strokes.
+    ids: {split: ids to look for}. Training images are never compared with
+      their own strokes.
 
   Raises:
-    UserError: The folder of masks is missing, and val images are wanted.
+    UserError: The folder of masks is missing, and `ids` has val images.
   """
   if is_strokes(config):
     path = storage.path(root, config.scribbles)
@@ -66,7 +66,7 @@ def by_id(root, config, ids):
 
 
 def check_strokes(config, examples):
-  """Says what is compared with strokes.
+  """Warns that predictions are compared with strokes.
 
   Args:
     config: The `data` part of a config.
@@ -91,6 +91,6 @@ def check_strokes(config, examples):
         'validation.')
   logging.warning(
       "config.data.ground_truth is 'none': predictions are compared with the "
-      "val images' strokes, which tell nothing of borders.%s",
+      "val images' strokes, which say nothing about borders.%s",
       f' {lacking} of {len(val)} val images have no strokes and do not count.'
       if lacking else '')

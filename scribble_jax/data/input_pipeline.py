@@ -1,7 +1,8 @@
-"""Records to numpy batches.
+"""Reads records as NumPy batches.
 
-The global batch at step t is a function of (records, seed, t) alone, whatever
-the number of hosts or workers, so a checkpoint needs no iterator state.
+The global batch at step t is a function of (records, seed, t) alone. It does
+not depend on the number of hosts or workers, so a checkpoint needs no iterator
+state.
 """
 
 import functools
@@ -18,8 +19,9 @@ from scribble_jax.data.augment import augment
 from scribble_jax.files.masks import SCRIBBLED_CLASSES
 
 TRAIN_MASKS = ('scribble', 'pseudo_label', 'scribble_distance',
-               'pseudo_label_distance')  # What stage 2 learns from.
-_AHEAD = 2  # Elements, besides those that are being made.
+               'pseudo_label_distance')  # Inputs of stage 2's losses.
+_AHEAD = 2  # Elements that are prefetched.
+_NEXT = 'next'  # Key of an element: where to resume after it.
 
 
 def decode(example, names):
@@ -35,7 +37,7 @@ def decode_masks(example, names):
 
 
 def scribbled_classes(scribble):
-  """Returns [256] bool, which indices occur in [H, W] uint8."""
+  """Returns a [256] bool: which indices occur in an [H, W] uint8 scribble."""
   indices = tf.reshape(tf.cast(scribble, tf.int32), [-1])
   return tf.math.bincount(indices, minlength=256, maxlength=256) > 0
 
@@ -44,39 +46,39 @@ def train_batches(dataset, inputs, *, augmentation, batch_size, shuffle_buffer,
                   seed, start_step, rows):
   """Yields rows of the global batches start_step, start_step + 1, ...
 
-  No other rows are read, nor those of earlier batches.
+  Only these rows are read, and no earlier batches.
 
   Args:
     dataset: `records.Records`.
-    inputs: Names of `encoding.MASKS`, and SCRIBBLED_CLASSES if wanted.
+    inputs: Names from `encoding.MASKS`, optionally SCRIBBLED_CLASSES.
     augmentation: Keyword arguments of `augment.augment`.
     batch_size: Global batch size.
-    shuffle_buffer: Records shuffled at a time; see `ordering`.
-    seed: Seeds both the order and the augmentation.
+    shuffle_buffer: Number of records per shuffled block; see `ordering`.
+    seed: Seed of the order and of the augmentation.
     start_step: Number of batches already consumed.
-    rows: [B] numbers of the rows that this process's devices take.
+    rows: [B] indices of the rows for this process's devices.
 
   Yields:
     uint8 'image' [B, crop, crop, 3] and masks [B, crop, crop];
     SCRIBBLED_CLASSES is [B, 256] bool, by class index.
 
   Raises:
-    UserError: A record is damaged, unless `dataset.skip_corrupt`: the next
-      readable one of the order takes its place then.
+    UserError: A record is damaged. With `dataset.skip_corrupt`, the next
+      readable record of the order takes its place instead.
   """
   masks = [name for name in inputs if name in encoding.MASKS]
   order = ordering.Order(dataset.shards['train'].lengths, seed, shuffle_buffer)
   total = dataset.num_examples('train')
 
   def wanted(start_step):
-    """Yields (position in the run, records that may stand there)."""
+    """Yields (position in the run, the record there and its substitutes)."""
     for step in itertools.count(start_step):
       for row in rows:
         position = step * batch_size + int(row)
         yield position, map(order.record, range(position, position + total))
 
   def prepare(position, content):
-    """Decodes and augments an example as its position in the run says."""
+    """Decodes an example and augments it, seeded by its position in the run."""
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), position)
     example = encoding.parse(content, ('image', *masks))
     maps = decode_masks(example, masks)
@@ -85,38 +87,30 @@ def train_batches(dataset, inputs, *, augmentation, batch_size, shuffle_buffer,
         **augmentation)
     if SCRIBBLED_CLASSES in inputs:
       batch[SCRIBBLED_CLASSES] = scribbled_classes(maps['scribble'])
-    return batch
+    return batch | {_NEXT: position // batch_size + 1}
 
-  def batches(ds):
-    ds = ds.map(
-        prepare, num_parallel_calls=os.cpu_count(), deterministic=True)
-    ds = ds.batch(len(rows), drop_remainder=True)
-    return ds.prefetch(_AHEAD)
-
-  steps = itertools.count(start_step + 1)
-  yield from _iterate(dataset, 'train', wanted, batches, start=start_step,
-                      after=lambda batch: next(steps), size=len(rows),
-                      masks=masks)
+  yield from _iterate(dataset, 'train', wanted, prepare, masks,
+                      start=start_step, batch_size=len(rows))
 
 
 def whole_examples(dataset, split, *, limit=-1, chosen=None, shared=False):
-  """Yields examples as they are, in the lists' order.
+  """Yields examples without augmentation, in the order of the list.
 
   Args:
     dataset: `records.Records`.
     split: 'train' or 'val'.
-    limit: At most this many; -1 for all.
-    chosen: [N] bool, which of the split's N; None for all. No other is read.
-    shared: Whether the job's processes share what is left then: each has a
-      stretch of its own.
+    limit: Largest number of examples; -1 for all.
+    chosen: [N] bool, which of the split's N examples to read; None for all.
+    shared: Whether the processes of the job share these examples: each one
+      yields a contiguous part.
 
   Yields:
-    'id' (str), 'record' (int), which of the split's it is, 'image' [H, W, 3]
-    and `encoding.MASKS` [H, W], uint8.
+    'id' (str), 'record' (int, index in the split), 'image' [H, W, 3] and
+    `encoding.MASKS` [H, W], uint8.
 
   Raises:
-    UserError: A record is damaged, unless `dataset.skip_corrupt`: it is left
-      out then, with a warning.
+    UserError: A record is damaged. With `dataset.skip_corrupt`, it is left out
+      with a warning instead.
   """
   which = np.arange(dataset.num_examples(split))
   if chosen is not None:
@@ -126,90 +120,60 @@ def whole_examples(dataset, split, *, limit=-1, chosen=None, shared=False):
   which = hosts.share(which) if shared else which
 
   def wanted(place):
-    """Yields (place in `which`, the one record that may stand there)."""
+    """Yields (place in `which`, the only record for that place)."""
     for i in range(place, len(which)):
       yield i, (int(which[i]),)
 
   def prepare(place, content):
-    """Decodes all that a record holds."""
+    """Decodes all parts of a record."""
     example = encoding.parse(content, ('id', 'image', *encoding.MASKS))
-    return {'place': place, 'id': example['id']} | decode(
-        example, encoding.MASKS)
+    return decode(example, encoding.MASKS) | {
+        'id': example['id'], 'record': tf.gather(which, place),
+        _NEXT: place + 1}
 
-  def examples(ds):
-    ds = ds.map(
-        prepare, num_parallel_calls=os.cpu_count(), deterministic=True)
-    return ds.prefetch(_AHEAD)
-
-  for example in _iterate(
-      dataset, split, wanted, examples, start=0,
-      after=lambda example: example['place'] + 1, size=1,
-      masks=encoding.MASKS):
+  for example in _iterate(dataset, split, wanted, prepare, encoding.MASKS):
     yield example | {'id': example['id'].decode(),
-                     'record': int(which[example.pop('place')])}
+                     'record': int(example['record'])}
 
 
-def _options():
-  """Returns the options of all pipelines."""
-  options = tf.data.Options()
-  # The tuning thread may sleep through the end of an iteration, which then
-  # waits for it: for as long again as the iteration took, up to a minute.
-  options.autotune.enabled = False
-  return options
-
-
-def _iterate(dataset, split, wanted, pipeline, *, start, after, size, masks):
-  """Yields what a pipeline makes of the records that are wanted.
+def _iterate(dataset, split, wanted, prepare, masks, start=0, batch_size=None):
+  """Yields prepared examples or batches.
 
   Args:
     dataset: `records.Records`.
     split: 'train' or 'val'.
-    wanted: Function of where to start: (key, candidates) as of `Reader.read`.
-    pipeline: From tf.data of (key, content) to tf.data.
-    start: Where to start.
-    after: Function of an element: where to start after it.
-    size: Examples of an element.
-    masks: What the pipeline decodes besides the image.
+    wanted: Function from a start to the argument of `Reader.tf_dataset`.
+    prepare: Function of a key and the content of a record, for tf.data. It
+      returns a dict of tensors; _NEXT is the start after this element.
+    masks: Names of the masks that `prepare` decodes.
+    start: First start.
+    batch_size: Examples per batch; None: elements are single examples.
   """
+  options = tf.data.Options()
+  # The autotuning thread may sleep beyond the end of an iteration, which then
+  # waits for it: as long as the iteration itself took, up to a minute.
+  options.autotune.enabled = False
   reader = dataset.reader(split)
   try:
     while True:
+      ds = reader.tf_dataset(wanted(start)).map(
+          prepare, num_parallel_calls=os.cpu_count(), deterministic=True)
+      if batch_size:
+        ds = ds.batch(batch_size, drop_remainder=True)
       try:
-        for element in pipeline(reader.tf_dataset(wanted(start))).with_options(
-            _options()).as_numpy_iterator():
-          start = after(element)
+        for element in ds.prefetch(_AHEAD).with_options(
+            options).as_numpy_iterator():
+          start = int(np.max(element.pop(_NEXT)))
           yield element
         if reader.problem:
           raise reader.problem
         return
       except tf.errors.OpError:
-        if not _note_undecodable(reader, wanted(start), size, masks):
+        if reader.check:
           raise
+        # A record with the right checksum cannot be decoded. tf.data does not
+        # tell which, so from here on the reader decodes records as well.
+        reader.check = lambda content: decode(
+            encoding.parse(content, ('image', *masks)), masks)
   finally:
     reader.report()
-
-
-def _note_undecodable(reader, wanted, size, masks):
-  """Finds the first record of an element that is whole and yet no example.
-
-  Only decoding tells; this way the rare case costs time, and the usual one
-  none.
-
-  Args:
-    reader: `record_reader.Reader`, which will skip it or end the run.
-    wanted: As of `Reader.tf_dataset`, from the element on.
-    size: Examples of the element.
-    masks: What to decode besides the image.
-
-  Returns:
-    Whether there is one.
-  """
-  found = ((record, content) for _, candidates in wanted
-           for record, content in [reader.read(candidates)] if content)
-  for record, content in itertools.islice(found, size):
-    try:
-      decode(encoding.parse(content, ('image', *masks)), masks)
-    except tf.errors.InvalidArgumentError as error:
-      reader.note(record, error)
-      return True
-  return False

@@ -1,8 +1,8 @@
-"""What the label images of a data set, as a whole, say about it.
+"""Checks the label images of a data set as a whole.
 
-Each image is looked at where it is read anyway. What was seen adds up to
-little, and in the end tells what no single file can: that the convention for
-unlabelled pixels is another one, that a class is never there, and the like.
+Counts are collected for each image while it is read for another purpose. Their
+sum shows errors that no single file can show: another convention for unlabelled
+pixels, a class that never occurs, and so on.
 """
 
 import dataclasses
@@ -14,9 +14,9 @@ from scribble_jax.files.images import Remark
 from scribble_jax.files.images import summaries
 from scribble_jax.labels import IGNORE_LABEL
 
-_DENSE = 0.9  # Strokes cover about 3 % of an image; above this, they are none.
+_DENSE = 0.9  # Strokes cover about 3 % of an image; dense masks exceed this.
 _SHOWN_IDS = 5
-_IMAGES = 'images'  # The kind of the pictures themselves.
+_IMAGES = 'images'  # Beside `labels.KINDS`, the kind of the images themselves.
 _SPLIT = {'train': 'training', 'val': 'val'}
 _WHAT = {'scribbles': 'scribble', 'pseudo_labels': 'pseudo-label',
          'ground_truth': 'ground truth'}
@@ -24,17 +24,17 @@ _WHAT = {'scribbles': 'scribble', 'pseudo_labels': 'pseudo-label',
 
 @dataclasses.dataclass
 class LabelCounts:
-  """What the label images of one kind hold, of one image or many.
+  """Counts over label images of one kind, of one image or many.
 
   Attributes:
-    images: How many there are.
-    labels: The classes, and IGNORE_LABEL, that some of them have.
+    images: Number of label images.
+    labels: Set of the classes, and IGNORE_LABEL, that occur.
     covered: Sum over the images of the share of pixels with a class.
-    num_blank: How many have no pixel with a class.
-    blank_ids: The first of those.
-    colours: {value: {(red, green, blue): id}} of palettes; of each value the
-      first two that differ.
-    remarks: `images.Remark`s on pictures, which count as a kind too.
+    num_blank: Number of images without any pixel with a class.
+    blank_ids: Ids of the first of those.
+    colours: {value: {(red, green, blue): id}} of palettes, with the first two
+      different colours of each value.
+    remarks: `images.Remark`s, for the kind _IMAGES.
   """
   images: int = 0
   labels: set[int] = dataclasses.field(default_factory=set)
@@ -46,7 +46,7 @@ class LabelCounts:
   remarks: list[Remark] = dataclasses.field(default_factory=list)
 
   def add(self, other):
-    """Adds what was seen in other images, which come behind in the lists."""
+    """Adds the counts of other images, which follow in the list."""
     self.images += other.images
     self.labels |= other.labels
     self.covered += other.covered
@@ -64,7 +64,7 @@ def count(name, maps):
   """Returns {kind: LabelCounts} of one image.
 
   Args:
-    name: Its id.
+    name: Id of the image.
     maps: `loading.Maps`.
   """
   seen = {_IMAGES: LabelCounts(remarks=[*maps.remarks])}
@@ -83,26 +83,25 @@ def count(name, maps):
 
 
 def add(total, seen):
-  """Adds one {kind: LabelCounts} to another, in the lists' order."""
+  """Adds {kind: LabelCounts} to a total, in the order of the list."""
   for kind, one in seen.items():
     total.setdefault(kind, LabelCounts()).add(one)
 
 
 def find_problems(splits, class_names):
-  """Returns what is wrong with a data set, and what its owner should know.
+  """Returns the problems of a data set, and warnings about it.
 
   Args:
     splits: {'train' or 'val': {kind: LabelCounts}}.
     class_names: Background first.
 
   Returns:
-    problems: A line for each, with what to do.
+    problems: List of lines that say what to do.
     warnings: Likewise.
   """
-  problems, warnings = [], []
-  remarks = [remark for kinds in splits.values() if _IMAGES in kinds
-             for remark in kinds[_IMAGES].remarks]
-  warnings += summaries(remarks)
+  problems, warnings = [], summaries(
+      remark for kinds in splits.values() if _IMAGES in kinds
+      for remark in kinds[_IMAGES].remarks)
   for split, kinds in splits.items():
     for kind, seen in kinds.items():
       if kind == _IMAGES:
@@ -110,7 +109,7 @@ def find_problems(splits, class_names):
       (problems if kind == 'scribbles' else warnings).extend(
           _colours(split, kind, seen))
       wrong = _nothing_to_learn(split, kind, seen, class_names)
-      if (split, kind) == ('train', 'ground_truth'):  # Figures of stage 1.
+      if (split, kind) == ('train', 'ground_truth'):  # Only for reports.
         warnings += wrong if seen.num_blank < seen.images else []
       elif wrong:
         problems += wrong
@@ -120,12 +119,12 @@ def find_problems(splits, class_names):
 
 
 def _nothing_to_learn(split, kind, seen, class_names):
-  """Returns a line if no image has a class, or none but the background."""
+  """Returns a list of a line if no image has a class except background."""
   line = (f'--config.data.{kind}: the {_WHAT[kind]} of all {seen.images} '
           f'{_SPLIT[split]} images ')
   others = ('name other files or none' if kind == 'pseudo_labels'
             else 'name other files')
-  remedy = (f'{others.capitalize()}, or say what their values mean with '
+  remedy = (f'{others.capitalize()}, or define what their values mean with '
             f'--config.data.label_map={kind}=VALUE:CLASS,...')
   if seen.num_blank == seen.images:
     return [f'{line}is unlabelled (255) everywhere. {remedy}']
@@ -141,7 +140,7 @@ def _nothing_to_learn(split, kind, seen, class_names):
 
 
 def _incomplete(split, kind, seen, class_names):
-  """Returns lines about what training takes, but a person might not mean."""
+  """Returns lines about labels that are valid but probably unintended."""
   lines, what, place = [], _WHAT[kind], f'--config.data.{kind}: '
   if kind == 'scribbles' and seen.covered / seen.images > _DENSE:
     lines.append(
@@ -153,14 +152,17 @@ def _incomplete(split, kind, seen, class_names):
     lines.append(
         f'{place}the ground truth of all {seen.images} {_SPLIT[split]} images '
         'has a single class, so a network that predicts nothing else has an '
-        'mIoU of 100. If 0 is a class there, let '
-        '--config.data.unlabelled_index=scribbles=0 speak of strokes alone')
+        'mIoU of 100. If 0 is a class there, set '
+        '--config.data.unlabelled_index=scribbles=0, which applies to strokes '
+        'only')
   absent = [name for label, name in enumerate(class_names)
             if label not in seen.labels]
   if absent:
+    are = 'class {} is' if len(absent) == 1 else 'classes {} are'
     lines.append(
-        f'{place}{_classes(absent)} in no {what} of a {_SPLIT[split]} image. '
-        'Compare the order of the class list with the indices in the files')
+        f'{place}the {are.format(", ".join(absent))} in no {what} of a '
+        f'{_SPLIT[split]} image. Compare the order of the class list with the '
+        'indices in the files')
   if seen.num_blank:
     ids = ', '.join(seen.blank_ids)
     more = ', ...' if seen.num_blank > len(seen.blank_ids) else ''
@@ -171,29 +173,19 @@ def _incomplete(split, kind, seen, class_names):
   return lines
 
 
-def _classes(names):
-  """Returns the names and their verb."""
-  return (f'the class {names[0]} is' if len(names) == 1
-          else f'the classes {", ".join(names)} are')
-
-
 def _colours(split, kind, seen):
   """Returns a line for each value that has several colours."""
-  lines = []
+  lines, text = [], lambda colour: f'({", ".join(map(str, colour))})'
   for value, colours in sorted(seen.colours.items()):
     if len(colours) > 1:
       (one, first), (other, second) = colours.items()
       lines.append(
           f'--config.data.{kind}: in the palettes of the {_SPLIT[split]} '
-          f'images, index {value} is {_colour(one)} in {first} and '
-          f'{_colour(other)} in {second}: perhaps two classes. Let an index '
+          f'images, index {value} is {text(one)} in {first} and '
+          f'{text(other)} in {second}: perhaps two classes. Let an index '
           'mean one class in all files; if it does, save them with one palette '
           'or in grey')
   return lines
-
-
-def _colour(colour):
-  return f'({", ".join(map(str, colour))})'
 
 
 def log_warnings(warnings):

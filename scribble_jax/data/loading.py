@@ -1,4 +1,4 @@
-"""What the files of an example hold, read and checked."""
+"""Reads and checks the files of an example."""
 
 import dataclasses
 
@@ -17,13 +17,14 @@ class Maps:
 
   Attributes:
     image: [H, W, 3] uint8 RGB, upright.
-    file: The image's file, if TensorFlow decodes it to `image`, else None.
+    file: Bytes of the image's file, if TensorFlow decodes it to `image`, else
+      None.
     scribble: [H, W] uint8 or None, as are the other maps.
-    pseudo_label: See there.
-    ground_truth: See there.
-    truth_kind: As of `dataset_files.Example`.
+    pseudo_label: As `scribble`.
+    ground_truth: As `scribble`.
+    truth_kind: As in `dataset_files.Example`.
     colours: {kind of `labels.KINDS`: {value: (red, green, blue)}} of palettes.
-    remarks: `images.Remark`s.
+    remarks: `images.Remark`s on the image.
   """
   image: np.ndarray
   file: bytes | None
@@ -44,13 +45,13 @@ def load(example, class_names, reading=images.READING, meanings=OWN):
   """Reads and checks one example.
 
   Args:
-    example: Which files to read.
+    example: `dataset_files.Example`.
     class_names: All classes; a mask's indices must be below their number.
-    reading: `images.Reading`, as the config has it.
-    meanings: What the values of label images mean, of `labels.meanings`.
+    reading: `images.Reading`.
+    meanings: Meanings of the values of label images, from `labels.meanings`.
 
   Returns:
-    (Maps, []), or (None, problems) with one line a problem.
+    (Maps, []), or (None, problems) with one line per problem.
   """
   problems, colours = [], {}
   try:
@@ -58,23 +59,19 @@ def load(example, class_names, reading=images.READING, meanings=OWN):
     picture = images.read(content, reading)
   except masks.DAMAGED as error:
     return None, [f'{example.image}: {error}']
-  def read_as(path, size, kind):
-    """Returns a mask and its colours as if the image had a size."""
-    return annotations.read_with_colours(
-        path, size, class_names, meaning=meanings[kind],
-        max_megapixels=reading.max_megapixels)
 
   def read(path, kind):
-    """Returns a mask, None without one or with a problem, which it notes."""
+    """Returns a mask; None without one, or with a problem, which is listed."""
     if path is None:
       return None
+    read_as = lambda size: annotations.read_with_colours(
+        path, size, class_names, meaning=meanings[kind],
+        max_megapixels=reading.max_megapixels)
     try:
-      mask, colours[kind] = read_as(path, picture.pixels.shape[:2], kind)
+      mask, colours[kind] = read_as(picture.pixels.shape[:2])
       return mask
     except masks.DAMAGED as error:
-      fits_stored = _only_fits_stored(
-          picture, lambda size: read_as(path, size, kind))
-      problems.append(f'{path}: {fits_stored or error}')
+      problems.append(f'{path}: {_only_fits_stored(picture, read_as) or error}')
       return None
 
   maps = Maps(
@@ -88,7 +85,7 @@ def load(example, class_names, reading=images.READING, meanings=OWN):
 
 
 def _only_fits_stored(picture, read_as):
-  """Returns the reason if a mask is for the picture before it was turned."""
+  """Returns a message if a mask fits the picture before its EXIF rotation."""
   height, width, _ = picture.pixels.shape
   if picture.orientation < 5 or height == width:
     return ''
@@ -107,7 +104,7 @@ def _remarks(example, picture):
   name = example.image.name
   remarks = images.remarks_on(name, picture)
   height, width, _ = picture.pixels.shape
-  # Points, boxes and strokes as text may fit either way.
+  # Points, boxes and strokes in text files may fit in both orientations.
   is_text = any(isinstance(part, annotations.Annotation)
                 for part in (example.scribble, example.ground_truth))
   if picture.orientation > 1 and (

@@ -1,9 +1,9 @@
-"""Folders of records: one for each fingerprint of what goes into them.
+"""Manages folders of records, RECORDS/FINGERPRINT.
 
-They lie side by side in one folder, RECORDS/FINGERPRINT, so runs with other
-settings or data don't disturb each other. On a disk a complete one appears by
-renaming, and a shared lock on its metadata.json tells that a process reads it.
-Buckets have neither: there a mark tells that records are not complete yet.
+The fingerprint depends on the settings and the data, so that runs that differ
+in these use different folders. On a disk, complete records appear by renaming
+their folder, and processes that read them hold a shared lock on metadata.json.
+Buckets have neither renames nor locks: there a file marks incomplete records.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ from scribble_jax.files import formats
 from scribble_jax.files import storage
 
 METADATA = 'metadata.json'  # The spec, and what tensorflow-datasets reads.
-INDEX = 'index.npz'  # Where each record ends.
-STARTED = 'incomplete'  # Marks a folder in a bucket until all is written.
-_INFO = 'dataset_info.json'  # Of tensorflow-datasets: splits and sizes.
+INDEX = 'index.npz'  # The end of each record.
+STARTED = 'incomplete'  # Marks a folder in a bucket until it is complete.
+_INFO = 'dataset_info.json'  # Splits and sizes, of tensorflow-datasets.
 _FINGERPRINT = re.compile('[0-9a-f]{12}')
-# Of a folder, its lock, and what a killed process leaves of it.
+# Names of a folder, its lock, and the leftovers of a killed process.
 _ANY_NAME = re.compile(r'\.?([0-9a-f]{12})(?:\.(?:lock|partial|old|removed))?')
-_OLD_SIBLINGS = ('_stage1', '_scribbles')  # Where older versions put others.
+_OLD_SIBLINGS = ('_stage1', '_scribbles')  # Folders of older versions.
 
 
 def fingerprint(spec):
-  """Returns the folder's name for a spec: a dict that JSON can hold."""
+  """Returns the name of the folder for a spec: a dict that JSON can hold."""
   text = json.dumps(spec, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def check_place(parent):
-  """Raises UserError if a folder is there for something else than records."""
+  """Raises UserError if a folder holds other files than records."""
   names = [path.name for path in _visible(parent)]
   if names and _INFO not in names and not any(map(
       _FINGERPRINT.fullmatch, names)):
@@ -55,16 +55,16 @@ def _visible(parent):
 
 
 def is_complete(folder):
-  """Whether a folder holds records, all of them."""
+  """Whether a folder holds complete records."""
   return (all((folder / name).exists() for name in (METADATA, INDEX, _INFO))
           and not (folder / STARTED).exists())
 
 
 class Hold:
-  """Keeps records from being removed, as long as the object lives."""
+  """Keeps records from being removed as long as the object exists."""
 
   def __init__(self, file):
-    """Args: their file that carries the lock, or None in a bucket."""
+    """Args: file: The locked file of the records, or None in a bucket."""
     self.file = file
 
   def __del__(self):
@@ -73,7 +73,7 @@ class Hold:
 
 
 def hold(folder):
-  """Returns a Hold on complete records; None if there are none."""
+  """Returns a Hold on complete records; None if they do not exist."""
   if not is_complete(folder):
     return None
   if storage.is_remote(folder):
@@ -81,19 +81,19 @@ def hold(folder):
   path = folder / METADATA
   try:
     found = Hold(open(path, 'rb'))  # noqa: SIM115, the Hold closes it.
-  except FileNotFoundError:  # Removed just now.
+  except FileNotFoundError:  # Removed by another process just now.
     return None
   fcntl.flock(found.file, fcntl.LOCK_SH)
   if not atomic.is_same(found.file, path):  # Removed while this one waited.
     return None
-  with contextlib.suppress(OSError):  # Of another user.
-    os.utime(path)  # Tells when they were used last.
+  with contextlib.suppress(OSError):  # The file belongs to another user.
+    os.utime(path)  # Stores the time of the last use.
   return found
 
 
 @contextlib.contextmanager
 def _alone_with(folder):
-  """Yields whether no process reads the records; none can begin meanwhile."""
+  """Yields whether no process reads the records, and locks them if so."""
   if storage.is_remote(folder):
     yield True
     return
@@ -111,10 +111,11 @@ class Found:
   """Complete records.
 
   Attributes:
-    folder: Their path.
-    spec: What they were made of, and its description in 'made_from'.
-    num_images: Of all splits.
-    size: Bytes of all shards.
+    folder: Path of their folder.
+    spec: Settings and sources that they were made from; 'made_from' describes
+      the sources.
+    num_images: Number of images of all splits.
+    size: Size of all shards in bytes.
   """
   folder: os.PathLike
   spec: dict
@@ -128,13 +129,13 @@ class Found:
 
 
 def find(parent):
-  """Returns a list of Found: the complete records of a folder."""
+  """Returns a list of Found, the complete records in a folder."""
   found = []
   for folder in _visible(parent):
     if _FINGERPRINT.fullmatch(folder.name) and is_complete(folder):
       spec, info = (formats.read_json(folder / name)
                     for name in (METADATA, _INFO))
-      if spec and info:  # Nobody removed them just now.
+      if spec and info:  # Otherwise they were removed just now.
         splits = info.get('splits', ())
         found.append(Found(
             folder, spec,
@@ -145,7 +146,7 @@ def find(parent):
 
 
 def why(parent, spec):
-  """Returns why records of a spec must be made, for the user."""
+  """Returns a text for the user: why records of a spec must be made."""
   differences = [
       ([key for key in spec if found.spec.get(key) != spec[key]], found.folder)
       for found in find(parent) if found.spec['splits'] == spec['splits']]
@@ -157,11 +158,11 @@ def why(parent, spec):
 
 
 def warn_of_several(parent, used):
-  """Logs how much disk records take, if there are more than a start uses.
+  """Logs the size of all records, if there are more than this start uses.
 
   Args:
     parent: Folder of records.
-    used: Paths of those that the start reads.
+    used: Paths of the records that this start reads.
   """
   found = find(parent)
   others = sum(each.folder not in used for each in found)
@@ -176,7 +177,7 @@ def warn_of_several(parent, used):
 
 
 def old_lines(parent):
-  """Returns a line for each folder with records of an older version in it."""
+  """Returns a line for each folder that holds records of an older version."""
   folders = [parent, *(parent.with_name(parent.name + suffix)
                        for suffix in _OLD_SIBLINGS)]
   return [f'The files in {folder} are records of an older version, which '
@@ -185,19 +186,20 @@ def old_lines(parent):
 
 
 def gigabytes(size):
-  """Returns bytes as text."""
+  """Returns a size in bytes as text."""
   return f'{size / 1e9:.2f} GB'
 
 
-def table(parent, wanted):
-  """Returns a Table of the records in a folder.
+def describe(parent, wanted):
+  """Returns a table of the records in a folder, their size, and warnings.
 
   Args:
-    parent: The folder.
-    wanted: Paths of those that the user's config uses.
+    parent: Folder of records.
+    wanted: Paths of the records that the user's config uses.
   """
-  rows = []
+  rows, size = [], 0
   for found in find(parent):
+    size += found.size
     made_from = found.spec['made_from']
     users = (['this config'] * (found.folder in wanted)
              + ['a running process'] * found.is_read())
@@ -207,13 +209,16 @@ def table(parent, wanted):
         f'{found.spec["lambda_s"]:.4g}', f'{found.spec["lambda_c"]:.4g}',
         made_from['scribbles'], made_from['pseudo_labels'],
         ' and '.join(users) or 'nobody'))
-  return tables.Table(
-      ('folder', 'images', 'size', 'made', 'last used', 'lambda_s', 'lambda_c',
-       'scribbles', 'pseudo_labels', 'used by'), tuple(rows))
+  columns = ('folder', 'images', 'size', 'made', 'last used', 'lambda_s',
+             'lambda_c', 'scribbles', 'pseudo_labels', 'used by')
+  return '\n'.join([
+      *([tables.Table(columns, tuple(rows)).text()] if rows else []),
+      f'{len(rows)} folders of records in {parent}, {gigabytes(size)}.',
+      *old_lines(parent)])
 
 
 def _time_of(path):
-  """Returns when a file was written, to the minute; '-' in a bucket."""
+  """Returns the time of the last change of a file; '-' in a bucket."""
   if storage.is_remote(path):
     return '-'
   return datetime.datetime.fromtimestamp(path.stat().st_mtime).isoformat(
@@ -221,15 +226,15 @@ def _time_of(path):
 
 
 def remove_unused(parent, wanted=()):
-  """Removes records that nobody uses, and what killed processes left.
+  """Removes unused records, and the leftovers of killed processes.
 
   Args:
     parent: Folder of records.
-    wanted: Paths of those that stay. Those that a process of this machine
-      reads stay as well; in buckets nobody can tell.
+    wanted: Paths of the records to keep. Records that a process of this
+      machine reads are kept as well; in buckets this is unknown.
 
   Returns:
-    The removed ones, a list of Found, and those that stay.
+    Lists of Found: the removed records and the kept ones.
   """
   removed, kept = [], []
   for found in find(parent):
@@ -240,10 +245,10 @@ def remove_unused(parent, wanted=()):
 
 
 def _tidy(parent, wanted):
-  """Deletes what killed processes left, and locks that nobody holds."""
+  """Deletes leftovers of killed processes, and locks that nobody holds."""
   paths = parent.iterdir() if parent.is_dir() else ()
-  for name in {match[1] for match in map(
-      _ANY_NAME.fullmatch, [path.name for path in paths]) if match}:
+  for name in {match[1] for path in paths
+               if (match := _ANY_NAME.fullmatch(path.name))}:
     folder = parent / name
     with atomic.only_one_process(folder, wait=False) as alone:
       if not alone:
@@ -258,11 +263,11 @@ def _tidy(parent, wanted):
 
 
 def _remove(folder):
-  """Deletes records unless they are read; returns whether it did."""
+  """Deletes records unless a process reads them; returns whether it did."""
   with _alone_with(folder) as alone:
     if alone and storage.is_remote(folder):
       storage.remove_folder(folder)
-    elif alone:  # At once for others: who needs them now makes new ones.
+    elif alone:  # Renamed first, so that other processes never see a part.
       gone = folder.with_name(f'.{folder.name}.removed')
       shutil.rmtree(gone, ignore_errors=True)
       folder.rename(gone)

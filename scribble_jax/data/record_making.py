@@ -1,4 +1,4 @@
-"""Makes the records of a data set, and what describes them, in one folder."""
+"""Makes the records of a data set and their metadata, in one folder."""
 
 import collections
 import hashlib
@@ -17,29 +17,30 @@ from scribble_jax.files import atomic
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 
-WARNINGS = 'warnings.json'  # Of `findings`, for whoever reads the records.
-_NAME = 'scribble_records'  # What their files begin with.
+WARNINGS = 'warnings.json'  # Of `label_checks`, repeated at every start.
+_NAME = 'scribble_records'  # Prefix of the files.
 
 
 def build(directory, examples, encoder, pipeline_options, metadata):
-  """Makes complete records in the place of `directory`.
+  """Makes complete records in a folder, replacing its contents.
 
   Args:
     directory: From `storage.path`.
     examples: {split: [`dataset_files.Example`, ...]}.
-    encoder: From an example to `encoding.Encoded`.
-    pipeline_options: As of `records.prepare`.
-    metadata: What to keep of their making, with 'class_names', ready for JSON.
+    encoder: Function from an example to `encoding.Encoded`.
+    pipeline_options: As for `records.prepare`.
+    metadata: Dict to store with the records, with 'class_names', ready for
+      JSON.
 
   Raises:
-    UserError: Sources have problems, or Beam.
+    UserError: The sources have problems, or Beam fails.
   """
   if not storage.is_remote(directory):
     with atomic.whole_folder(directory) as partial:
       _write(partial, examples, encoder, pipeline_options, metadata)
     return
-  # Renaming would be copying there, and nobody can be kept out: another process
-  # may write the same bytes to the same files.
+  # In a bucket, renaming would mean copying, and there are no locks: another
+  # process may write the same bytes to the same files.
   directory.mkdir(parents=True, exist_ok=True)
   started = directory / record_folders.STARTED
   started.write_text('')
@@ -48,11 +49,7 @@ def build(directory, examples, encoder, pipeline_options, metadata):
 
 
 def _write(folder, examples, encoder, pipeline_options, metadata):
-  """Writes records to a folder.
-
-  Raises:
-    UserError: Sources have problems, or Beam.
-  """
+  """Writes records to a folder; arguments and errors are those of `build`."""
   lengths = {split: record_writer.shard_lengths(listed, encoder)
              for split, listed in examples.items()}
   templates = {split: tfds.core.ShardedFileTemplate(
@@ -73,20 +70,20 @@ def _write(folder, examples, encoder, pipeline_options, metadata):
         tasks, encoder, folder, pipeline_options)
   raise_problems([line for shard in written for line in shard.problems],
                  'Mend these files and start again.')
-  of_split, rest = {}, iter(written)
-  for split in examples:
-    of_split[split] = [*itertools.islice(rest, len(lengths[split]))]
-  _judge(folder, of_split, metadata['class_names'])
+  rest = iter(written)
+  of_split = {split: [*itertools.islice(rest, len(lengths[split]))]
+              for split in examples}
+  _check_labels(folder, of_split, metadata['class_names'])
   contents = {split: _contents(examples[split], of_split[split])
               for split in examples}
   _describe(folder, metadata | {'contents': contents}, templates, of_split)
 
 
-def _judge(folder, written, class_names):
-  """Notes what later starts warn of too.
+def _check_labels(folder, written, class_names):
+  """Checks the labels of the whole data set, and writes the warnings.
 
   Raises:
-    UserError: The data set as a whole can't be learned from.
+    UserError: The data set cannot be learned from.
   """
   splits = {split: {} for split in written}
   for split, shards_of_split in written.items():
@@ -98,7 +95,7 @@ def _judge(folder, written, class_names):
 
 
 def _contents(examples, written):
-  """Returns {part: hex digest} of a split: what was read, in 128 bits each."""
+  """Returns {part: 128-bit hex digest} of the contents of a split."""
   names = hashlib.sha256()
   for example in examples:
     names.update(f'{example.id}\n'.encode())
@@ -110,7 +107,7 @@ def _contents(examples, written):
 
 
 def _describe(folder, metadata, templates, written):
-  """Writes what tensorflow-datasets knows of the records, and the index."""
+  """Writes the metadata of tensorflow-datasets, and the index."""
   tfds.folder_dataset.write_metadata(
       data_dir=folder, features=encoding.make_features(), check_data=False,
       split_infos=[tfds.core.SplitInfo(
@@ -119,7 +116,7 @@ def _describe(folder, metadata, templates, written):
           filename_template=templates[split])
                    for split, shards in written.items()],
       filename_template=tfds.core.ShardedFileTemplate(data_dir=folder),
-      disable_shuffling=True,  # The lists' order; training shuffles anyway.
+      disable_shuffling=True,  # Keeps the lists' order.
       metadata=tfds.core.MetadataDict(metadata))
   index = io.BytesIO()
   np.savez(index, **{

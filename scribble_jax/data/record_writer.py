@@ -1,8 +1,8 @@
-"""Writes records: in threads here, or shard by shard wherever Beam runs.
+"""Writes records: by threads of this process, or by Apache Beam.
 
-Shards are settled before anything is written, by number of images. So each is
-written in one go, in the lists' order, and nothing passes through memory or
-between machines but one record at a time.
+The number of images of each shard is determined before anything is written.
+Each shard is then written in one pass, in the order of the list, and only one
+record at a time is in memory or sent between machines.
 """
 
 import collections
@@ -22,20 +22,21 @@ from scribble_jax.data import threads
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 
-SHARD_BYTES = 128 * 2**20  # About; many files and few make reading slow.
-_SAMPLE = 16  # Images that tell how big a record is.
-_MAX_BYTES = 2**32  # Of a shard: the index has 4 bytes a record.
+# Approximate size: both many small files and few large ones are slow to read.
+SHARD_BYTES = 128 * 2**20
+_SAMPLE = 16  # Images whose records tell the average size of a record.
+_MAX_BYTES = 2**32  # Of a shard: the index has 4 bytes per record.
 
 
 class Written:
-  """What became of a shard's examples.
+  """The result of writing a shard.
 
   Attributes:
-    ends: Where each record ends in the file, in bytes.
-    seen: What their label images hold, {kind: `label_checks.LabelCounts`}.
-    problems: One line for each; without any the shard is whole.
-    digests: {part: int}, sums of those of `encoding.Encoded`: a sum does not
-      depend on how examples are spread over shards.
+    ends: End of each record in the file, in bytes.
+    seen: {kind: `label_checks.LabelCounts`} of the examples.
+    problems: List of lines; if it is empty, the shard is whole.
+    digests: {part: int}, sums of the digests of `encoding.Encoded`. Sums do not
+      depend on the distribution of examples over shards.
   """
 
   def __init__(self):
@@ -46,11 +47,12 @@ class Written:
 
 
 def shard_lengths(examples, encode):
-  """Returns how many examples go to each shard of a split.
+  """Returns the number of examples of each shard of a split.
 
   Args:
     examples: List of `dataset_files.Example`.
-    encode: From an example to `encoding.Encoded`; some are tried.
+    encode: Function from an example to `encoding.Encoded`; it is called for a
+      sample of the examples.
   """
   sample = examples[::-(-len(examples) // _SAMPLE)]
   sizes = [len(encoded.content) for encoded in map(encode, sample)
@@ -73,7 +75,7 @@ def write_shard(path, encoded, *, progress=None):
     Written.
 
   Raises:
-    UserError: The shard becomes too big.
+    UserError: The shard becomes too large.
   """
   written, position = Written(), 0
   with tf.io.TFRecordWriter(os.fspath(path)) as writer:
@@ -89,16 +91,16 @@ def write_shard(path, encoded, *, progress=None):
         progress.update()
   if position >= _MAX_BYTES:
     raise UserError(f'{path} would take {position / 1e9:.1f} GB. Make the '
-                    'images smaller, or list less different ones.')
+                    'images smaller, or remove the largest ones.')
   return written
 
 
 def write_in_threads(shards, encode):
-  """Writes all shards over this machine's cores, one after another.
+  """Writes the shards one after another, encoding on all cores.
 
   Args:
     shards: List of (path, list of examples).
-    encode: As of `shard_lengths`.
+    encode: As for `shard_lengths`.
 
   Returns:
     [Written, ...].
@@ -114,26 +116,26 @@ def write_in_threads(shards, encode):
 
 
 def write_by_beam(shards, encode, folder, options):
-  """Writes all shards as a Beam pipeline, a shard at a time in each worker.
+  """Writes the shards by a Beam pipeline; each worker writes one at a time.
 
   Args:
     shards: List of (path, list of examples).
-    encode: As of `shard_lengths`; it must pickle.
-    folder: `storage.path` of a folder that all workers reach.
+    encode: As for `shard_lengths`; it must be possible to pickle it.
+    folder: `storage.path` of a folder that all workers can access.
     options: Flags of Beam's pipeline and runner.
 
   Returns:
     [Written, ...].
 
   Raises:
-    UserError: Beam is missing, or refuses the options.
+    UserError: Beam is not installed, or refuses the options.
   """
   beam, pipeline_options = _import_beam(options)
-  # Of this process: in a bucket another one may make the same records.
+  # Unique: in a bucket, another process may make the same records.
   tasks = folder / f'tasks-{uuid.uuid4().hex}'
   tasks.mkdir(parents=True)
-  # What workers need to know is in files: a pipeline's description must be
-  # small, and lists can be long.
+  # The arguments of the workers are in files: the description of a pipeline
+  # must be small, and lists can be long.
   for number, (path, examples) in enumerate(shards):
     (tasks / f'{number}.task').write_bytes(pickle.dumps(
         (os.fspath(path), examples, encode)))
@@ -150,7 +152,7 @@ def write_by_beam(shards, encode, folder, options):
 
 
 def _write_task(tasks, number):
-  """Writes a shard, in a worker. Another may try the same at the same time."""
+  """Writes a shard in a worker. Another worker may write it simultaneously."""
   tasks = storage.path(tasks)
   path, examples, encode = pickle.loads(
       (tasks / f'{number}.task').read_bytes())
@@ -161,10 +163,10 @@ def _write_task(tasks, number):
 
 
 def _import_beam(options):
-  """Returns Beam, and its options from flags.
+  """Returns Beam's module, and its options from flags.
 
   Raises:
-    UserError: See `write_by_beam`.
+    UserError: As for `write_by_beam`.
   """
   try:
     import apache_beam as beam
@@ -178,5 +180,5 @@ def _import_beam(options):
     parsed.get_all_options()
   except SystemExit:
     raise UserError(f'--pipeline_options={" ".join(options)}: Beam does not '
-                    'understand this; it says why above.') from None
+                    'accept this; its own message is above.') from None
   return beam, parsed

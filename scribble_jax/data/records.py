@@ -1,4 +1,4 @@
-"""TFRecord shards of everything that training and validation read."""
+"""Opens, or makes, the TFRecord shards that training and validation read."""
 
 import contextlib
 import dataclasses
@@ -27,26 +27,26 @@ from scribble_jax.files import storage
 from scribble_jax.files import write_errors
 from scribble_jax.labels import meanings
 
-# Counts the changes of the folder's form; another one makes other records.
+# Increase it when the format of the folder changes: records are made anew then.
 _VERSION = 4
-# Of the `data` part of a config: what is made of a user's files.
+# Keys of the `data` part of a config that change the contents of records.
 SETTINGS = ('lambda_s', 'lambda_c', 'scribble_shrink', 'scribble_drop',
             'scribble_seed', 'image_range', 'unlabelled_index', 'label_map')
-# Likewise, where things are: kept to describe the records.
+# Keys that name the sources, which are stored to describe the records.
 _MADE_FROM = ('root', 'images', 'scribbles', 'pseudo_labels', 'ground_truth',
               'train_list', 'val_list')
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-  """Complete records on disk.
+  """Complete records.
 
   Attributes:
-    builder: Describes them.
+    builder: Description of the records.
     class_names: Background first.
     shards: {split: `shards.Shards`}.
     skip_corrupt: Whether damaged records are left out with a warning.
-    hold: Keeps them from being removed.
+    hold: Lock that keeps them from being removed.
   """
   builder: tfds.core.DatasetBuilder
   class_names: tuple[str, ...]
@@ -56,21 +56,21 @@ class Records:
 
   @property
   def folder(self):
-    """Path of the folder that holds them."""
+    """Path of the folder with the records."""
     return storage.path(self.builder.data_dir)
 
   def num_examples(self, split):
-    """Returns how many images a split has."""
+    """Returns the number of images of a split."""
     return self.builder.info.splits[split].num_examples
 
   def learned_from(self, pseudo_labels):
-    """Returns what a run learns from, whatever files hold it: {part: value}.
+    """Returns the inputs of a run, independent of the files that hold them.
 
     Args:
-      pseudo_labels: Whether they are a part of it.
+      pseudo_labels: Whether the run learns from pseudo-labels.
 
     Returns:
-      The class names, and digests of contents, ready for JSON.
+      {part: class names or digest of the contents}, ready for JSON.
     """
     contents = self.builder.info.metadata['contents']
     train, val = contents['train'], contents.get('val')
@@ -94,32 +94,29 @@ def prepare(config, pseudo_labels_needed=True, splits=dataset_files.SPLITS,
             pipeline_options=None):
   """Opens the records of a data set, making them if they are missing.
 
-  Each variety of settings and files has a folder of its own. Of a job's
-  processes, all of which call it, the first makes them.
+  Each combination of settings and files has its own folder. All processes of a
+  job call this; the first one makes the records.
 
   Args:
-    config: The `data` part of a config: `dataset_files.list_examples`' keys,
-      `classes`, `records`, `skip_corrupt`, `max_megapixels` and SETTINGS.
-    pseudo_labels_needed: Whether their folder must exist.
+    config: The `data` part of a config: the keys of
+      `dataset_files.list_examples`, `classes`, `records`, `skip_corrupt`,
+      `max_megapixels` and SETTINGS.
+    pseudo_labels_needed: Whether the folder of pseudo-labels must exist.
     splits: Which of `dataset_files.SPLITS`.
-    pipeline_options: Flags for Apache Beam, which makes them then; None: this
-      process does.
+    pipeline_options: Flags for Apache Beam, if that makes the records; None:
+      threads of this process make them.
 
   Returns:
     Records.
 
   Raises:
-    UserError: The sources or the records can't be used.
+    UserError: The sources or the records cannot be used.
   """
-  _leave_accelerators_to_jax()
+  # TensorFlow would reserve all memory of the GPUs for itself.
+  with contextlib.suppress(RuntimeError):  # It has been initialised before.
+    tf.config.set_visible_devices([], 'GPU')
   return hosts.first_then_others(functools.partial(
       _prepare, config, pseudo_labels_needed, splits, pipeline_options))
-
-
-def _leave_accelerators_to_jax():
-  """Keeps TensorFlow from taking all of a GPU's memory."""
-  with contextlib.suppress(RuntimeError):  # Somebody has used it before.
-    tf.config.set_visible_devices([], 'GPU')
 
 
 def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
@@ -149,7 +146,7 @@ def _plan(config, pseudo_labels_needed, splits):
   """Returns the folder of a config's records, their spec and the examples.
 
   Raises:
-    UserError: The sources can't be used.
+    UserError: The sources cannot be used.
   """
   examples = dataset_files.list_examples(config, pseudo_labels_needed, splits)
   class_names = dataset_files.read_class_names(config.classes, config.root)
@@ -157,10 +154,10 @@ def _plan(config, pseudo_labels_needed, splits):
   spec = {'version': _VERSION, 'splits': [*splits],
           'class_names': [*class_names],
           **{name: config[name] for name in SETTINGS},
-          'image_range': list(config.image_range or ()),  # As JSON has it.
+          'image_range': list(config.image_range or ()),  # JSON has no tuples.
           'unlabelled_index': unlabelled_index, 'label_map': label_map,
           **dataset_files.fingerprint(examples)}
-  # A mistake in these is told before any work.
+  # Reports a mistake in these settings before any work starts.
   meanings(unlabelled_index, label_map, len(class_names))
   directory = storage.path(
       config.root, config.records, record_folders.fingerprint(spec))
@@ -168,18 +165,18 @@ def _plan(config, pseudo_labels_needed, splits):
 
 
 def find(config, pseudo_labels_needed=True, splits=dataset_files.SPLITS):
-  """Returns the folder of a data set's records, and Records if it holds them.
+  """Returns the folder of a data set's records, and Records if they exist.
 
   Args:
-    config: As of `prepare`, like the others.
-    pseudo_labels_needed: See there.
-    splits: See there.
+    config: As for `prepare`.
+    pseudo_labels_needed: As for `prepare`.
+    splits: As for `prepare`.
 
   Returns:
     The path, and Records or None.
 
   Raises:
-    UserError: The sources or the records can't be used.
+    UserError: The sources or the records cannot be used.
   """
   directory, spec, _ = _plan(config, pseudo_labels_needed, splits)
   complete = record_folders.is_complete(directory)
@@ -205,7 +202,7 @@ def _open(directory, class_names, skip_corrupt):
         found[name] = shards.Shards(
             tuple(os.fspath(path) for path in split.filepaths),
             np.array(split.shard_lengths), index[name])
-  except Exception as error:  # Libraries let damaged files raise anything.
+  except Exception as error:  # For damaged files, libraries raise any class.
     raise UserError(f'{directory} is damaged ({type(error).__name__}). Delete '
                     'it; the next start makes it again.') from error
   problems = [line for split in found.values() for line in split.problems()]

@@ -1,4 +1,4 @@
-"""The shards of a split: files of records, read one record at a time."""
+"""The shards of a split: files of records that are read by record number."""
 
 import concurrent.futures
 import dataclasses
@@ -9,18 +9,19 @@ import numpy as np
 from scribble_jax.data import tfrecords
 from scribble_jax.files import storage
 
-_THREADS = 16  # Files looked at side by side; a bucket answers slowly.
+_THREADS = 16  # Parallel requests for file sizes; a bucket answers slowly.
 
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-  """Where each record of a split lies.
+  """The position of each record of a split.
+
+  A process holds no more than 4 bytes per record.
 
   Attributes:
-    paths: [S] files.
-    lengths: [S] int64, records of each.
-    ends: [N] uint32, where each record ends in its file, in bytes. 4 bytes a
-      record are all that a process holds of it.
+    paths: [S] paths of the files.
+    lengths: [S] int64, number of records of each file.
+    ends: [N] uint32, end of each record in its file, in bytes.
   """
   paths: tuple[str, ...]
   lengths: np.ndarray
@@ -31,11 +32,11 @@ class Shards:
 
   @property
   def size(self):
-    """Bytes of all files."""
+    """Size of all files in bytes."""
     return int(self.ends[self._lasts - 1].sum(dtype=np.int64))
 
   def place(self, record):
-    """Returns a record's file, and which of its records it is."""
+    """Returns a record's file, and the record's index in that file."""
     shard = int(np.searchsorted(self._lasts, record, side='right'))
     return self.paths[shard], int(
         record - self._lasts[shard] + self.lengths[shard])
@@ -44,16 +45,16 @@ class Shards:
     """Returns the content of a record.
 
     Args:
-      record: Counted through all shards.
+      record: Index of the record, counted through all shards.
 
     Raises:
-      tfrecords.DamagedError: It is not as it was written.
-      OSError: Its file is missing or can't be read.
+      tfrecords.DamagedError: The record has changed since it was written.
+      OSError: The file is missing or cannot be read.
     """
     path, index = self.place(record)
     begin = int(self.ends[record - 1]) if index else 0
     with (storage.path(path).open('rb') if storage.is_remote(path)
-          # Of a file in the page cache only the record is copied.
+          # Without a buffer, only the record is copied from the page cache.
           else open(path, 'rb', buffering=0)) as file:
       return tfrecords.read(file, begin, int(self.ends[record]))
 
@@ -70,7 +71,7 @@ class Shards:
 
 
 def _size(path):
-  """Returns a file's bytes, -1 without one."""
+  """Returns the size of a file in bytes; -1 if it does not exist."""
   try:
     return (storage.path(path).stat().length if storage.is_remote(path)
             else os.path.getsize(path))

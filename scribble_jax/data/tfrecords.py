@@ -1,7 +1,7 @@
-"""The TFRecord format: one record of a file by where it lies, or all.
+"""Reads TFRecord files: one record at a given position, or all.
 
-A record is its content's length, that number's checksum, the content, and the
-content's checksum. Checksums are CRC-32C, masked as the format wants it.
+A record consists of the length of its content, the checksum of that length, the
+content, and the checksum of the content. Checksums are masked CRC-32C.
 """
 
 import io
@@ -12,11 +12,11 @@ import google_crc32c
 _HEADER = struct.Struct('<QI')  # Length and its checksum.
 _LENGTH_BYTES = 8
 _FOOTER = struct.Struct('<I')
-OVERHEAD = _HEADER.size + _FOOTER.size  # Bytes a record beside its content.
+OVERHEAD = _HEADER.size + _FOOTER.size  # Bytes per record besides its content.
 
 
 class DamagedError(Exception):
-  """Says what is wrong with a record or a file of them."""
+  """A record, or a file of records, is damaged."""
 
 
 def checksum(content):
@@ -29,9 +29,9 @@ def read(file, begin, end):
   """Returns the content of a record.
 
   Args:
-    file: Open for reading bytes.
-    begin: Where the record begins in the file, in bytes.
-    end: Where it ends.
+    file: File that is open for reading bytes.
+    begin: Start of the record in the file, in bytes.
+    end: End of the record in the file, in bytes.
 
   Raises:
     DamagedError: A checksum is wrong, or bytes are missing.
@@ -61,8 +61,8 @@ def read_all(content):
 
 
 def _content(file, size):
-  """Returns what follows a header, behind which the file stands."""
-  content = file.read(size)  # By itself: a slice would be a slow copy.
+  """Returns the content of a record whose header has just been read."""
+  content = file.read(size)  # Read without the footer: slicing would copy it.
   footer = file.read(_FOOTER.size)
   if len(footer) < _FOOTER.size:
     raise DamagedError('ends within the record')

@@ -1,4 +1,4 @@
-"""Work for several threads, whose results come in order."""
+"""`map` over several threads, with the results in order."""
 
 import collections
 import concurrent.futures
@@ -8,14 +8,14 @@ import itertools
 def map_in_order(function, items, threads=4, ahead=4):
   """`map` over threads, with a bounded number of results waiting.
 
-  Threads suffice where the work releases Python's lock, as reading files,
+  Threads suffice if the work releases Python's lock, as reading files,
   decoding, encoding and NumPy do.
 
   Args:
-    function: Of one item.
-    items: Iterable, perhaps endless; used up one by one.
-    threads: How many.
-    ahead: Items begun before their turn at most.
+    function: Function of one item.
+    items: Iterable, possibly endless; it is consumed one by one.
+    threads: Number of threads.
+    ahead: Largest number of items that are started before their turn.
 
   Yields:
     The results.
@@ -29,5 +29,5 @@ def map_in_order(function, items, threads=4, ahead=4):
       yield waiting.popleft().result()
       waiting.extend(pool.submit(function, item)
                      for item in itertools.islice(items, 1))
-  finally:  # Who stops early waits for what has begun alone.
+  finally:  # A caller that stops early waits only for running items.
     pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The files of val images, checked before the long work starts."""
+"""Checks the files of val images before the long work starts."""
 
 import functools
 
@@ -14,18 +14,18 @@ from scribble_jax.labels import meanings
 
 
 def checked(data, class_names):
-  """Reads the val images of a data set once; all processes call it.
+  """Reads all val images of a data set; every process calls it.
 
   Args:
     data: The `data` part of a config.
     class_names: Background first.
 
   Returns:
-    How many val images there are, this process's `dataset_files.Example`s, and
-    `loading.load` of an example with its settings given.
+    The number of val images, this process's `dataset_files.Example`s, and
+    `loading.load` as a function of an example alone.
 
   Raises:
-    UserError: Files can't be used, or their ground truth tells nothing.
+    UserError: Files cannot be used, or their ground truth is of no use.
   """
   examples = dataset_files.list_examples(
       data, pseudo_labels_needed=False, splits=('val',))['val']
@@ -35,35 +35,19 @@ def checked(data, class_names):
       reading=images.Reading(data.image_range, data.max_megapixels),
       meanings=meanings(
           data.unlabelled_index, data.label_map, len(class_names)))
+  problems, seen, total = [], {}, {}
   with hosts.together():
-    seen = _check_examples(mine, load)
-  _check_set(hosts.gather(seen), class_names)
-  return len(examples), mine, load
-
-
-def _check_examples(examples, load):
-  """Lists what is wrong with the files before the long work starts.
-
-  Returns:
-    What their ground truth holds, {kind: `label_checks.LabelCounts`}.
-  """
-  problems, seen = [], {}
-  for example in tqdm(examples, desc='Checking val images', unit='image',
-                      leave=False, dynamic_ncols=True):
-    maps, found = load(example)
-    problems += found
-    if maps:
-      label_checks.add(seen, label_checks.count(example.id, maps))
-  raise_problems(problems, 'Mend these files and start again.')
-  return seen
-
-
-def _check_set(seen_by_hosts, class_names):
-  """Refuses ground truth that tells nothing, warns of what looks wrong."""
-  total = {}
-  for seen in seen_by_hosts:
-    label_checks.add(total, seen)
+    for example in tqdm(mine, desc='Checking val images', unit='image',
+                        leave=False, dynamic_ncols=True):
+      maps, found = load(example)
+      problems += found
+      if maps:
+        label_checks.add(seen, label_checks.count(example.id, maps))
+    raise_problems(problems, 'Mend these files and start again.')
+  for counts in hosts.gather(seen):
+    label_checks.add(total, counts)
   problems, warnings = label_checks.find_problems({'val': total}, class_names)
   raise_problems(problems, 'Then start again.')
   if hosts.is_first():
     label_checks.log_warnings(warnings)
+  return len(examples), mine, load

@@ -1,1 +1,1 @@
-"""Users' files, on disks and in buckets: found, read, and written whole."""
+"""Finds and reads users' files, on disks and in buckets, and writes files."""

@@ -1,4 +1,4 @@
-"""Reads tar and zip archives from elsewhere, without unpacking them."""
+"""Reads untrusted tar and zip archives without unpacking them."""
 
 import lzma
 import re
@@ -10,7 +10,7 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import listings
 from scribble_jax.files import masks
 
-_MAX_BYTES = 2**25  # Of a file; a few kilobytes may claim to hold terabytes.
+_MAX_BYTES = 2**25  # Of a file: a small archive may expand to terabytes.
 _DAMAGED = (*masks.DAMAGED, tarfile.TarError, zipfile.BadZipFile,
             lzma.LZMAError, RuntimeError)
 
@@ -22,15 +22,15 @@ def read_files(path, pattern, ids=None):
     path: pathlib.Path of a zip or tar file; a tar may be compressed.
     pattern: Regular expression to search for in paths; its first group is the
       file's id.
-    ids: Set of the ids wanted; None: all.
+    ids: Set of the ids to read; None: all.
 
   Yields:
-    (id, path in the archive, content as bytes), in the archive's order.
-    Hidden files and what archivers leave (__MACOSX) are passed over.
+    (id, path in the archive, content as bytes), in the archive's order,
+    without hidden files and those that archivers add (__MACOSX).
 
   Raises:
-    UserError: The file is no complete archive; a path leads out of it; a file
-      that is wanted is a link or larger than _MAX_BYTES.
+    UserError: The file is no complete archive, a path leads out of it, or a
+      file to read is a link or larger than _MAX_BYTES.
   """
   try:
     members = _in_tar if tarfile.is_tarfile(path) else _in_zip
@@ -59,12 +59,12 @@ def _refusal(path, name, why):
 
 
 def _in_tar(path):
-  """Yields (name, whether it is a file, bytes, function that reads it)."""
+  """Yields (name, whether it is a file, size, function that reads it)."""
   with tarfile.open(path) as archive:
     for member in archive:
       if member.isdir():
         continue
-      try:  # As if to a folder that can't exist, so that no links are there.
+      try:  # Checks it for a folder that cannot exist, and thus has no links.
         tarfile.data_filter(member, f'{path}/')
       except tarfile.FilterError as error:
         raise _refusal(path, member.name, f'is refused: {error}') from error
@@ -92,6 +92,6 @@ def refuse_overlaps(archive):
 
 
 def read_member(archive, member):
-  """Returns a file's bytes, never more than the archive's list says."""
+  """Returns the bytes of a file, at most as many as the archive's list says."""
   with archive.open(member) as file:  # All at once would unpack any number.
     return file.read(member.file_size + 1)

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all.
+"""Writes files and folders atomically: whole or not at all.
 
-In a bucket a file appears when all of it has arrived, but there are no
-folders, renames and locks. What is written there is gathered on a disk first.
+In a bucket, a file appears atomically, but there are no folders, renames and
+locks. Output for a bucket is first written to a local disk.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from scribble_jax.files import storage
 
 @contextlib.contextmanager
 def whole_file(path):
-  """Yields a path to write; it replaces `path` when the block ends well.
+  """Yields a path to write to; it replaces `path` if the block succeeds.
 
   Args:
     path: File to make or replace, on a disk or gs://.
@@ -33,19 +33,19 @@ def whole_file(path):
   try:
     yield partial
     os.replace(partial, path)
-  finally:  # KeyboardInterrupt too leaves nothing.
+  finally:  # Also after a KeyboardInterrupt.
     pathlib.Path(partial).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path):
-  """Yields an empty folder; it replaces `path` when the block ends well.
+  """Yields an empty folder; it replaces `path` if the block succeeds.
 
-  In a bucket the files of both mix for the time of the upload. A mark beside
-  them, .NAME.partial, tells that; `discard_unfinished` goes by it.
+  In a bucket, the old and new files mix during the upload. A file beside them,
+  .NAME.partial, marks an unfinished upload for `discard_unfinished`.
 
   Args:
-    path: Folder to make or replace, with all that it holds.
+    path: Folder to make or replace, with all its contents.
   """
   if storage.is_remote(path):
     with tempfile.TemporaryDirectory() as folder:
@@ -53,18 +53,18 @@ def whole_folder(path):
       yield folder
       _replace_remote(storage.path(path), folder)
     return
-  # Siblings, so that renaming stays within one file system.
+  # In the same folder, as renaming does not work across file systems.
   path = storage.resolve(path)
   partial = _mark(path)
   old = path.with_name(f'.{path.name}.old')
-  _tidy(path, partial, old)  # What a killed run left.
+  _tidy(path, partial, old)  # Leftovers of a killed run.
   try:
     partial.mkdir(parents=True)
     yield partial
     if path.exists():
       path.rename(old)
     partial.rename(path)
-  finally:  # KeyboardInterrupt too leaves nothing.
+  finally:  # Also after a KeyboardInterrupt.
     _tidy(path, partial, old)
 
 
@@ -80,7 +80,7 @@ def _tidy(path, partial, old):
 
 
 def _replace_remote(path, folder):
-  """Puts a local folder's files into a bucket and deletes all others there."""
+  """Replaces a folder of a bucket by a local folder."""
   with storage.os_errors():
     with whole_file(_mark(path)) as mark:
       pathlib.Path(mark).touch()
@@ -92,10 +92,10 @@ def _replace_remote(path, folder):
 
 
 def discard_unfinished(path):
-  """Deletes a folder whose upload was killed; disks never hold such.
+  """Deletes a folder in a bucket whose upload was interrupted.
 
   Args:
-    path: As of `whole_folder`.
+    path: As for `whole_folder`.
   """
   if not storage.is_remote(path):
     return
@@ -108,17 +108,17 @@ def discard_unfinished(path):
 
 @contextlib.contextmanager
 def only_one_process(path, *, wait=True):
-  """Lets a second process wait until the first one has made `path`.
+  """Ensures that only one process makes `path` at a time.
 
-  Buckets have no locks that end with their process: there nobody waits, and
-  what is made last stays.
+  Buckets have no locks that end with their process: there, no process waits,
+  and the last one to write wins.
 
   Args:
-    path: File or folder to make; the lock is a file beside it.
-    wait: Whether to wait for a process that makes it.
+    path: File or folder to make; the lock is a file in the same folder.
+    wait: Whether to wait for another process that makes it.
 
   Yields:
-    Whether no other process makes it; always True after waiting.
+    False if another process makes it and `wait` is False, else True.
   """
   if storage.is_remote(path):
     yield True
@@ -136,13 +136,13 @@ def only_one_process(path, *, wait=True):
           return
         logging.info('Waiting for another process that makes %s.', path)
         fcntl.flock(lock, fcntl.LOCK_EX)
-      if is_same(lock, name):  # Else somebody has tidied it away.
+      if is_same(lock, name):  # Otherwise another process has deleted it.
         yield True
         return
 
 
 def is_same(file, path):
-  """Whether an open file is the one that is at a path of this machine now."""
+  """Whether an open file is still the one at a path on this machine."""
   try:
     return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
   except FileNotFoundError:

@@ -1,11 +1,14 @@
-"""Lines of a class list that are no class: they would shift the others."""
+"""Checks class lists for entries that are not classes.
+
+Such an entry would shift the indices of the following classes.
+"""
 
 import re
 
 from scribble_jax.errors import raise_problems
 from scribble_jax.labels import IGNORE_LABEL
 
-# Names are compared by their letters alone.
+# Names of entries that are not classes, and of backgrounds: letters only.
 _UNLABELLED = {
     'ignore', 'ignored', 'ignorelabel', 'void', 'unlabelled', 'unlabeled',
     'notlabelled', 'notlabeled', 'unannotated', 'dontcare', 'unassigned',
@@ -20,18 +23,18 @@ _NUMBER = re.compile(r'\d+\s*[.:,;)\s]\s*\S')  # `0 cat`, `1: cat`, `2,cat`.
 
 
 def check(place, names):
-  """Raises UserError for a list that holds other things than class names.
+  """Raises UserError if a list has entries that are not class names.
 
   Args:
-    place: What lists them: a file, or a key of the config.
-    names: Lines of the file, without blank ones.
+    place: Source of the list for messages: a file, or a key of the config.
+    names: Entries, without blank lines.
   """
   numbered = all(map(_NUMBER.match, names))
   raise_problems(
       [f'{place}, name {number}: {names[number - 1]!r} {problem}'
        for number in range(1, len(names) + 1)
        if (problem := _problem(names, number - 1, numbered))],
-      'List only the names of the classes, one a line, background first, in '
+      'List only the names of the classes, one per line, background first, in '
       'the order of their indices.')
 
 
@@ -70,7 +73,7 @@ def _letters(name):
 
 
 def _remedy(index, count):
-  """Returns the flag for masks that count an entry without a class."""
+  """Returns the flag for masks with an index for an entry that is no class."""
   if index == count - 1:
     return f'--config.data.unlabelled_index={index}'
   pairs = [f'{index}:{IGNORE_LABEL}',

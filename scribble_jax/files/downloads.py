@@ -1,4 +1,4 @@
-"""Downloads large files; what has come stays, and the next start resumes."""
+"""Downloads large files; an interrupted download is resumed."""
 
 import contextlib
 import hashlib
@@ -16,34 +16,34 @@ from tqdm import tqdm
 from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 
-_PAUSES = (0, 1, 5, 15)  # Seconds before each try.
-_TIMEOUT = 60  # Seconds without a byte.
+_PAUSES = (0, 1, 5, 15)  # Seconds before each attempt.
+_TIMEOUT = 60  # Seconds without receiving a byte.
 _CHUNK = 2**16  # Bytes.
 
 
 class _BrokenError(Exception):
-  """The connection, but not the disk, failed. Another try may succeed."""
+  """The connection failed, not the disk. Another attempt may succeed."""
 
 
 def fetch(url, path, md5, remedy):
-  """Downloads a file unless it is there already, and checks it.
+  """Downloads a file unless it exists already, and checks it.
 
-  Until it is complete it is PATH.partial.
+  The file is PATH.partial until it is complete.
 
   Args:
     url: http:// or https://.
     path: pathlib.Path of the file; its folder is made.
-    md5: Hex digest of the file; None: any.
-    remedy: What else to do if it can't be downloaded.
+    md5: Expected hex digest of the file; None: no check.
+    remedy: Sentence on what else to do if the download fails.
 
   Raises:
     UserError: The server does not answer, refuses or breaks off several times,
-      or the file is another one: it is renamed to PATH.wrong then.
-    OSError: The disk can't be written.
+      or the digest differs: then the file is renamed to PATH.wrong.
+    OSError: The disk cannot be written.
   """
   if not path.is_file():
     with atomic.only_one_process(path):
-      if not path.is_file():  # Nor has another process fetched it.
+      if not path.is_file():  # No other process has downloaded it meanwhile.
         partial = pathlib.Path(f'{path}.partial')
         _download(url, partial, remedy)
         os.replace(partial, path)
@@ -60,7 +60,7 @@ def fetch(url, path, md5, remedy):
 
 
 def _download(url, partial, remedy):
-  """Writes what a partial file lacks, in several tries."""
+  """Completes a partial file, in several attempts."""
   for pause in _PAUSES:
     time.sleep(pause)
     try:
@@ -70,9 +70,9 @@ def _download(url, partial, remedy):
       error.close()
       reason = error
       if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return  # Nothing is left to come.
+        return  # The file is complete.
       if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        break  # Another try would not help.
+        break  # Another attempt would not help.
     except _BrokenError as error:
       reason = error
     logging.warning('%s: %s', url, reason)
@@ -81,7 +81,7 @@ def _download(url, partial, remedy):
 
 
 def _receive(url, partial):
-  """Appends to a partial file what is still to come.
+  """Appends the rest of the download to a partial file.
 
   Raises:
     urllib.error.HTTPError: The server refuses.
@@ -96,7 +96,7 @@ def _receive(url, partial):
       response = stack.enter_context(urllib.request.urlopen(
           urllib.request.Request(url, headers=headers), timeout=_TIMEOUT))
     if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-      start = 0  # The server sends all of it, whatever was asked.
+      start = 0  # The server ignores the range and sends the whole file.
     length = response.headers.get('Content-Length')
     total = start + int(length) if length else None
     file = stack.enter_context(open(partial, 'ab' if start else 'wb'))
@@ -116,7 +116,7 @@ def _receive(url, partial):
 
 @contextlib.contextmanager
 def _network():
-  """Tells what the network raises from what the disk does, both OSErrors."""
+  """Turns errors of the network, which are OSErrors, into _BrokenErrors."""
   try:
     yield
   except urllib.error.HTTPError:

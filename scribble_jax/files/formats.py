@@ -1,4 +1,4 @@
-"""JSON, PNG and CSV files, written whole or not at all."""
+"""Reads JSON, and writes JSON, PNG and CSV files atomically."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from scribble_jax.files import atomic
 
 
 def parse_json(content, **options):
-  """`json.loads`, for which JSON that is nested too deeply is wrong too.
+  """As `json.loads`, with a ValueError for JSON that is nested too deeply.
 
   Raises:
     ValueError: The text or bytes hold no JSON.
@@ -22,7 +22,7 @@ def parse_json(content, **options):
 
 
 def read_json(path):
-  """Returns the JSON in a file; None without one, or if it is none."""
+  """Returns the JSON in a file; None if the file is missing or no JSON."""
   try:
     return parse_json(path.read_text())
   except (FileNotFoundError, ValueError):
@@ -30,15 +30,15 @@ def read_json(path):
 
 
 def write_json(path, content, indent=2):
-  """Writes `content` as JSON, whole or not at all.
+  """Writes `content` as JSON, atomically.
 
   Args:
     path: File to make.
-    content: What JSON can hold.
-    indent: Blanks a level; None for one line.
+    content: Value that JSON can hold.
+    indent: Blanks per level; None for one line.
 
   Raises:
-    ValueError: It holds NaN or an infinity, which JSON does not know.
+    ValueError: The content has NaN or an infinity, which JSON lacks.
   """
   with atomic.whole_file(path) as partial, open(partial, 'w') as f:
     json.dump(content, f, indent=indent, allow_nan=False)
@@ -46,20 +46,20 @@ def write_json(path, content, indent=2):
 
 
 def write_png(path, pixels):
-  """Writes [H, W, 3] uint8 pixels as PNG, whole or not at all."""
+  """Writes [H, W, 3] uint8 pixels as PNG, atomically."""
   with atomic.whole_file(path) as partial:
     Image.fromarray(pixels).save(partial, 'PNG')
 
 
 def encode_png(pixels):
-  """[H, W, 3] uint8 pixels -> bytes of a PNG, made fast rather than small."""
+  """Encodes [H, W, 3] uint8 pixels as a PNG, fast rather than small."""
   content = io.BytesIO()
   Image.fromarray(pixels).save(content, 'PNG', compress_level=1)
   return content.getvalue()
 
 
 def write_csv(path, columns, rows):
-  """Writes titles and rows as CSV, whole or not at all."""
+  """Writes column titles and rows as CSV, atomically."""
   with (atomic.whole_file(path) as partial,
         open(partial, 'w', newline='', encoding='utf-8') as f):
     csv.writer(f).writerows([columns, *rows])

@@ -1,7 +1,7 @@
-"""Files of pictures: what they are, how large, and which way up.
+"""Opens and decodes image files: their format, size and orientation.
 
-Every program opens images and masks by `open_image`, so that all refuse the
-same files with the same words.
+All programs open images and masks by `open_image`, so that they refuse the same
+files with the same messages.
 """
 
 import io
@@ -14,14 +14,14 @@ from PIL import ExifTags
 from PIL import Image
 
 MAX_MEGAPIXELS = 100.0
-# Pillow warns of large images and refuses larger ones; `check_size` decides.
+# Disables Pillow's own limit; `check_size` has the limit.
 Image.MAX_IMAGE_PIXELS = None
-# What it says of broken metadata helps nobody: the pixels are read, or a
-# ValueError says why not.
+# Pillow's messages about broken metadata are of no use: either the pixels are
+# read, or a ValueError explains why not.
 logging.getLogger('PIL').setLevel(logging.CRITICAL)
 warnings.filterwarnings('ignore', module='PIL')
 
-_BEGINNINGS = (  # What a file is, whatever its name says.
+_BEGINNINGS = (  # (regular expression for the first bytes, format).
     (rb'\xff\xd8\xff', 'JPEG'), (rb'\x89PNG', 'PNG'),
     (rb'II[*+]\0|MM\0[*+]', 'TIFF'), (rb'BM', 'BMP'),
     (rb'RIFF.{4}WEBP', 'WEBP'), (rb'.{4}ftyp(hei|hev|mif|msf)', 'HEIC'),
@@ -30,34 +30,34 @@ _BEGINNINGS = (  # What a file is, whatever its name says.
 
 
 def open_image(content, formats, max_megapixels):
-  """Returns a Pillow image of one page whose header is sound, not yet decoded.
+  """Returns a Pillow image of one page with a valid header, not yet decoded.
 
   Args:
     content: Bytes of the file.
-    formats: Which of FORMATS.
-    max_megapixels: As of Reading.
+    formats: Pillow's names of the formats to accept.
+    max_megapixels: Limit of the size.
 
   Raises:
-    ValueError: It is no picture, too large or of a kind that is not read.
+    ValueError: The file is no picture, too large or of a kind that is not read.
   """
   if not content:
     raise ValueError('is empty (0 bytes)')
   try:
     image = Image.open(io.BytesIO(content), formats=formats)
     pages = _num_pages(image)
-    strange = image.format == 'TIFF' and _strangeness(image)
-  except Exception as error:  # Pillow lets damaged files raise anything.
+    misread = image.format == 'TIFF' and _misread_tiff(image)
+  except Exception as error:  # For damaged files, Pillow raises any class.
     raise ValueError(_why_not(content, formats)) from error
   check_size(image.height, image.width, max_megapixels)
   if pages > 1:
     raise ValueError(f'has {pages} pages; save each as a file')
-  if strange:
-    raise ValueError(strange)
+  if misread:
+    raise ValueError(misread)
   return image
 
 
 def check_size(height, width, max_megapixels):
-  """Raises ValueError for a picture that is too large to be read."""
+  """Raises ValueError for a picture that is larger than the limit."""
   if height * width > max_megapixels * 1e6:
     raise ValueError(
         f'is {width}x{height} pixels, {height * width / 1e6:.0f} megapixels, '
@@ -67,9 +67,9 @@ def check_size(height, width, max_megapixels):
 
 
 def _num_pages(image):
-  """Returns how many pictures a file holds, without previews of them."""
+  """Returns the number of pictures in a file, without previews and masks."""
   count = getattr(image, 'n_frames', 1)
-  if image.format == 'MPO':  # A photograph and what a camera puts behind it.
+  if image.format == 'MPO':  # A JPEG photograph with a camera's extra pictures.
     return 1
   if image.format != 'TIFF' or count == 1:
     return count
@@ -82,8 +82,8 @@ def _num_pages(image):
   return pages
 
 
-def _strangeness(image):
-  """Returns what Pillow would read wrongly in a TIFF file, '' if nothing."""
+def _misread_tiff(image):
+  """Returns a message if Pillow would decode a TIFF file wrongly, else ''."""
   tags = image.tag_v2
   bits = tags.get(258, (1,))
   if max(tile.extents[3] for tile in image.tile) < tags[257]:
@@ -99,7 +99,7 @@ def _strangeness(image):
 
 
 def _why_not(content, formats):
-  """Returns what is wrong with a file that Pillow does not recognise."""
+  """Returns a message about a file that Pillow does not open."""
   kind = next((name for beginning, name in _BEGINNINGS
                if re.match(beginning, content, re.DOTALL)), None)
   if kind == 'TIFF':
@@ -127,12 +127,12 @@ def load(image):
     image.load()
   except MemoryError:
     raise
-  except Exception as error:  # Pillow lets damaged files raise anything.
+  except Exception as error:  # For damaged files, Pillow raises any class.
     raise ValueError(f'is truncated or damaged ({error})') from error
 
 
 def raw_mode(image):
-  """Returns how the file of an image that is not yet decoded stores values."""
+  """Returns Pillow's raw mode, how a file stores values, before decoding."""
   if not image.tile:
     return ''
   args = image.tile[0].args
@@ -140,19 +140,19 @@ def raw_mode(image):
 
 
 def orientation_of(image):
-  """Returns EXIF's number, 1 to 8, of an image that is not yet decoded."""
+  """Returns the EXIF orientation, 1 to 8, of an image before decoding."""
   if image.format == 'PNG':
-    load(image)  # Its EXIF data may stand behind the pixels.
+    load(image)  # The EXIF data may follow the pixels.
   try:
     found = image.getexif().get(ExifTags.Base.Orientation)
-  except Exception:  # Broken EXIF data says nothing, as other programs have it.
+  except Exception:  # Broken EXIF data is ignored, as in other programs.
     return 1
   return int(found) if found in range(1, 9) else 1
 
 
 def upright(pixels, image, orientation):
-  """Returns [H, W, ...] pixels of a decoded image as a person sees them."""
-  if image.format == 'TIFF':  # Pillow has turned it in decoding.
+  """Applies the EXIF orientation to the [H, W, ...] pixels of an image."""
+  if image.format == 'TIFF':  # Pillow applies it while decoding.
     return pixels
   if orientation >= 5:
     pixels = pixels.swapaxes(0, 1)

@@ -1,8 +1,8 @@
-"""Which images there are: lists of ids, and folders of files named by id.
+"""Reads lists of image ids, and finds files named by id in folders.
 
 An id is an image's path below the folder of images, without suffix: `p00`, or
-`city/p00` in a subfolder. It is in Unicode's composed form (NFC), whatever the
-spelling of lists and file names: macOS decomposes accents.
+`city/p00` in a subfolder. Ids are in Unicode's composed form (NFC); lists and
+file names may be in any form, as macOS decomposes accents.
 """
 
 import collections
@@ -17,44 +17,44 @@ from scribble_jax.files import storage
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 MASK_SUFFIXES = ('.png', '.tif', '.tiff')
-# What file managers leave, in lower case; hidden files are no images either.
+# Files and folders that file managers create, in lower case.
 _JUNK = ('__macosx', 'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r',
          '@eadir', '$recycle.bin', 'system volume information')
-# Of the files that people list in place of ids.
+# Suffixes of files in a list of ids.
 _LISTED_SUFFIXES = (*IMAGE_SUFFIXES, '.xml')
-_SEPARATOR = re.compile(r'\s*[,;]\s*|\s+')  # Of two paths in one line.
+_SEPARATOR = re.compile(r'\s*[,;]\s*|\s+')  # Between two paths in one line.
 _MAX_LINE = 2_000  # Characters: two paths.
 _QUOTED = re.compile(r'"([^"]+)"|\'([^\']+)\'')
 
 
 def is_junk(name):
-  """Whether a file is hidden, or left by a file manager or an archiver.
+  """Whether a file is hidden, or created by a file manager or an archiver.
 
   Args:
-    name: Its path below the folder that is read; / parts folders.
+    name: Path below the folder that is read, with / between folders.
   """
   return any(part.startswith('.') or part.lower() in _JUNK
              for part in name.split('/'))
 
 
 def nfc(text):
-  """Returns a text in the form in which names are compared."""
+  """Returns a text in Unicode's form NFC, in which names are compared."""
   return unicodedata.normalize('NFC', text)
 
 
 def path_below(name):
-  """Returns a file's path in the form of ids: NFC, only / between folders."""
+  """Returns a path in the form of ids: NFC, with / between folders."""
   parts = nfc(name).replace('\\', '/').split('/')
   return '/'.join(part for part in parts if part not in ('', '.'))
 
 
 def image_id(name):
-  """Returns the id that a text stands for: a path, with or without suffix.
+  """Returns the id of an image's path, with or without suffix.
 
   Only the suffix of an image or annotation is removed: `photo.v2` is an id.
 
   Raises:
-    ValueError: It leads out of the folder of images, or is no path.
+    ValueError: The path leads out of the folder of images, or is no path.
   """
   found = _without_suffix(path_below(name))
   if (not found or '..' in found.split('/') or '\0' in found
@@ -72,7 +72,7 @@ def decoded(path, content):
   """Returns the text in a file's bytes, without a byte order mark.
 
   Raises:
-    UserError: It is no UTF-8 text.
+    UserError: The file is no UTF-8 text.
   """
   looks_like = 'Windows-1252 or Latin-1'
   if content.startswith((b'\xff\xfe', b'\xfe\xff')) or b'\0' in content:
@@ -91,10 +91,10 @@ def read_lines(path, content):
 
   Args:
     path: From `storage.path`.
-    content: Sentence that says what belongs there, for the message.
+    content: Sentence on the expected content, for the message.
 
   Raises:
-    UserError: The file is missing, can't be read or is no UTF-8 text.
+    UserError: The file is missing, cannot be read or is no UTF-8 text.
   """
   if not path.is_file():
     problem = 'is a folder' if path.is_dir() else 'does not exist'
@@ -109,7 +109,7 @@ def read_lines(path, content):
 
 
 def raise_repeated(path, names, remedy):
-  """Raises UserError if a file names something twice."""
+  """Raises UserError if a name occurs twice in a file."""
   raise_problems(
       [f'{path}: {name} is listed {count} times'
        for name, count in collections.Counter(names).items() if count > 1],
@@ -117,37 +117,37 @@ def raise_repeated(path, names, remedy):
 
 
 def read_ids(path):
-  """Returns what each line of an image list names, as the line spells it.
+  """Returns the path in each line of an image list.
 
   Args:
-    path: Of a text file, from `storage.path`.
+    path: Path of a text file, from `storage.path`.
 
   Returns:
-    Paths without suffix, with / between folders. `listed_ids` makes ids of
-    them.
+    Paths without suffix, with / between folders. `listed_ids` converts them to
+    ids.
 
   Raises:
     UserError: The file is missing, empty, no UTF-8 text or no list.
   """
-  lines = read_lines(path, 'It lists the images, one a line: ID, or '
+  lines = read_lines(path, 'It lists the images, one per line: ID, or '
                      '/JPEGImages/ID.jpg /SegmentationClassAug/ID.png.')
   longest = max(lines, key=len, default='')
   if len(longest) > _MAX_LINE:
     raise UserError(f'{path}: the line that begins with {longest[:40]!r} has '
-                    f'{len(longest)} characters. List one image a line.')
+                    f'{len(longest)} characters. List one image per line.')
   names = [path_below(_first_path(line)) for line in lines]
   names = [_without_suffix(name) for name in names
            if name and not is_junk(name.rpartition('/')[2])]
   if not names:
-    raise UserError(f'{path} lists no image. Add ids, one a line.')
+    raise UserError(f'{path} lists no image. Add ids, one per line.')
   return names
 
 
 def _first_path(line):
-  """Returns the first path of a line, which may have blanks in it.
+  """Returns the first path of a line; paths may contain blanks.
 
-  What stands behind a blank or comma is another path if both end in a suffix,
-  or if both have folders and there is no suffix at all.
+  A blank or comma separates two paths if both end in a suffix, or if both have
+  folders and the line has no suffix at all.
   """
   quoted = _QUOTED.match(line)
   if quoted:
@@ -169,19 +169,19 @@ def _first_path(line):
 
 
 def listed_ids(path, folder, files):
-  """Returns the ids of an image list in any spelling.
+  """Returns the ids in an image list.
 
-  Lines may name paths from anywhere: the id is the longest ending of a path
-  that a file has, or else what stands behind the name of the folder.
+  Lines may hold paths relative to any folder: the id is the longest ending of
+  the path that is the id of a file, or else the part behind the folder's name.
 
   Args:
-    path: Of a text file, from `storage.path`.
-    folder: Where the files are, from `storage.path`.
+    path: Path of a text file, from `storage.path`.
+    folder: Folder of the files, from `storage.path`.
     files: {id: file}.
 
   Raises:
-    UserError: The file can't be used, names an image twice, or names one
-      outside of the folder.
+    UserError: The list cannot be used, has an image twice, or has one outside
+      of the folder.
   """
   ids, problems = [], []
   for name in read_ids(path):
@@ -191,34 +191,26 @@ def listed_ids(path, folder, files):
       if folder.name not in parts[:-1]:
         problems.append(f'{path}: {name} leads out of {folder}')
         continue
-    ids.append(_longest_ending(parts, folder.name, files))
+    endings = ['/'.join(parts[start:]) for start in range(len(parts))]
+    start = (len(parts) - parts[::-1].index(folder.name, 1)
+             if folder.name in parts[:-1] else 0)
+    ids.append(next((one for one in endings if one in files), endings[start]))
   raise_problems(problems, 'List paths below that folder.')
   raise_repeated(path, ids, 'List every image once.')
   return ids
-
-
-def _longest_ending(parts, folder, files):
-  """Returns the id that the parts of a path name; see `listed_ids`."""
-  for start in range(len(parts)):
-    ending = '/'.join(parts[start:])
-    if ending in files:
-      return ending
-  if folder in parts[:-1]:
-    parts = parts[len(parts) - parts[::-1].index(folder, 1):]
-  return '/'.join(parts)
 
 
 def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
   """Returns {id: path} of the files with one of the suffixes, sorted.
 
   Args:
-    folder: From `storage.path`; its subfolders count too.
+    folder: From `storage.path`; its subfolders are searched as well.
     suffixes: In lower case, such as ('.png',).
-    remedy: What to do if the folder is missing.
+    remedy: Sentence on what to do if the folder is missing.
 
   Raises:
-    UserError: The folder is missing or can't be read, two files have the same
-      id, or a name can't be one.
+    UserError: The folder is missing or cannot be read, two files have the same
+      id, or a file name cannot be an id.
   """
   if not folder.is_dir():
     raise UserError(f'{folder} does not exist. {remedy}')
@@ -233,12 +225,12 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
     if suffix.lower() in suffixes and not is_junk(name):
       if not _is_text(name):
         problems.append(f'{str(folder / name)!a}: the name is not UTF-8')
-      if '..' in found.split('/'):  # A name with \ on a disk of Linux.
+      if '..' in found.split('/'):  # On Linux, a file name may contain \.
         problems.append(f'{folder / name}: the name leads out of the folder')
       if found in files:
         problems.append(f'{folder / name}: {files[found].name} has the same id')
       files[found] = folder / name
-  raise_problems(problems, 'Keep one file an id, with a name in UTF-8 and '
+  raise_problems(problems, 'Keep one file per id, with a name in UTF-8 and '
                  'without .. in it.')
   return files
 
@@ -246,17 +238,17 @@ def files_by_id(folder, suffixes, remedy='Create it or name another folder.'):
 def _is_text(name):
   try:
     return bool(name.encode())
-  except UnicodeEncodeError:  # Python's stand-ins for other bytes.
+  except UnicodeEncodeError:  # Surrogates: the name on disk is not UTF-8.
     return False
 
 
 def new_file(folder, name, suffix='.png'):
-  """Returns the path of an id's file to write, whose folder is there.
+  """Returns the path for writing the file of an id, and makes its subfolder.
 
   Args:
-    folder: From `storage.path`; it is there already.
+    folder: From `storage.path`; it must exist.
     name: An id.
-    suffix: Of the file.
+    suffix: Suffix of the file.
   """
   path = folder / f'{name}{suffix}'
   if '/' in name:

@@ -1,4 +1,4 @@
-"""Why an id has no file: what lies in the folder instead, in one line."""
+"""Explains why an id has no file, by similar files in the folder."""
 
 import collections
 import os
@@ -7,24 +7,25 @@ import re
 from scribble_jax.files import listings
 from scribble_jax.files import storage
 
-_SHOWN_IDS, _SHOWN_FILES = 10, 3  # In a line.
-# Blanks at an end, before the suffix, several or unusual ones; no letters.
+_SHOWN_IDS, _SHOWN_FILES = 10, 3  # Per line.
+# Blanks at an end or before the suffix, repeated or unusual blanks, and
+# invisible characters.
 _HARD_TO_SEE = re.compile(r'^\s|\s$|\s\.|\s\s|[^\S ]|[\u200b-\u200f\ufeff]')
 _SUFFIX, _SPELLING, _FOLDER, _NAME, _LINE, _UNKNOWN = range(6)
 
 
 def explain(place, files, ids, suffixes, lacking='nothing for the listed id'):
-  """Explains which ids have no file, and why as far as their place tells.
+  """Explains which ids have no file, and why as far as that can be seen.
 
   Args:
-    place: Of the files: a folder, zip or JSON file, from `storage.path`.
-    files: {id: file} of what was found there.
-    ids: List of the ids wanted.
-    suffixes: Of the files that are read there, in lower case.
-    lacking: What to say in front of an id.
+    place: Place of the files: a folder, zip or JSON file, from `storage.path`.
+    files: {id: file} of the files that were found there.
+    ids: List of the ids to look for.
+    suffixes: Suffixes of the files that are read there, in lower case.
+    lacking: Text in front of an id.
 
   Returns:
-    One line for all ids that lack a file for the same reason.
+    List of lines, one for all ids that lack a file for the same reason.
   """
   missing = [name for name in ids if name not in files]
   if not missing:
@@ -54,7 +55,7 @@ def explain(place, files, ids, suffixes, lacking='nothing for the listed id'):
 
 
 def _some(names, limit):
-  """Returns names in a row, the first ones of many and the number of others."""
+  """Returns the first `limit` names in a row, and the number of others."""
   shown = ', '.join(
       repr(name) if _HARD_TO_SEE.search(name) else name
       for name in names[:limit])
@@ -63,7 +64,7 @@ def _some(names, limit):
 
 
 def _advice(reason, verb, name, other, suffixes):
-  """Returns what to do about the first id of a reason and what is there."""
+  """Returns what to do about an id, given the reason and the similar file."""
   if reason == _SUFFIX:
     *most, last = suffixes
     kinds = f'{", ".join(most)} or {last}' if most else last
@@ -77,11 +78,11 @@ def _advice(reason, verb, name, other, suffixes):
   if reason == _NAME:
     return ('but a file is named by its id alone: if it belongs there, rename '
             f'it to {name}{os.path.splitext(other)[1]}')
-  return 'but the list has more in that line: write one id a line'
+  return 'but the list has more in that line: write one id per line'
 
 
 def _names_in(place, files):
-  """Returns {name: id it would have} of a place, and what can't be read."""
+  """Returns {file name: its id} of a place, and the OSErrors of reading it."""
   if not place.is_dir():
     return {name: name for name in files}, []
   refused = []
@@ -91,13 +92,13 @@ def _names_in(place, files):
 
 
 class _Nearby:
-  """Finds the files whose names are almost an id, each in constant time."""
+  """Finds files whose names are similar to an id, in constant time each."""
 
   def __init__(self, names, taken):
-    """Args: {name: id it would have}, and the ids that have their file."""
+    """Args: names: {file name: its id}. taken: Set of ids that have a file."""
     self._exact, self._alike, self._elsewhere = {}, {}, {}
     self._others_have_theirs = bool(taken)
-    self._parts = {}  # Each beginning and end of an id: [name, how many].
+    self._parts = {}  # {beginning or end of an id: [file name, count]}.
     for name, found in names.items():
       if found in taken:
         continue
@@ -108,7 +109,7 @@ class _Nearby:
         self._parts.setdefault(part, [name, 0])[1] += 1
 
   def find(self, name, files):
-    """Returns why an id has no file, and the name that tells it or None."""
+    """Returns the reason why an id has no file, and a similar name or None."""
     for reason, names, key in (
         (_SUFFIX, self._exact, name), (_SPELLING, self._alike, _alike(name)),
         (_FOLDER, self._elsewhere, _alike(name.rpartition('/')[2]))):
@@ -121,7 +122,7 @@ class _Nearby:
       return _NAME, self._parts[_alike(name)][0]
     if self._others_have_theirs:
       return _UNKNOWN, None
-    for part, rest in _ends(name):  # Both may have a word of their own.
+    for part, rest in _ends(name):  # Id and file may each have an extra word.
       other, count = self._parts.get(_alike(part), (None, 0))
       if count == 1 and re.search(r'[^\W\d_]', rest):
         return _NAME, other
@@ -129,13 +130,13 @@ class _Nearby:
 
 
 def _alike(name):
-  """Returns what is left of an id without what people mix up."""
+  """Returns an id without case, punctuation, blanks and leading zeros."""
   without_zeros = re.sub(r'(?<!\d)0+(?=\d)', '', name.casefold())
   return re.sub(r'[^\w/]|_', '', without_zeros)
 
 
 def _ends(name):
-  """Yields (beginning or end of an id, its rest), the longest of each first."""
+  """Yields (beginning or end of an id, rest), the longest of each first."""
   gaps = [gap.start() for gap in re.finditer(r'[\W_]', name)]
   for gap in reversed(gaps):
     yield name[:gap], name[gap + 1:]

@@ -1,10 +1,10 @@
-"""User paths: on this machine's disks, or gs:// in a bucket of Cloud Storage.
+"""Paths of users: on this machine's disks, or gs:// in a Cloud Storage bucket.
 
-`path` makes them. Those on disks are pathlib's: etils' `epath` would ask who
-owns each file, and forget the fractions of a second of its time. Those in
-buckets are epath's, which reads and writes them with TensorFlow, loaded then
-and not before. Both share pathlib's reading, writing and listing; where they
-differ, the functions below know both.
+`path` makes them. Paths on disks are pathlib's: etils' `epath` would look up
+the owner of each file, and drop the fractions of a second of its time. Paths in
+buckets are epath's, which reads and writes them with TensorFlow; it is imported
+only then. Both have pathlib's methods for reading, writing and listing; the
+functions below handle the differences.
 """
 
 import concurrent.futures
@@ -22,20 +22,20 @@ from scribble_jax.errors import UserError
 
 _SCHEME = 'gs://'
 _ANY_SCHEME = re.compile('[a-z][a-z0-9+.-]*://')
-_REQUESTS = 32  # To a bucket at a time; each waits for the network.
+_REQUESTS = 32  # Parallel requests to a bucket; each waits for the network.
 
 
 def path(*parts):
-  """Returns the path of parts, of which the last absolute one begins anew.
+  """Joins parts to a path; parts before the last absolute one are dropped.
 
   Args:
-    *parts: Texts or paths, as of pathlib.Path.
+    *parts: Texts or paths, as for pathlib.Path.
 
   Returns:
     A pathlib.Path, or epath.Path below gs://.
 
   Raises:
-    UserError: Neither of them, or the bucket can't be used here.
+    UserError: The path is neither of them, or the bucket cannot be used here.
   """
   parts = [os.fspath(part) for part in parts]
   start = max((number for number, part in enumerate(parts)
@@ -58,13 +58,13 @@ def is_remote(name):
 
 
 def absolute(name):
-  """Returns the `path` that stays the same wherever the process works."""
+  """Returns the `path` as one that is independent of the current folder."""
   found = path(name)
   return found if is_remote(found) else found.absolute()
 
 
 def resolve(name):
-  """Returns the absolute `path` behind links, which buckets lack."""
+  """Returns the absolute `path` with links resolved; buckets have none."""
   found = path(name)
   return found if is_remote(found) else found.resolve()
 
@@ -74,9 +74,9 @@ def _client(bucket):
   """Returns google-cloud-storage's client, if a bucket can be used here.
 
   Raises:
-    UserError: Something is not installed, or the bucket can't be reached.
+    UserError: A package is not installed, or the bucket cannot be reached.
   """
-  # Other hosts write too: what is known of a file now may be wrong then.
+  # Other hosts write as well, so cached file sizes may be outdated.
   os.environ.setdefault('GCS_STAT_CACHE_MAX_AGE', '0')
   try:
     from google.auth.exceptions import GoogleAuthError
@@ -90,7 +90,7 @@ def _client(bucket):
                     f'gs://{bucket}. Work on Linux, or copy the files.')
   try:
     client = Client()
-    tf.io.gfile.exists(f'gs://{bucket}/-')  # Asks, whatever the answer.
+    tf.io.gfile.exists(f'gs://{bucket}/-')  # Only tests the connection.
   except (GoogleAuthError, tf.errors.OpError) as error:
     raise UserError(
         f'Cannot use gs://{bucket}: {_line(error)}. Check the name, the '
@@ -100,6 +100,7 @@ def _client(bucket):
 
 
 def _line(error):
+  """Returns the message of an error as one line without a full stop."""
   return ' '.join(str(error).split()).rstrip('.')
 
 
@@ -110,7 +111,7 @@ def _bucket_and_name(name):
 
 
 def errors():
-  """Returns what reading and writing raise, OSError for disks, for `except`."""
+  """Returns the exceptions of reading and writing, as a tuple for `except`."""
   if 'google.cloud.storage' not in sys.modules:  # No bucket was named.
     return (OSError,)
   from google.api_core.exceptions import GoogleAPIError
@@ -120,7 +121,7 @@ def errors():
 
 @contextlib.contextmanager
 def os_errors():
-  """Turns what a bucket answers in place of success into an OSError."""
+  """Turns the errors of a bucket into OSErrors."""
   try:
     yield
   except errors() as error:
@@ -133,25 +134,23 @@ def read_bytes(name):
   """Returns the contents of a file.
 
   Raises:
-    OSError: It can't be read.
+    OSError: The file cannot be read.
   """
   with os_errors():
     return path(name).read_bytes()
 
 
 def readable(name):
-  """Returns what zipfile reads: a path, or a bucket's file in memory.
+  """Returns an argument for zipfile: a path, or a bucket's file in memory.
 
   Raises:
-    OSError: It can't be read.
+    OSError: The file cannot be read.
   """
-  if not is_remote(name):
-    return name
-  return io.BytesIO(read_bytes(name))
+  return io.BytesIO(read_bytes(name)) if is_remote(name) else name
 
 
 def map_files(function, files):
-  """`map` of a function that reads one file; many at a time in a bucket."""
+  """`map` of a function that reads one file, in parallel for a bucket."""
   if not any(map(is_remote, files)):
     yield from map(function, files)
     return
@@ -161,10 +160,10 @@ def map_files(function, files):
 
 @contextlib.contextmanager
 def local_copy(name):
-  """Yields the path of a file on this machine, fetched if need be.
+  """Yields a path on this machine: of a file, or of a copy from a bucket.
 
   Raises:
-    OSError: It can't be fetched.
+    OSError: The file cannot be copied.
   """
   if not is_remote(name):
     yield path(name)
@@ -177,13 +176,13 @@ def local_copy(name):
 
 
 def upload(source, target):
-  """Copies a file of this machine into a bucket, where it appears whole.
+  """Copies a file of this machine into a bucket, where it appears atomically.
 
   Raises:
-    OSError: It can't be written.
+    OSError: The bucket cannot be written.
   """
   import tensorflow as tf
-  with os_errors():  # Writing, in place of copying, tries for minutes.
+  with os_errors():  # On errors, writing would retry for minutes; a copy fails.
     tf.io.gfile.copy(os.fspath(source), os.fspath(target), overwrite=True)
 
 
@@ -194,16 +193,16 @@ def upload_folder(source, target):
     Names of the files, relative to the folder.
 
   Raises:
-    OSError: It can't be written.
+    OSError: The bucket cannot be written.
   """
-  names = [file.relative_to(source).as_posix() for file in files_below(source)]
+  names = names_below(source)
   with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
     [*pool.map(lambda name: upload(source / name, target / name), names)]
   return names
 
 
 def remove_folder(folder):
-  """Deletes a folder with all that it holds."""
+  """Deletes a folder with its contents."""
   if is_remote(folder):
     with os_errors():
       folder.rmtree(missing_ok=True)
@@ -219,18 +218,18 @@ def files_below(folder):
 def names_below(folder, refused=None):
   """Returns the names of all files in a folder and its folders, sorted.
 
-  Links to folders are followed, but for those that lead to where they are.
+  Links to folders are followed, except those to a folder that they are in.
 
   Args:
     folder: From `path`.
-    refused: Function of the OSError of each subfolder that can't be read;
-      None: such are left out.
+    refused: Function that is called with the OSError of each subfolder that
+      cannot be read; None: these are left out silently.
 
   Returns:
     Paths relative to the folder, with / between folders.
 
   Raises:
-    OSError: The folder itself can't be read.
+    OSError: The folder itself cannot be read.
   """
   if is_remote(folder):
     return sorted(_stamps(folder, delimiter=None))
@@ -262,16 +261,16 @@ def _leads_up(name):
 
 
 def make_stamp():
-  """Returns a function that tells whether a file has changed.
+  """Returns a function that shows whether a file has changed.
 
   Returns:
-    `path -> text`, another one whenever the file was written. A bucket's
-    folders are listed, not asked for file by file.
+    `path -> text`; the text differs after each write of the file. Folders of a
+    bucket are listed once, instead of a request per file.
   """
   listed = functools.cache(_stamps)
 
   def stamp(file):
-    """Returns size and time, or size and what a bucket counts writes by."""
+    """Returns size and time, or size and generation in a bucket."""
     if is_remote(file):
       return listed(file.parent)[file.name]
     status = file.stat()

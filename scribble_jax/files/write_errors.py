@@ -1,7 +1,7 @@
-"""What a full or unwritable disk raises in any library, as one line.
+"""Turns the errors of a full or unwritable disk, from any library, into a line.
 
-Whether an error is of that kind is decided by its error number and the path
-that it names, and where it has none, by writing a file: not by its words.
+Such errors are recognised by their error number and the path in them, not by
+their text. Without a number, writing a file shows whether the disk is writable.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import atomic
 from scribble_jax.files import storage
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # Of writing alone.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # Never occur in reading.
 _REFUSED = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
             errno.ESTALE}
-# Of tensorstore, which writes checkpoints and raises ValueError.
+# In the ValueErrors of tensorstore, which writes checkpoints.
 _TENSORSTORE_ERRNO = re.compile(r"\[.*\bos_error_code='(\d+)'.*\]")
-# What became of them as `tf.errors.OpError.error_code`.
+# Values of `tf.errors.OpError.error_code`.
 _OF_TENSORFLOW = {7: errno.EACCES, 8: errno.ENOSPC}
 _OF_READING = {3, 11, 15}  # Invalid argument, out of range, data loss.
-_ROOM = 2**26  # Bytes. A disk with less is full.
+_ROOM = 2**26  # Bytes. A disk with less space counts as full.
 
 
 def probe(folder, num_bytes=0):
@@ -38,7 +38,7 @@ def probe(folder, num_bytes=0):
     num_bytes: Size of the file.
 
   Raises:
-    OSError: The folder can't be written.
+    OSError: The folder cannot be written.
   """
   file = folder / f'.{uuid.uuid4().hex}'
   with storage.os_errors():
@@ -48,20 +48,20 @@ def probe(folder, num_bytes=0):
 
 
 def reason(error, folder):
-  """Returns why a folder can't be written, if an error comes of that.
+  """Returns why a folder cannot be written, if that has caused an error.
 
   Args:
     error: Exception.
     folder: Text or path.
 
   Returns:
-    'No space left on device', say; None if the error is of another kind.
+    Text such as 'No space left on device'; None for errors of other kinds.
   """
   chain = []
   while error is not None:
     chain.append(error)
     error = error.__cause__
-  # Errors in writing to a file that is open already do not name it.
+  # Errors of writing to an open file do not name the file.
   unnamed = [error for error in chain if isinstance(error, storage.errors())
              and getattr(error, 'filename', None) is None
              and getattr(error, 'error_code', None) not in _OF_READING]
@@ -77,14 +77,14 @@ def _errno(error):
 
 
 def _number(error):
-  """Returns the `errno` that an error has in one way or another, or None."""
+  """Returns the `errno` of an error of any library, or None."""
   if found := _TENSORSTORE_ERRNO.search(str(error)):
     return int(found[1])
   return _OF_TENSORFLOW.get(getattr(error, 'error_code', None), _errno(error))
 
 
 def _names(error, folder):
-  """Whether an error names a path in a folder, as its file or in its text."""
+  """Whether an error names a path in a folder, as `filename` or in its text."""
   folders = {f'{os.fspath(folder)}/', f'{os.path.realpath(folder)}/'}
   filename = getattr(error, 'filename', None)
   if isinstance(filename, str | bytes):
@@ -94,7 +94,7 @@ def _names(error, folder):
 
 
 def _refusal(folder):
-  """Returns why a folder can't be written now, None if it can."""
+  """Returns why a folder cannot be written now; None if it can."""
   try:
     probe(folder, 0 if storage.is_remote(folder) else _ROOM)
   except OSError as error:
@@ -104,12 +104,12 @@ def _refusal(folder):
 
 @contextlib.contextmanager
 def of_output(path, remedy, kinds=(OSError,)):
-  """Turns what keeps an output from being written into one line.
+  """Turns errors of writing an output into one line.
 
   Args:
-    path: Of the output.
+    path: Path of the output.
     remedy: Sentence that says what to do.
-    kinds: Tuple of classes of errors that writing may raise.
+    kinds: Tuple of the classes of exceptions that writing may raise.
 
   Raises:
     UserError: The output could not be written.
@@ -125,31 +125,30 @@ def of_output(path, remedy, kinds=(OSError,)):
 
 @contextlib.contextmanager
 def named(workdir):
-  """Turns what can't be written, now or behind the scenes, into one line.
+  """Turns errors of writing, also in the threads of libraries, into one line.
 
-  Libraries log the error that they also raise, at length and in each of their
-  threads. Such records wait until the block ends, and are dropped if it ends
-  with that line.
+  Libraries log the errors that they also raise, with tracebacks and in each of
+  their threads. Such log records are held back until the block ends, and are
+  dropped if it ends with that line.
 
   Args:
-    workdir: What to name.
+    workdir: Folder to write to, which the line names.
 
   Raises:
-    UnwritableError: Something could not be written.
+    UnwritableError: The folder could not be written.
   """
   handler, waiting = logging.get_absl_handler(), []
   unraisable, hook = [], sys.unraisablehook
 
   def passes(record):
-    """Keeps back what is logged of errors of this kind."""
-    is_echo = bool(record.exc_info) and bool(
-        reason(record.exc_info[1], workdir))
+    """Holds back log records of errors of this kind."""
+    is_echo = bool(record.exc_info and reason(record.exc_info[1], workdir))
     if is_echo:
       waiting.append(record)
     return not is_echo
 
   handler.addFilter(passes)
-  # TensorStore's threads may come upon asyncio's loop when it is closed.
+  # TensorStore's threads may find asyncio's loop closed, and print that.
   sys.unraisablehook = lambda details: unraisable.append(
       (details, details.exc_value))
   try:
@@ -160,7 +159,7 @@ def named(workdir):
     raise
   except UserError:
     raise
-  except Exception as error:  # Whatever class a library has for it.
+  except Exception as error:  # Each library has its own class.
     why = reason(error, workdir)
     if why is None:
       raise

@@ -1,7 +1,7 @@
-"""Weights from and for PyTorch: ImageNet backbones, the authors' checkpoints.
+"""Converts weights from and to PyTorch: backbones and whole networks.
 
-A state dict is a mapping of PyTorch's names to NumPy arrays, as the authors'
-checkpoints have it (METHOD 4); variables are this program's 'params' and
+A state dict maps PyTorch's names to NumPy arrays, with the names of the
+authors' checkpoints (METHOD 4); variables are this program's 'params' and
 'batch_stats'. Both hold the same float32 numbers, so conversion is exact.
 """
 
@@ -23,14 +23,14 @@ from scribble_jax.models.backbones import resnet
 from scribble_jax.weights import weight_files
 
 NO_WEIGHTS = 'none'
-# What the names of the tensors behind the backbone begin with.
+# Prefixes of the tensors outside of the backbone.
 _HEAD = ('layer_', 'classifier.', 'reduce.', 'fuse.')
-# What other programs put before the names of a network's tensors.
+# Prefixes that other programs add to the names of all tensors.
 _PREFIXES = re.compile(
     r'((module|model|net|network|backbone|encoder(?!\.layer\.))\.)+')
 
-# This program's names -> PyTorch's, to be applied in this order: heads, and
-# behind the backbone's own namings what all have in common.
+# Patterns of this program's names and PyTorch's replacements, in the order of
+# application: those of heads, then those that follow the ones of any network.
 _HEAD_NAMING = (
     (r'^lorm/', 'layer_lorm/'),
     (r'^decoder/(aspp|conv1|bn1)/', r'layer_pred0/\1/'),
@@ -55,12 +55,12 @@ def to_pytorch(variables, num_batches_tracked=0, backbone=resnet.ResNet):
 
   Args:
     variables: 'params' and 'batch_stats' of a SegmentationNetwork.
-    num_batches_tracked: The number of updates, which PyTorch's BatchNorms note
+    num_batches_tracked: Number of updates, which PyTorch's BatchNorms store
       beside their statistics.
-    backbone: Its `family.Backbone`, or the class, whose naming is taken.
+    backbone: Its `family.Backbone`, or that class, for the naming.
 
   Returns:
-    {name: array}, as a `load_state_dict(strict=True)` in PyTorch wants it.
+    {name: array} for `load_state_dict(strict=True)` in PyTorch.
   """
   leaves = traverse_util.flatten_dict(variables, sep='/')
   is_v2 = 'params/decoder/classifier/kernel' not in leaves
@@ -76,17 +76,16 @@ def to_pytorch(variables, num_batches_tracked=0, backbone=resnet.ResNet):
 
 
 def from_pytorch(state_dict):
-  """Returns the variables of a state dict, of either head and any depth.
+  """Returns the variables of a state dict, of any head and backbone.
 
   Args:
-    state_dict: {name: array}; what other programs put before
-      the names is left out.
+    state_dict: {name: array}; prefixes that other programs add are ignored.
 
   Returns:
     'params' and 'batch_stats' as nested dicts of float32 NumPy arrays.
 
   Raises:
-    UserError: Names tensors that are missing, surplus or of a wrong shape.
+    UserError: Tensors are missing, surplus or of a wrong shape.
   """
   state_dict = _without_prefix(state_dict)
   network = network_of(state_dict)
@@ -98,24 +97,22 @@ def from_pytorch(state_dict):
 
 
 def network_of(state_dict):
-  """Returns which network a state dict belongs to.
+  """Returns the `config.model` keys of the network of a state dict.
 
   Args:
-    state_dict: {name: array}; what other programs put before
-      the names is left out.
+    state_dict: {name: array}; prefixes that other programs add are ignored.
 
   Returns:
-    'backbone', 'head', 'num_classes', 'width' and 'head_width' as in
-    `config.model`; only V3+ has a 'head_width' of its own, so it is 0 else.
+    Dict of 'backbone', 'head', 'num_classes', 'width' and 'head_width'; the
+    last one is 0 except for V3+, as other heads have none.
 
   Raises:
-    UserError: Of no network that this program knows.
+    UserError: The network is unknown to this program.
   """
   state_dict = _without_prefix(state_dict)
-
   shapes = {name: np.shape(value) for name, value in state_dict.items()}
   network = next(filter(None, (
-      of.recognise(shapes) for of in families())), None)
+      one.recognise(shapes) for one in families())), None)
   if network is None:
     raise UserError('The checkpoint belongs to no backbone that this program '
                     f'knows: {", ".join(BACKBONES)}. Use another file.')
@@ -144,17 +141,22 @@ def read_backbone(weights, backbone):
   """Returns the variables of a pretrained backbone.
 
   Args:
-    weights: 'imagenet', what the family has published, fetched once; or a file
-      in one of its namings.
+    weights: 'imagenet', the published weights, which are downloaded once; or a
+      file in one of the namings of `backbone`.
     backbone: `family.Backbone`.
 
   Returns:
     Its 'params' and 'batch_stats'.
 
   Raises:
-    UserError: The file can't be had, or belongs to another network.
+    UserError: The file is not available, or belongs to another network.
   """
-  path = _fetch(backbone) if weights == 'imagenet' else weights
+  path = weights
+  if weights == 'imagenet':
+    if backbone.published is None:
+      raise UserError(f'{backbone.name_in_config} has no published weights. '
+                      f'Set --config.backbone_weights={NO_WEIGHTS}.')
+    path = backbone.published.fetch()
   if storage.path(path).is_dir():
     raise UserError(f'{path} is a folder; --config.backbone_weights takes a '
                     'file. Start from the network of a workdir with '
@@ -182,14 +184,6 @@ def read_backbone(weights, backbone):
         + '. Set --config.backbone_weights to another file.') from error
 
 
-def _fetch(backbone):
-  """Returns the path of a backbone's published weights."""
-  if backbone.published is None:
-    raise UserError(f'{backbone.name_in_config} has no published weights. Set '
-                    f'--config.backbone_weights={NO_WEIGHTS}.')
-  return backbone.published.fetch()
-
-
 def variable_shapes(model):
   """Returns {path: shape} of a module that takes images."""
   images = jax.ShapeDtypeStruct((1, 65, 65, 3), jnp.float32)
@@ -200,13 +194,16 @@ def variable_shapes(model):
 
 
 def _fill(shapes, state_dict, naming, is_v2=False):
-  """Returns variables of the given {path: shape} with a state dict's values.
+  """Returns variables with the values of a state dict.
 
   Args:
-    shapes: From `variable_shapes`.
+    shapes: {path: shape}, from `variable_shapes`.
     state_dict: {name: array}.
-    naming: Of `family.Backbone.namings`.
+    naming: One of `family.Backbone.namings`.
     is_v2: Whether the network's head is DeepLabV2's.
+
+  Raises:
+    UserError: Tensors are missing, surplus or of a wrong shape.
   """
   leaves, problems, known = {}, [], set()
   for path, shape in shapes.items():
@@ -230,13 +227,13 @@ def _fill(shapes, state_dict, naming, is_v2=False):
 
 
 def _counters(names):
-  """Returns the names of the counters that PyTorch's BatchNorms keep."""
+  """Returns the names of the counters in PyTorch's BatchNorms."""
   return {name.removesuffix('running_var') + 'num_batches_tracked'
           for name in names if name.endswith('.running_var')}
 
 
 def _without_prefix(state_dict):
-  """Returns the state dict without what other programs put before names.
+  """Returns a state dict without prefixes that other programs add to names.
 
   Raises:
     UserError: Two tensors would have the same name.
@@ -256,11 +253,11 @@ def _torch_name(path, naming, is_v2=False):
   """Returns PyTorch's name of one of our arrays.
 
   Args:
-    path: Of a network, or of a backbone alone.
-    naming: As of `_fill`, of the backbone.
-    is_v2: Likewise.
+    path: Path of the array in a network, or in a backbone alone.
+    naming: As for `_fill`.
+    is_v2: As for `_fill`.
   """
-  path = path.split('/', 1)[1]  # Behind 'params' or 'batch_stats'.
+  path = path.split('/', 1)[1]  # Drops 'params' or 'batch_stats'.
   is_head = path.startswith(('decoder/', 'lorm/'))
   path = path.removeprefix('backbone/')
   for pattern, replacement in (
@@ -270,7 +267,7 @@ def _torch_name(path, naming, is_v2=False):
 
 
 def _torch_axes(path, ndim):
-  """Returns our axes in PyTorch's order: kernels are [..., in, out] here."""
+  """Returns our axes in PyTorch's order; our kernels are [..., in, out]."""
   if not path.endswith('/kernel'):
     return tuple(range(ndim))
   return (ndim - 1, ndim - 2, *range(ndim - 2))

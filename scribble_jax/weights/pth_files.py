@@ -1,10 +1,10 @@
-"""PyTorch's own files, read without PyTorch.
+"""Reads PyTorch's own files without PyTorch.
 
-A file holds a pickle that refers to storages, arrays of numbers of one type.
-The storages follow the pickle (before PyTorch 1.6) or are records of the same
-zip. A tensor is a view of a storage. Nothing is unpickled but containers of
-tensors, numbers and text, and nothing that a file can name can be changed by
-it, so that it can run nothing.
+A file holds a pickle that refers to storages, which are arrays of numbers of
+one type. The storages follow the pickle (before PyTorch 1.6) or are members of
+the same zip. A tensor is a view of a storage. Only containers of tensors,
+numbers and text are unpickled, and a pickle cannot change the objects that it
+refers to, so that a file cannot run code.
 """
 
 import collections
@@ -17,9 +17,10 @@ import numpy as np
 
 from scribble_jax.files import archives
 
-_MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # Of the older form.
-_MOST_PICKLED = 2**28  # Bytes; tensors are not among them.
-_MOST_EXPANDED = 2**24  # Numbers of a tensor that repeats those of its storage.
+_MAGIC, _PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # Of the older format.
+_MAX_PICKLED = 2**28  # Bytes of the pickle, without storages.
+# Numbers of a tensor that repeats the numbers of its storage.
+_MAX_EXPANDED = 2**24
 _TYPES = {  # {name of a storage: type of its numbers}
     'DoubleStorage': np.float64, 'FloatStorage': np.float32,
     'HalfStorage': np.float16, 'BFloat16Storage': jnp.bfloat16,
@@ -29,7 +30,7 @@ _TYPES = {  # {name of a storage: type of its numbers}
 
 
 class MoreThanTensorsError(Exception):
-  """A file holds something that only its program can make sense of."""
+  """A file holds objects other than containers of tensors, numbers and text."""
 
 
 class _Fixed:
@@ -42,18 +43,14 @@ class _Fixed:
 
 class _Storage(_Fixed):
   """An array whose numbers are read after the tensors that refer to it."""
-  __slots__ = ('count', 'dtype', 'values')
+  __slots__ = ('count', 'dtype', 'num_bytes', 'values')
 
   def __init__(self, dtype, count):
     self.dtype, self.count, self.values = np.dtype(dtype), count, None
-
-  @property
-  def num_bytes(self):
-    """Of all its numbers."""
-    return self.count * self.dtype.itemsize
+    self.num_bytes = count * self.dtype.itemsize
 
   def fill(self, content):
-    """Takes the bytes of the numbers."""
+    """Sets the numbers, from their bytes."""
     if len(content) != self.num_bytes:
       raise ValueError('a storage is cut off')
     self.values = np.frombuffer(content, self.dtype.newbyteorder('<'))
@@ -68,14 +65,14 @@ class _Tensor(_Fixed):
     self._shape, self._strides = shape, strides
 
   def array(self):
-    """Returns it as a NumPy array."""
+    """Returns the tensor as a NumPy array."""
     values = self._storage.values
     last = self._offset + sum(
         (length - 1) * stride for length, stride in zip(
             self._shape, self._strides, strict=True))
     if (min(self._offset, *self._shape, *self._strides, 0) < 0
         or (0 not in self._shape and last >= len(values))
-        or math.prod(self._shape) > max(len(values), _MOST_EXPANDED)):
+        or math.prod(self._shape) > max(len(values), _MAX_EXPANDED)):
       raise ValueError('a tensor is larger than its storage')
     return np.array(np.lib.stride_tricks.as_strided(
         values[self._offset:], self._shape,
@@ -94,7 +91,7 @@ class _Function(_Fixed):
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *others):
-  del others  # Whether it has a gradient, and its hooks.
+  del others  # Whether the tensor needs a gradient, and its hooks.
   numbers = (offset, *shape, *strides)
   if type(storage) is not _Storage or any(type(n) is not int for n in numbers):
     raise ValueError('a tensor is described by other things than numbers')
@@ -104,7 +101,7 @@ def _rebuild_tensor(storage, offset, shape, strides, *others):
 _ALLOWED = {
     ('collections', 'OrderedDict'): collections.OrderedDict,
     ('torch', 'Size'): tuple,
-    # Before PyTorch 0.4, and since.
+    # Before PyTorch 0.4, and since then.
     ('torch._utils', '_rebuild_tensor'): _Function(_rebuild_tensor),
     ('torch._utils', '_rebuild_tensor_v2'): _Function(_rebuild_tensor),
     ('torch._utils', '_rebuild_parameter'): _Function(
@@ -113,21 +110,25 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-  """Makes containers of `_Tensor`s, and lists the storages they refer to."""
+  """Loads containers of `_Tensor`s, and collects their storages.
+
+  Attributes:
+    storages: {key: _Storage}.
+  """
 
   def __init__(self, file):
     super().__init__(file)
     self.storages = {}
 
   def find_class(self, module, name):
-    """Returns the few types and functions that tensors take."""
+    """Returns one of the types and functions that tensors need."""
     try:
       return _ALLOWED[module, name]
     except KeyError as error:
       raise MoreThanTensorsError(f'{module}.{name}') from error
 
   def persistent_load(self, pid):
-    """Returns the storage that a file calls by `pid`."""
+    """Returns the storage that the tuple `pid` describes."""
     kind, name, key, _, count, *views = pid
     if kind != 'storage' or any(views):
       raise MoreThanTensorsError(str(kind))
@@ -137,15 +138,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path):
-  """Returns what was saved, with NumPy arrays in place of tensors.
+  """Returns the saved object, with NumPy arrays in place of tensors.
 
   Args:
-    path: Of a file on a disk.
+    path: Path of a file on a disk.
 
   Raises:
-    MoreThanTensorsError: It holds other things than tensors, numbers and text
-      in dicts, lists and tuples.
-    Exception: It is damaged; any kind.
+    MoreThanTensorsError: The file holds other objects than tensors, numbers
+      and text in dicts, lists and tuples.
+    Exception: Of any class; the file is damaged.
   """
   with open(path, 'rb') as file:
     if zipfile.is_zipfile(file):
@@ -160,10 +161,10 @@ def _read_zip(file):
     (name,) = (name for name in archive.namelist()
                if name.endswith('/data.pkl') and name.count('/') == 1)
     folder = name.removesuffix('data.pkl')
-    order = f'{folder}byteorder'  # Older ones have none.
+    order = f'{folder}byteorder'  # Older files have none.
     if order in archive.namelist() and archive.read(order) != b'little':
       raise ValueError('its numbers have another order of bytes')
-    if archive.getinfo(name).file_size > _MOST_PICKLED:
+    if archive.getinfo(name).file_size > _MAX_PICKLED:
       raise ValueError('the pickle is too large')
     with archive.open(name) as pickled:
       unpickler = _Unpickler(pickled)
@@ -179,7 +180,7 @@ def _read_zip(file):
 def _read_older(file):
   if (_Unpickler(file).load(), _Unpickler(file).load()) != (_MAGIC, _PROTOCOL):
     raise ValueError('the head is of another kind of file')
-  _Unpickler(file).load()  # Of the machine.
+  _Unpickler(file).load()  # Properties of the machine.
   unpickler = _Unpickler(file)
   content = unpickler.load()
   for key in _Unpickler(file).load():
@@ -194,7 +195,7 @@ def _with_arrays(content):
   """Replaces `_Tensor`s by arrays in nested containers."""
   if isinstance(content, _Tensor):
     return content.array()
-  if isinstance(content, dict):  # A pickle may give an instance other methods.
+  if isinstance(content, dict):  # Not content.items: a pickle may replace it.
     return {key: _with_arrays(value) for key, value in dict.items(content)}
   if isinstance(content, list | tuple):
     return [*map(_with_arrays, content)]

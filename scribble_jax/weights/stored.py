@@ -1,7 +1,7 @@
-"""What the folder of a checkpoint holds: read whole, or found to be damaged.
+"""Reads the folder of a checkpoint, and detects damage.
 
-Orbax writes the folders. Its index has checksums, the arrays in it have none,
-so each is saved with the sum of its words.
+Orbax writes the folders. Its index has checksums, but the arrays have none, so
+the sum of the words of each array is saved as well.
 """
 
 import jax
@@ -15,9 +15,9 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 
-SUMS = 'sums'  # Of a checkpoint's custom metadata: from `sums`.
-# What TensorStore's errors begin with: those that tell what is wrong with a
-# file, and those that tell nothing about it.
+SUMS = 'sums'  # Key of a checkpoint's custom metadata: the result of `sums`.
+# Codes at the start of TensorStore's errors: of damaged files, and of transient
+# errors.
 _REASONS = {'NOT_FOUND': 'a file is missing',
             'OUT_OF_RANGE': 'a file is cut short'}
 _UNAVAILABLE = ('PERMISSION_DENIED', 'UNAUTHENTICATED', 'UNAVAILABLE',
@@ -25,7 +25,7 @@ _UNAVAILABLE = ('PERMISSION_DENIED', 'UNAUTHENTICATED', 'UNAVAILABLE',
 
 
 class DamagedError(Exception):
-  """Says why a checkpoint can't be read whole."""
+  """A checkpoint is damaged; the message says how."""
 
 
 def steps(directory):
@@ -36,10 +36,10 @@ def steps(directory):
 
 
 def sums(state):
-  """Returns {name: sum of its words, modulo 2**32} of a state's arrays.
+  """Returns {name: sum of its words, modulo 2**32} of the arrays of a state.
 
   Args:
-    state: Tree of jax.Array, spread over the devices in any way.
+    state: Tree of jax.Array with any sharding.
   """
   own = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
@@ -56,7 +56,7 @@ def _sum(array):
 
 
 def name_of(path):
-  """Returns a leaf's name in a checkpoint, of its path in the state."""
+  """Returns the name in a checkpoint of the leaf at a path of the state."""
   return jax.tree_util.keystr(path, simple=True, separator='.')
 
 
@@ -65,16 +65,16 @@ def read(folder, choose=list):
 
   Args:
     folder: Absolute path of the folder of its step.
-    choose: `names -> those to read`; all unless given.
+    choose: Function from all names to the names to read; by default all.
 
   Returns:
-    {name: array}, such as 'params.lorm.gamma'.
+    {name: array}, with names such as 'params.lorm.gamma'.
 
   Raises:
-    DamagedError: A file is missing, cut or changed.
-    UserError: The files can't be read now.
+    DamagedError: A file is missing, truncated or changed.
+    UserError: The files cannot be read now.
   """
-  figures(folder)  # Or they are damaged.
+  figures(folder)  # Raises if they are damaged.
   names, expected = _names(folder), _saved_sums(folder)
   if expected is not None and expected.keys() != names:
     raise DamagedError('the list of its arrays has changed')
@@ -97,11 +97,11 @@ def read(folder, choose=list):
 
 
 def figures(folder):
-  """Returns the figures that were saved with a checkpoint; {} for none.
+  """Returns the metrics that were saved with a checkpoint; {} without any.
 
   Raises:
-    DamagedError: Nobody can tell.
-    UserError: The file can't be read now.
+    DamagedError: The file is damaged.
+    UserError: The file cannot be read now.
   """
   path = folder / 'metrics/metrics'
   found = _read_json(path) if path.exists() else {}
@@ -123,7 +123,7 @@ def _names(folder):
 
 
 def _saved_sums(folder):
-  """Returns what `sums` was when it was saved; None in old checkpoints."""
+  """Returns the saved result of `sums`; None in old checkpoints."""
   metadata = _read_json(folder / '_CHECKPOINT_METADATA').get('custom_metadata')
   found = metadata.get(SUMS) if isinstance(metadata, dict) else 'none'
   if not isinstance(found, dict | None):
@@ -132,7 +132,7 @@ def _saved_sums(folder):
 
 
 def _read_json(path):
-  """Returns the dict in a file that each checkpoint has."""
+  """Returns the dict in a JSON file that each checkpoint has."""
   try:
     with storage.os_errors():
       if not path.exists():
@@ -148,13 +148,13 @@ def _read_json(path):
 
 
 def _open_arrays(folder, names):
-  """Returns a future of each array in the database of Orbax in a folder."""
+  """Returns a future of each array in the database that Orbax has written."""
   if storage.is_remote(folder):
     bucket, _, path = str(folder).removeprefix('gs://').partition('/')
     base = {'driver': 'gcs', 'bucket': bucket, 'path': f'{path}/'}
   else:
     base = {'driver': 'file', 'path': f'{folder}/'}
-  context = tensorstore.Context(  # Keeps the index between the arrays.
+  context = tensorstore.Context(  # Caches the index for all arrays.
       {'cache_pool': {'total_bytes_limit': 10**8}})
   return [tensorstore.open({
       'driver': 'zarr', 'fill_missing_data_reads': False,

@@ -1,4 +1,4 @@
-"""Trained networks, from a workdir or from a file of PyTorch's tensors."""
+"""Loads trained networks from a workdir or from a file of PyTorch's tensors."""
 
 from absl import logging
 from flax import traverse_util
@@ -17,10 +17,10 @@ def load(model_config, path, step='latest'):
   """Returns a network and its weights.
 
   Args:
-    model_config: The config's `model` part; `num_classes` None takes over what
-      the weights have.
+    model_config: The config's `model` part; if its `num_classes` is None, the
+      number of the weights is used.
     path: A workdir, or a file with one of `weight_files.SUFFIXES`.
-    step: Of a workdir: 'latest', 'best' or a number.
+    step: Checkpoint of a workdir: 'latest', 'best' or a number.
 
   Returns:
     model: Network that returns (logits, features).
@@ -28,7 +28,7 @@ def load(model_config, path, step='latest'):
     step: Completed updates; None for a file.
 
   Raises:
-    UserError: There is nothing to load, or it is of another network.
+    UserError: There is nothing to load, or it belongs to another network.
   """
   network, variables, step = _read(path, step)
   model_config = model_config.copy_and_resolve_references()
@@ -39,18 +39,18 @@ def load(model_config, path, step='latest'):
 
 
 def initial_variables(model_config, path):
-  """Returns what a new run takes over from a trained network.
+  """Returns the variables of a trained network that a new run starts from.
 
   Args:
-    model_config: The config's `model` part, of the new run.
-    path: As of `load`; of a workdir, the newest checkpoint.
+    model_config: The `model` part of the new run's config.
+    path: As for `load`; of a workdir, the latest checkpoint is loaded.
 
   Returns:
-    'params' and 'batch_stats' without the arrays whose shape depends on the
-    number of classes, where that differs: a warning lists them.
+    'params' and 'batch_stats'. If the number of classes differs, arrays whose
+    shape depends on it are left out; a warning lists them.
 
   Raises:
-    UserError: There is nothing to load, or it is of another network.
+    UserError: There is nothing to load, or it belongs to another network.
   """
   network, variables, _ = _read(path, 'latest')
   old_config = model_config.copy_and_resolve_references()
@@ -76,7 +76,7 @@ def initial_variables(model_config, path):
 
 
 def _read(path, step):
-  """Returns what network a path holds, its variables and its step."""
+  """Returns the network, variables and step of a workdir or file."""
   path = storage.absolute(path)
   if path.is_dir():
     return _read_workdir(path, step)
@@ -92,7 +92,7 @@ def _check_network(path, network, model_config):
   """Raises UserError if a network is not the one of `config.model`."""
   keys = ['head', 'backbone', 'num_classes', 'width']
   if network.get('head') == model_config.head == 'deeplabv3plus':
-    keys.append('head_width')  # The others have none.
+    keys.append('head_width')  # Other heads have none.
   raise_problems(
       [f'{path} holds a network of {key} {network.get(key)!r}, but '
        f'config.model.{key} is {model_config[key]!r}'

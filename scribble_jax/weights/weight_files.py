@@ -1,4 +1,4 @@
-"""Files of PyTorch's tensors: safetensors and .pth."""
+"""Reads and writes files of PyTorch's tensors: safetensors and .pth."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,22 +13,22 @@ from scribble_jax.files import storage
 from scribble_jax.weights import pth_files
 
 SUFFIXES = ('.safetensors', '.pth', '.pt')
-_NESTED = ('state_dict', 'model_state_dict', 'model', 'net')  # Of a state dict.
+# Keys under which programs store a state dict in a larger dict.
+_NESTED = ('state_dict', 'model_state_dict', 'model', 'net')
 
 
 def read_state_dict(path):
   """Reads a safetensors file, or PyTorch's own format.
 
   Args:
-    path: With one of SUFFIXES. Of a file that holds more than a state dict, the
-      entry that has one of its usual names is read. Nothing but tensors is ever
-      unpickled.
+    path: Path with one of SUFFIXES. If the file holds more than a state dict,
+      the entry with one of its usual names is read. Only tensors are unpickled.
 
   Returns:
     {name: array}, floating-point arrays as float32.
 
   Raises:
-    UserError: The file can't be read.
+    UserError: The file cannot be read.
   """
   path = storage.path(path)
   if not path.is_file():
@@ -52,14 +52,14 @@ def read_state_dict(path):
 
 
 def write_state_dict(path, state_dict):
-  """Writes a state dict, as {'state_dict': ...} where it is a .pth.
+  """Writes a state dict, as {'state_dict': ...} if the file is a .pth.
 
   Args:
-    path: With one of SUFFIXES.
+    path: Path with one of SUFFIXES.
     state_dict: {name: array}.
 
   Raises:
-    UserError: The file can't be written.
+    UserError: The file cannot be written.
   """
   path = storage.path(path)
   if path.suffix not in SUFFIXES:
@@ -83,9 +83,9 @@ def _read_safetensors(path, copy):
   try:
     try:
       tensors = safetensors.numpy.load_file(copy)
-    except TypeError:  # NumPy alone lacks bfloat16.
+    except TypeError:  # NumPy lacks bfloat16.
       tensors = safetensors.flax.load_file(copy)
-  except AttributeError as error:  # Of numbers in 8 bits and fewer.
+  except AttributeError as error:  # Floats of 8 bits or fewer.
     raise UserError(f'{path} holds numbers of a type that is not read '
                     f'({error}). Save its tensors as float32.') from error
   except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -102,7 +102,7 @@ def _read_pth(path, copy):
         f'{path} holds more than tensors ({error}), which is not loaded: it '
         'could run any program. Save its state_dict alone, or as safetensors.'
     ) from error
-  except Exception as error:  # A damaged file may raise anything.
+  except Exception as error:  # For damaged files, of any class.
     raise UserError(f'{path} is no complete PyTorch file. Copy it '
                     'again.') from error
   for key in _NESTED:
@@ -129,12 +129,12 @@ def _import_torch(path):
 def _as_float32(value):
   value = np.asarray(value)
   is_float = jnp.issubdtype(value.dtype, jnp.floating)
-  with np.errstate(over='ignore'):  # `_unusable` tells.
+  with np.errstate(over='ignore'):  # `_unusable` reports it.
     return value.astype(np.float32) if is_float else value
 
 
 def _unusable(value):
-  """Returns what is wrong with the values of a tensor, '' if nothing."""
+  """Returns a problem of the values of a tensor, '' without any."""
   if np.iscomplexobj(value):
     return 'complex numbers'
   if value.dtype == np.float32 and not np.isfinite(value).all():
