@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -33,6 +35,22 @@ def test_versions_and_devices_are_named():
   assert description['devices'] == '4 x cpu'  # Those of conftest.py.
   assert description['processor'] and description['cores'] >= 1
   assert json.loads(json.dumps(description)) == description
+
+
+def test_commit_is_the_programs_own(tmp_path, monkeypatch):
+  assert environment.describe()['commit']  # Of this clone.
+  # Installed into an ignored folder of somebody's repository.
+  git = lambda *arguments: subprocess.run(
+      ['git', '-C', str(tmp_path), '-c', 'user.name=a', '-c', 'user.email=a@b',
+       *arguments], capture_output=True, check=True)
+  git('init')
+  (tmp_path / '.gitignore').write_text('site\n')
+  git('add', '.')
+  git('commit', '--message=theirs')
+  (tmp_path / 'site').mkdir()
+  copy = shutil.copy(environment.__file__, tmp_path / 'site')
+  monkeypatch.setattr(environment, '__file__', copy)
+  assert environment.describe()['commit'] is None
 
 
 @pytest.mark.parametrize('content', ['', '{', '[1]', '{}', '[' * 100_000])

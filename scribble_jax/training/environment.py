@@ -16,8 +16,9 @@ from scribble_jax.files import formats
 
 _FILE = 'run.json'
 _KEPT = {'started', 'seconds', 'starts'}  # Keys that a resumed run adds to.
-_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
-             'scipy', 'tensorflow-cpu', 'tensorflow', 'tensorflow-datasets')
+_PACKAGES = (
+    'scribble-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint',
+    'numpy', 'scipy', 'tensorflow-cpu', 'tensorflow', 'tensorflow-datasets')
 
 
 @contextlib.contextmanager
@@ -88,6 +89,8 @@ def _commit():
       ['git', '-C', str(pathlib.Path(__file__).parent), *arguments],
       capture_output=True, text=True, check=True).stdout.strip()
   try:
+    # An installed copy may lie in an ignored folder of another repository.
+    git('ls-files', '--error-unmatch', __file__)
     changed = git('status', '--porcelain', '--untracked-files=no')
     return git('rev-parse', '--short', 'HEAD') + ('+' if changed else '')
   except (OSError, subprocess.CalledProcessError):
