@@ -1,4 +1,4 @@
-"""What every command shares: flags, start-up, one-line errors, exit codes."""
+"""Shared by all commands: flags, start-up, one-line errors, exit codes."""
 
 import argparse
 import os
@@ -22,23 +22,24 @@ from scribble_jax.errors import UnwritableError
 from scribble_jax.errors import UserError
 from scribble_jax.files import storage
 
-flags.disclaim_key_flags()  # They are those of the command: --help shows them.
+flags.disclaim_key_flags()  # --help lists flags under the command, not here.
 
 
 def define_config(*run_flags):
   """Adds --config and --config.KEY=VALUE to the command.
 
   Args:
-    *run_flags: Names of flags that may name the workdir of a training run. The
-      config is then the one that the workdir holds, and --config is refused:
-      so nothing is evaluated otherwise than it was trained unless a flag says
-      it. Without names, --config is required.
+    *run_flags: Names of flags whose value may be the workdir of a training run.
+      Then the config is read from the workdir, and --config is refused: a
+      network is evaluated with the settings it was trained with, unless flags
+      change them. If there are no names, --config is required.
   """
   flag = config_flags.DEFINE_config_file('config', help_string=(
-      'Config file, for a --checkpoint that is a file of weights. A workdir '
-      'has the config of its run; flags such as --config.evaluation.flip=True '
-      'change single values of it, and --config=FILE is refused.'
-      if run_flags else 'Config file, such as configs/scribblesup.py.'))
+      'Name or file of the config, for a --checkpoint that is a file of '
+      'weights. For a workdir the config of its run is used: flags such as '
+      '--config.evaluation.flip=True change single values, and --config=FILE '
+      'is refused.' if run_flags else
+      'Name or file of the config, such as scribblesup or my_config.py.'))
   flags.FLAGS['config'].parser = _ReadConfig(run_flags)
   if not run_flags:
     flags.mark_flag_as_required('config')
@@ -46,13 +47,13 @@ def define_config(*run_flags):
 
 
 class _ReadConfig(flags.ArgumentParser):
-  """Returns the config that `_read_config` has read, whatever --config is.
+  """Parser of --config; returns the config that `_read_config` has read.
 
-  absl would turn some of the errors of a config file into its own.
+  absl would replace some errors of a config file by its own.
 
   Attributes:
-    run_flags: As of `define_config`.
-    config: ConfigDict, None before it is read.
+    run_flags: See `define_config`.
+    config: ConfigDict; None before it is read.
   """
 
   def __init__(self, run_flags):
@@ -68,40 +69,40 @@ class _ReadConfig(flags.ArgumentParser):
 def define_job():
   """Adds the flags of `join_job` to a command that runs on several hosts."""
   flags.DEFINE_string(
-      'coordinator', None, 'HOST:PORT of the first process of a job of '
-      'several. Cloud TPU VMs and Slurm need none of these flags.')
+      'coordinator', None, 'HOST:PORT of process 0, for a job of several '
+      'processes. Cloud TPU VMs and Slurm need none of these flags.')
   flags.DEFINE_integer(
-      'num_processes', None, 'How many processes the job has.')
+      'num_processes', None, 'Number of processes of the job.')
   flags.DEFINE_integer(
-      'process_id', None, 'Which of them this is, from 0.')
+      'process_id', None, 'Index of this process, from 0.')
   flags.DEFINE_integer(
-      'peer_timeout', 100, 'Seconds after which a process that does not answer '
-      'is given up, and the job with it.')
+      'peer_timeout', 100, 'Seconds without an answer of a process after which '
+      'the job ends.')
 
 
 def define_checkpoint(required=True):
   """Adds --checkpoint to a command that reads a trained network."""
   return flags.DEFINE_string(
-      'checkpoint', None, "A workdir, one of the authors' .pth, or "
-      '.safetensors in their naming.', required=required)
+      'checkpoint', None, "A workdir, or a file of weights named as the "
+      "authors' are: .pth or .safetensors.", required=required)
 
 
 def define_step():
   """Adds --step to a command that reads a workdir's checkpoints."""
   return flags.DEFINE_string(
-      'step', 'latest', "Which of a workdir's checkpoints: latest, best (in "
-      'validation), or the number of its step.')
+      'step', 'latest', "Which checkpoint of a workdir: latest, best (by its "
+      'validation), or a number of updates.')
 
 
 def define_other_data():
   """Adds --resume_with_other_data to a command that trains."""
   return flags.DEFINE_bool(
-      'resume_with_other_data', False, 'Go on with the run in the workdir even '
-      'if the data or the stage-1 settings that it learned from have changed.')
+      'resume_with_other_data', False, 'Resume the run in the workdir even if '
+      'its data or its stage-1 settings have changed.')
 
 
 class ArgumentParser(argparse.ArgumentParser):
-  """For `run`, where a typo becomes a UserError."""
+  """argparse's parser, whose errors are UserErrors."""
 
   def error(self, message):
     """Raises UserError in place of argparse's exit."""
@@ -111,19 +112,19 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main, *, interrupted, takes_files=False, parser=None):
   """Runs `main(argv)` and exits with what it returns, 0 for None.
 
-  What a user can mend ends as one line and exit code 1, Ctrl-C as 130, what
-  the same command may go on from as TRY_AGAIN.
+  A UserError ends with one line and exit code 1, Ctrl-C with 130, and what the
+  same command can resume from with TRY_AGAIN.
 
   Args:
-    main: Function of the arguments behind the flags; the first one is the
-      program's name.
-    interrupted: What to say on Ctrl-C: what is lost and how to go on.
+    main: Function of the arguments that follow the flags; the first one is the
+      name of the program.
+    interrupted: Sentence to print on Ctrl-C: what is lost and how to resume.
     takes_files: Whether arguments may follow the flags.
-    parser: ArgumentParser for a command without flags; `main` gets what it
-      parsed instead of argv.
+    parser: ArgumentParser of a command without absl flags; `main` gets its
+      result instead of argv.
   """
   def start(argv):
-    """Runs `main` once the flags are read."""
+    """Runs `main` after the flags are parsed."""
     if len(argv) > 1 and not takes_files:
       raise UserError(f'Unknown argument {argv[1]!r}. Options look like '
                       '--workdir=DIR or --config.batch_size=8.')
@@ -135,7 +136,7 @@ def run(main, *, interrupted, takes_files=False, parser=None):
   messages.show()
   try:
     if parser is not None:
-      flags.FLAGS.mark_as_parsed()  # Or absl complains of what is logged.
+      flags.FLAGS.mark_as_parsed()  # Else absl warns of log messages.
       sys.exit(main(parser.parse_args()))
     app.run(start, flags_parser=_parse_flags)
   except UserError as error:
@@ -152,23 +153,23 @@ def run(main, *, interrupted, takes_files=False, parser=None):
     _leave_at_once(
         'error: another process of the job is gone or does not answer '
         f'({_first_line(error)}). Start the same command on all hosts again; '
-        'it goes on from the last checkpoint.', TRY_AGAIN)
+        'it resumes from the last checkpoint.', TRY_AGAIN)
   except KeyboardInterrupt:
     print(f'Interrupted. {interrupted}', file=sys.stderr)
     sys.exit(130)
 
 
 def end_on_sigterm():
-  """Lets SIGTERM, which schedulers send, end this process as Ctrl-C does."""
+  """Makes SIGTERM, which schedulers send, end the process as Ctrl-C does."""
   signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def join_job():
-  """Connects the processes, if there are several.
+  """Connects the processes of the job, if there are several.
 
   Raises:
     UserError: The flags are incomplete.
-    PassingError: A process does not come.
+    PassingError: A process did not connect in time.
   """
   address, *numbers = (
       flags.FLAGS[name].value
@@ -184,7 +185,7 @@ def join_job():
   except ValueError as error:
     if all(given):
       raise UserError(f'Cannot join the job: {error}') from error
-    logging.debug('No cluster: this host works alone.')
+    logging.debug('No cluster was found: a job of one process.')
   except RuntimeError as error:
     raise PassingError(
         f'Cannot join the job at {address or "its coordinator"}: '
@@ -196,7 +197,7 @@ def join_job():
 
 
 def _in_job():
-  """Whether this process has joined others."""
+  """Whether this process belongs to a job of several."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
@@ -205,21 +206,21 @@ def _first_line(error):
 
 
 def _leave_at_once(message, code):
-  """Ends the process; what libraries still wait for at exit will not come."""
+  """Ends the process without the exit handlers of libraries, which may hang."""
   print(message, file=sys.stderr)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(code)
 
 
-# What flags of no meaning raise: absl, and config_flags for unknown keys.
+# Errors that wrong flags raise in absl and, for unknown keys, in config_flags.
 _MISTAKES = (flags.Error, LookupError, AttributeError, TypeError, ValueError)
 
 
 def _parse_flags(argv):
   """Parses the flags; a mistake in them becomes a UserError.
 
-  What the code of a config file raises passes, with its traceback.
+  Errors in the code of a config file keep their traceback.
   """
   if 'config' not in flags.FLAGS:
     return _parse(flags.FLAGS, argv)
@@ -238,9 +239,9 @@ def _parse_flags(argv):
 
 
 def _read_config(argv, parser):
-  """Reads the config that the flags name; returns its workdir if it has one."""
+  """Reads the config that the flags name; returns its workdir, or None."""
   peeked = flags.FlagValues()
-  peeked.set_gnu_getopt()  # Looks behind the values of unknown flags too.
+  peeked.set_gnu_getopt()  # Unknown flags may come before known ones.
   for name in ('config', *parser.run_flags):
     flags.DEFINE_string(name, None, '', flag_values=peeked)
   _parse(peeked, argv, known_only=True)
@@ -255,7 +256,7 @@ def _read_config(argv, parser):
     return runs[0]
   if peeked.config:
     parser.config = config_files.load(peeked.config).lock()
-  elif len(runs) == 1:  # Others are for the command to refuse.
+  elif len(runs) == 1:  # The command reports other mistakes.
     _refuse_weights_alone(runs[0])
   return None
 
@@ -271,7 +272,7 @@ def _refuse_weights_alone(checkpoint):
 
 
 def _parse(values, argv, **options):
-  """Returns what `flags.FlagValues` leave; a mistake becomes a UserError."""
+  """Returns the arguments without flags; a mistake becomes a UserError."""
   try:
     return values(argv, **options)
   except _MISTAKES as error:
@@ -282,7 +283,7 @@ def _parse(values, argv, **options):
 
 
 def _keep_compiled_programs():
-  """Lets the next start of the same program skip its compilation."""
+  """Keeps compiled programs on disk, so that the next start reuses them."""
   if jax.config.jax_compilation_cache_dir is None:
     cache = pathlib.Path(
         os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')

@@ -1,44 +1,45 @@
-"""What a user can mend: reported in plain lines, without a traceback."""
+"""Errors that a user can correct; reported without a traceback."""
 
 MAX_LISTED = 20
-_MAX_LINE = 1_000  # Characters. Files may hold texts without an end.
+_MAX_LINE = 1_000  # Characters; what a file holds may be of any length.
 
 
-# For launchers: the same command goes on. What sysexits.h calls EX_TEMPFAIL.
+# Exit code that asks launchers to start the same command again; EX_TEMPFAIL of
+# sysexits.h.
 TRY_AGAIN = 75
 
 
 class UserError(Exception):
-  """Says what is wrong, where, and what to do. Ends the program.
+  """A mistake that ends the program: what is wrong, where, what to do.
 
   Attributes:
-    problems: Every one of the problems that the text lists, if it is a list.
-    exit_code: Of the program.
+    problems: The listed problems, if the text is a list.
+    exit_code: Exit code of the program.
   """
   problems = ()
   exit_code = 1
 
 
 class PassingError(UserError):
-  """What may have mended itself when the same command starts again."""
+  """A transient error: the same command may succeed later."""
   exit_code = TRY_AGAIN
 
 
 class UnwritableError(UserError):
-  """What else is waiting to be written would only fail again."""
+  """A disk or bucket is full or read-only: further writes would fail too."""
 
 
 class Stopped(Exception):  # noqa: N818, it is no error.
-  """A signal ended the run, and it is saved: ends with TRY_AGAIN."""
+  """A signal ended the run after its state was saved. Exits with TRY_AGAIN."""
 
 
 def raise_problems(problems, remedy):
   """Raises one UserError that lists several problems.
 
   Args:
-    problems: List of texts, each naming a file or id and the value. Each
-      becomes one line, whatever the files hold.
-    remedy: One line that says what to do about them.
+    problems: List of texts, each with a file or id and the wrong value. Each
+      is printed as one line.
+    remedy: One sentence that says what to do about all of them.
 
   Raises:
     UserError: With the first MAX_LISTED problems, if there is any.
@@ -58,7 +59,7 @@ def raise_problems(problems, remedy):
 
 
 def _line(text):
-  """Returns a text as one line, without the middle of a long one."""
+  """Returns a text as one line; the middle of a long one is left out."""
   line = ' '.join(text.splitlines())
   half = _MAX_LINE // 2
   return (line if len(line) <= _MAX_LINE

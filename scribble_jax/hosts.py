@@ -1,7 +1,7 @@
-"""What the processes of one job, a host each, agree on and share.
+"""Communication between the processes of a job, one process per host.
 
-Everything here is called by all of them, or none. Alone, a process does not
-wait for anything.
+All processes must call these functions, in the same order. In a job of one
+process they return at once.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from scribble_jax.errors import UserError
 
 
 def is_first():
-  """Whether this process writes what is written once."""
+  """Whether this is process 0, which writes the files of the job."""
   return not jax.process_index()
 
 
 def share(items):
-  """Returns this process's stretch of a sequence; in order they make it up."""
+  """Returns the contiguous part of a sequence that this process works on."""
   index, count = jax.process_index(), jax.process_count()
   return items[len(items) * index // count:len(items) * (index + 1) // count]
 
 
 def gather(value):
-  """Returns a list of the values that the processes have, in their order.
+  """Returns the values of all processes, ordered by process index.
 
   Args:
-    value: Anything that pickles.
+    value: Any object that can be pickled.
   """
   if jax.process_count() == 1:
     return [value]
@@ -45,7 +45,11 @@ def gather(value):
 
 
 def _gather_rows(row):
-  """Returns [processes, ...]: the arrays of one shape that they have."""
+  """Returns [processes, ...]: the stacked arrays of all processes.
+
+  Args:
+    row: Array of the same shape in every process.
+  """
   devices = sorted(jax.devices(), key=lambda device: device.process_index)
   mesh = Mesh(np.reshape(devices, (jax.process_count(), -1)),
               ('process', 'device'), axis_types=(AxisType.Auto,) * 2)
@@ -55,13 +59,13 @@ def _gather_rows(row):
 
 
 def wait_for_all():
-  """Returns once every process has come here."""
+  """Waits until every process has called this."""
   gather(None)
 
 
 @contextlib.contextmanager
 def together():
-  """Lets a UserError of one process end the block on all of them."""
+  """Raises one process's UserError in all processes when the block ends."""
   problem = None
   try:
     yield
@@ -72,13 +76,13 @@ def together():
 
 
 def first_then_others(function):
-  """Returns `function()`, which the others call when the first one is done.
+  """Returns `function()`; process 0 calls it first, then the others.
 
   Args:
-    function: Makes files, or finds those that are there.
+    function: Makes files, or finds those that exist.
 
   Raises:
-    UserError: On all processes, of any of them.
+    UserError: If it was raised in any process.
   """
   result = None
   for turn in ((True, False) if jax.process_count() > 1 else (True,)):

@@ -1,4 +1,4 @@
-r"""Trains a network as a config says, resuming where an earlier start ended.
+r"""Trains the network of a config, or resumes an interrupted run.
 
 python -m scribble_jax.main --config=configs/scribblesup.py \
     --workdir=runs/scribblesup --config.data.root=VOC2012
@@ -10,9 +10,9 @@ from scribble_jax import command_line
 
 
 def main(argv):
-  """Runs the job that the flags describe."""
+  """Trains by the flags."""
   del argv
-  # TensorFlow takes seconds to load: a mistake in the flags is told before.
+  # TensorFlow takes seconds to import; wrong flags are reported before.
   from scribble_jax import train
   command_line.join_job()
   train.train(_CONFIG.value, _WORKDIR.value, _OTHER_DATA.value)
@@ -26,4 +26,4 @@ if __name__ == '__main__':
       required=True)
   _OTHER_DATA = command_line.define_other_data()
   command_line.run(main, interrupted=(
-      'The same command goes on from the last checkpoint.'))
+      'The same command resumes from the last checkpoint.'))
