@@ -3,10 +3,10 @@ r"""The paper's experiment: PASCAL VOC 2012 with ScribbleSup's scribbles.
 python -m scribble_jax.main --config=configs/scribblesup.py \
     --workdir=runs/scribblesup --config.data.root=VOC2012
 
-Variants, after a colon: deeplabv3plus_resnet101 (the default),
-deeplabv2_resnet101, deeplabv2_resnet50. Behind them or alone, with commas
-between: `scribble_only`, the baseline without pseudo-labels; `best`, what was
-best on photographs (docs/recipe.md) instead of what the paper has.
+Variants follow a colon: deeplabv3plus_resnet101 (the default),
+deeplabv2_resnet101, deeplabv2_resnet50. They can be followed by a comma and
+`scribble_only`, the baseline without pseudo-labels, or `best`, the settings
+that were best on photographs (docs/recipe.md) in place of the paper's.
 """
 
 import math
@@ -25,39 +25,24 @@ def get_config(variant='deeplabv3plus_resnet101'):
   """Returns every hyperparameter of the run; the code has no defaults.
 
   Args:
-    variant: As above.
+    variant: Variants, separated by commas.
   """
   config = ConfigDict()
   config.seed = 0
   config.num_steps = 33_100  # 50 epochs of 662 batches.
-  config.batch_size = 16  # Over all devices.
-  # 'imagenet', a file in torchvision's naming, or 'none': random weights.
+  config.batch_size = 16  # Images, of all devices together.
+  # 'imagenet': published weights; 'none': random ones; or a file with
+  # torchvision's names of tensors.
   config.backbone_weights = 'imagenet'
-  # A workdir or a file of a whole network, to start from that instead.
+  # A workdir or a file of weights: the run starts from that network instead.
   config.init_from = 'none'
-  # Devices along each axis; -1: what is left. Along 'model' parameters and the
-  # optimizer's state are split (FSDP); the batch is split over all devices.
+  # Number of devices along each axis; -1: all that are left. Parameters and the
+  # optimizer's state are split along 'model' (FSDP), the batch along both axes.
   config.mesh = ConfigDict({'data': -1, 'model': 1})
-  config.profile = ''  # 'START:STOP', steps whose trace goes to the workdir.
+  config.profile = ''  # 'START:STOP': steps to trace; written to the workdir.
   config.data = _data()
   config.method = _method()
-  config.model = ConfigDict()
-  config.model.num_classes = len(VOC_CLASSES)
-  config.model.backbone = 'resnet101'  # Any of models.backbones.BACKBONES.
-  config.model.output_stride = 8  # Of the backbone, in pixels; or 16.
-  config.model.head = 'deeplabv3plus'  # Or deeplabv2, linear.
-  config.model.width = 64  # As published; less makes a backbone narrower.
-  config.model.head_width = 256  # Channels of deeplabv3plus' layers.
-  config.model.dropout = 0.5  # Of deeplabv3plus.
-  # Compute type, float32 or bfloat16; 'auto': bfloat16, but float32 on a CPU,
-  # where bfloat16 is emulated.
-  config.model.dtype = 'auto'
-  # 'blocks' computes the backbone's blocks anew for the gradient: little more
-  # than half the memory for a fifth more arithmetic.
-  config.model.remat = 'none'
-  # 'stages' leaves the backbone's first layers as they are (all but a ResNet's
-  # last stage, the first half of a transformer), 'all' the whole of it.
-  config.model.freeze_backbone = 'none'
+  config.model = _model()
   config.optim = _optim(1e-3, config.get_ref('num_steps') // 10)  # 5 epochs.
 
   config.loss_weights = ConfigDict()
@@ -67,17 +52,19 @@ def get_config(variant='deeplabv3plus_resnet101'):
   config.loss_weights.distance_entropy_scribble = 1.0
   config.loss_weights.distance_entropy_pseudo_label = 1.0
 
-  # Share of the pseudo-labels' target that is spread over all classes.
+  # Part of the pseudo-labels' target distribution that is uniform.
   config.label_smoothing = 0.1
 
   config.stage1 = _stage1()
   config.evaluation = _evaluation()
-  config.evaluation.refine = 0.0  # Or the restart of stage 1's walk, 0.1.
+  # Above 0: predictions are refined by stage 1's random walk with this restart
+  # probability, such as 0.1.
+  config.evaluation.refine = 0.0
   config.log_every = 50
   config.eval_every = 3_310
   config.checkpoint_every = 662
-  config.keep_checkpoints = 3  # The newest; the best one stays besides.
-  config.num_panels = 8  # Pictures of each split.
+  config.keep_checkpoints = 3  # The newest ones; the best one is kept too.
+  config.num_panels = 8  # Images that are drawn, of each split.
   for part in variant.split(','):
     apply_variant(config, part)
   return config
@@ -98,7 +85,7 @@ def apply_variant(config, variant):
 
 
 def _apply_best(config):
-  """Applies docs/recipe.md, which leaves the cost of training as it is."""
+  """Applies docs/recipe.md; training takes as long as before."""
   for switch in config.method:
     config.method[switch] = 'corrected'
   for term in ('lorm', 'distance_entropy_scribble',
@@ -109,70 +96,94 @@ def _apply_best(config):
   config.evaluation.refine = 0.1
 
 
+def _model():
+  """Returns the settings of the network: METHOD 4."""
+  model = ConfigDict()
+  model.num_classes = len(VOC_CLASSES)
+  model.backbone = 'resnet101'  # A key of models.backbones.BACKBONES.
+  model.output_stride = 8  # Stride of the backbone in pixels, 8 or 16.
+  model.head = 'deeplabv3plus'  # Or deeplabv2, linear.
+  model.width = 64  # Of published backbones; less: narrower layers.
+  model.head_width = 256  # Channels of deeplabv3plus' layers.
+  model.dropout = 0.5  # Dropout rate of deeplabv3plus.
+  # Compute type, float32 or bfloat16; 'auto': bfloat16, but float32 on a CPU,
+  # where bfloat16 is emulated.
+  model.dtype = 'auto'
+  # 'blocks' recomputes the backbone's blocks in the backward pass: a little
+  # more than half the memory, a fifth more arithmetic.
+  model.remat = 'none'
+  # 'stages' freezes the first layers of the backbone: all but the last stage of
+  # a ResNet, the first half of other networks. 'all' freezes the backbone.
+  model.freeze_backbone = 'none'
+  return model
+
+
 def _optim(lr, warmup_steps):
-  """How the parameters are updated."""
+  """Returns the settings of the optimizer."""
   optim = ConfigDict()
   optim.name = 'sgd'  # Or adamw, with betas 0.9 and 0.999.
   optim.lr = lr
   optim.warmup_steps = warmup_steps
   optim.momentum = 0.9  # Of sgd.
   optim.weight_decay = 5e-4
-  # The backbone's learning rate, as a share of that of all else.
+  # Learning rate of the backbone as a factor of the others'.
   optim.backbone_lr_factor = 1.0
-  # Below 1: by what the rate shrinks from each layer of the backbone to the one
-  # before it.
+  # Below 1: factor of the learning rate from each layer of the backbone to the
+  # layer before it.
   optim.layer_decay = 1.0
-  # Above 0, such as 0.999: validation and whatever uses the run take moving
-  # averages of the parameters and of the running statistics.
+  # Above 0, such as 0.999: decay of moving averages of the parameters and of
+  # the running statistics, which validation and later uses of the run take.
   optim.ema_decay = 0.0
-  # Parts that a batch is computed in, one after another, to save memory. Losses
-  # are means over the whole batch; BatchNorm's statistics are those of a part.
+  # Number of parts in which a batch is computed one after another, to save
+  # memory. Losses are means over the whole batch; BatchNorm's statistics are
+  # those of a part.
   optim.accumulate = 1
   return optim
 
 
 def _data():
-  """Where things are, and METHOD 3 and 5's numbers."""
+  """Returns paths, and the settings of METHOD 3 and 5."""
   data = ConfigDict()
   data.root = 'VOC2012'
-  # Below root, or absolute.
+  # Paths are relative to root, or absolute.
   data.images = 'JPEGImages'
-  # (LOW, HIGH), which become black and white in images of more than 8 bits a
-  # value; without it 16 bits count as a whole.
+  # (LOW, HIGH): values that become 0 and 255 in images of more than 8 bits per
+  # value. Without it, these are 0 and 65535.
   data.image_range = config_dict.placeholder(tuple)
   data.max_megapixels = 100.0  # Larger images and masks are refused.
   # Folder of PNG, TIFF or XML, a zip of XML, or JSON of points or boxes.
   data.scribbles = 'scribbles'
-  # Or 'generate': stage 1 makes them; 'none': train on scribbles alone.
+  # A folder; 'generate': made by stage 1; 'none': trains on scribbles alone.
   data.pseudo_labels = 'pseudo_labels'
-  # Dense masks; 'none': validate on the strokes of the val images, which need
-  # some in `scribbles` then.
+  # Dense masks; 'none': validates on the strokes of the val images, which must
+  # be in `scribbles` then.
   data.ground_truth = 'SegmentationClassAug'
-  # What values of the PNGs above mean, of all three kinds, or behind
-  # scribbles=, pseudo_labels= or ground_truth= of one: the unlabelled one, and
-  # VALUE:CLASS with commas between unless each value is its class's index.
+  # Meaning of the values in the masks above: that of unlabelled pixels, and a
+  # list of VALUE:CLASS unless each value is the index of its class. Behind
+  # scribbles=, pseudo_labels= or ground_truth= they hold for that kind alone.
   data.unlabelled_index = config_dict.FieldReference(255, field_type=object)
-  data.label_map = ''  # Such as '0:255,1-20:0-19'; others are errors then.
+  data.label_map = ''  # Such as '0:255,1-20:0-19'; other values are errors.
   data.train_list = 'ImageSets/SegmentationAug/train.txt'
   # 'none': no validation; the last checkpoint is the result.
   data.val_list = 'ImageSets/SegmentationAug/val.txt'
   data.records = 'records'  # Made at the first start.
   data.skip_corrupt = False  # Leave damaged records out, with a warning.
-  # Records shuffled at a time, of shards in a random order; fewer than these
-  # are shuffled whole.
+  # Number of records in the shuffle buffer; shards are read in random order. A
+  # data set that fits is shuffled completely.
   data.shuffle_buffer = 20_000
-  data.stage1 = 'stage1'  # Where 'generate' keeps its workdir.
-  data.classes = VOC_CLASSES  # Or a text file below root, one name a line.
-  data.embedded = ConfigDict()  # Drawn data set; empty: the user's own.
-  # Of dense masks, with simulated strokes: files as in configs/cityscapes.py,
-  # or a set of tensorflow-datasets. The first start makes `root` of them.
+  data.stage1 = 'stage1'  # Folder for the workdir of 'generate'.
+  data.classes = VOC_CLASSES  # Or a text file with one name per line.
+  data.embedded = ConfigDict()  # Settings of a drawn data set, or empty.
+  # Data sets of dense masks, for which strokes are simulated: folders as in
+  # configs/cityscapes.py, or the name of a set of tensorflow-datasets. The
+  # first start converts them to `root`.
   data.unpacked = ConfigDict()
   data.tfds = ''
   data.lambda_s = math.e
   data.lambda_c = math.e**6
-  # METHOD 10: poorer scribbles, of which everything else is derived.
-  data.scribble_shrink = 0.0  # Share of each stroke's length that goes.
-  data.scribble_drop = 0.0  # Probability that a stroke goes.
+  # METHOD 10: degraded scribbles, from which everything else is derived.
+  data.scribble_shrink = 0.0  # Part of each stroke's length to remove.
+  data.scribble_drop = 0.0  # Probability that a stroke is removed.
   data.scribble_seed = 0
   data.crop_size = 465  # Pixels.
   data.augmentation = ConfigDict()
@@ -185,25 +196,25 @@ def _data():
 
 
 def _evaluation():
-  """How evaluate.py and predict.py see an image: METHOD 6."""
+  """Returns the protocol of evaluate.py and predict.py: METHOD 6."""
   evaluation = ConfigDict()
   evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-  # Pixels at scale 1; None: the image's own.
+  # Longer side of the image at scale 1, in pixels; None: not resized.
   evaluation.long_side = config_dict.FieldReference(512, field_type=object)
   evaluation.flip = False
   # 'crop': windows of data.crop_size; 'whole': the whole image at once.
   evaluation.window = 'crop'
-  # Overlapping windows count alike, 'uniform', or less towards their borders,
-  # 'tapered', which leaves no seams.
+  # Weights of overlapping windows: 'uniform', or 'tapered', which are smaller
+  # near the borders and avoid seams.
   evaluation.blend = 'uniform'
-  # Windows at once on a device, which decide the memory that inference takes.
-  # None: 16, but 1 on a CPU, where more save no time.
+  # Number of windows in a batch on a device; it determines the memory that
+  # inference takes. None: 16, but 1 on a CPU, where more save no time.
   evaluation.batch_size = config_dict.placeholder(object)
   return evaluation
 
 
 def _stage1():
-  """Stage 1, how pseudo-labels are made (METHOD 1); `data` is shared."""
+  """Returns the settings of stage 1 (METHOD 1), which shares `data`."""
   config = ConfigDict()
   config.seed = 0
   config.num_steps = 6_620  # 10 epochs.
@@ -235,23 +246,23 @@ def _stage1():
   config.labels.source = 'network'  # Or features, diffusion, fusion.
   config.labels.branch = 'both'  # Of the network: cam, segmentation, both.
   config.labels.refine = True
-  # One threshold for all classes, chosen on strokes that are hidden from the
-  # walk (a segmentation branch, or the regression on features, has learned them
-  # all the same); 'per_class'; or 'none': the fixed one, which also serves
-  # where strokes are lacking.
+  # 'global': one threshold for all classes, chosen on strokes that are hidden
+  # from the walk (the segmentation branch and the regression on features have
+  # learned from them); 'per_class'; or 'none': the fixed `threshold`, which is
+  # also used where strokes are lacking.
   config.labels.calibration = 'global'
   config.labels.calibration_images = 1_000  # At most.
   config.labels.threshold = 0.3
-  # Scores closer than this to the threshold become 255.
+  # Scores closer to the threshold than this become 255.
   config.labels.undecided = 0.0
-  # 'undecided': 255 too where the network sees a class that no stroke of the
-  # image names, for scribbles that miss objects.
+  # Label of pixels where the network predicts a class without a stroke in the
+  # image: 'background', or 'undecided' (255), for scribbles that miss objects.
   config.labels.unnamed = 'background'
   config.refinement = ConfigDict()
   config.refinement.strides = (8, 4, 2, 1)  # Pixels.
   config.refinement.dilations = (1, 2, 4, 8)  # Pixels of each grid.
   config.refinement.iterations = 30  # On each grid.
-  config.refinement.contrast = 0.1  # Of the root mean square difference.
+  config.refinement.contrast = 0.1  # Factor of the RMS colour difference.
   config.refinement.restart = 0.01
   config.log_every = 50
   config.checkpoint_every = 662
@@ -261,7 +272,7 @@ def _stage1():
 
 
 def _method():
-  """What the released program does, or what was meant: METHOD 8, a to e."""
+  """Returns the switches of METHOD 8: 'official' is the released program."""
   method = ConfigDict()
   method.pseudo_ignore = 'official'
   method.distance_fill = 'official'
