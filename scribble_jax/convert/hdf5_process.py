@@ -113,21 +113,16 @@ def _collect(h5py, file, name, found, depth=0):
   if len(found) > _MAX_DATASETS or max(item.size, np.prod(
       item.chunks or (), dtype=float)) + taken > _MAX_VALUES:
     raise ValueError(f'{name} is too large')
-  if item.dtype.kind not in 'iufOSU':
+  is_text = h5py.check_string_dtype(item.dtype) is not None
+  if not is_text and item.dtype.kind not in 'iuf':
     return
   key = json.dumps(name)[1:-1]
-  value = np.asarray(item[()])
-  found[key] = value if value.dtype.kind in 'iuf' else _texts(value)
+  found[key] = (np.asarray(item.asstr('utf-8')[()], str) if is_text
+                else np.asarray(item[()]))
   for attribute, value in item.attrs.items():
     if isinstance(value, str | bytes):
-      found[f'{key}@{attribute}'] = _texts(np.asarray(value))
-
-
-def _texts(values):
-  """Converts an array of texts or bytes to an array of texts."""
-  return np.array([value.decode() if isinstance(value, bytes) else str(value)
-                   for value in values.ravel().tolist()],
-                  str).reshape(values.shape)
+      found[f'{key}@{attribute}'] = np.array(
+          value.decode() if isinstance(value, bytes) else value)
 
 
 if __name__ == '__main__':

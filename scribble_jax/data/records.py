@@ -138,8 +138,7 @@ def _prepare(config, pseudo_labels_needed, splits, pipeline_options):
               directory, examples, encoder, pipeline_options, spec | {
                   'made_from': {
                       name: config.get(name) for name in _MADE_FROM}})
-  return dataclasses.replace(
-      _open(directory, spec['class_names'], config.skip_corrupt), hold=hold)
+  return _open(directory, spec['class_names'], config.skip_corrupt, hold)
 
 
 def _plan(config, pseudo_labels_needed, splits):
@@ -184,7 +183,7 @@ def find(config, pseudo_labels_needed=True, splits=dataset_files.SPLITS):
       directory, spec['class_names'], config.skip_corrupt) if complete else None
 
 
-def _open(directory, class_names, skip_corrupt):
+def _open(directory, class_names, skip_corrupt, hold=None):
   """Returns complete Records.
 
   Raises:
@@ -211,4 +210,4 @@ def _open(directory, class_names, skip_corrupt):
                     'it again.')
   for line in problems:
     logging.warning('%s.', line)
-  return Records(builder, tuple(class_names), found, skip_corrupt)
+  return Records(builder, tuple(class_names), found, skip_corrupt, hold)

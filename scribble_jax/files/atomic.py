@@ -85,9 +85,8 @@ def _replace_remote(path, folder):
     with whole_file(_mark(path)) as mark:
       pathlib.Path(mark).touch()
     written = storage.upload_folder(folder, path)
-    for other in set(storage.files_below(path)) - {
-        path / name for name in written}:
-      other.unlink(missing_ok=True)
+    for name in {*storage.names_below(path)} - {*written}:
+      (path / name).unlink(missing_ok=True)
     _mark(path).unlink(missing_ok=True)
 
 

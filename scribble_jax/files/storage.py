@@ -210,11 +210,6 @@ def remove_folder(folder):
     shutil.rmtree(folder)
 
 
-def files_below(folder):
-  """Returns the paths of all files in a folder and its folders, sorted."""
-  return [folder / name for name in names_below(folder)]
-
-
 def names_below(folder, refused=None):
   """Returns the names of all files in a folder and its folders, sorted.
 
