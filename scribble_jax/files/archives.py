@@ -4,6 +4,7 @@ import lzma
 import re
 import stat
 import tarfile
+import tempfile
 import zipfile
 
 from scribble_jax.errors import UserError
@@ -60,12 +61,13 @@ def _refusal(path, name, why):
 
 def _in_tar(path):
   """Yields (name, whether it is a file, size, function that reads it)."""
-  with tarfile.open(path) as archive:
+  with (tarfile.open(path) as archive,
+        tempfile.TemporaryDirectory() as empty):
     for member in archive:
       if member.isdir():
         continue
-      try:  # Checks it for a folder that cannot exist, and thus has no links.
-        tarfile.data_filter(member, f'{path}/')
+      try:  # Checks it for a folder that has no links.
+        tarfile.data_filter(member, empty)
       except tarfile.FilterError as error:
         raise _refusal(path, member.name, f'is refused: {error}') from error
       yield (member.name, member.isfile(), member.size,
