@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 import uvicorn
@@ -133,7 +133,7 @@ def wait_until(condition, seconds=60):
 def client(link):
   """Yields a client that has followed the link."""
   base = link.split('/?')[0]
-  with httpx.Client(base_url=base, headers={'Origin': base},
+  with httpx2.Client(base_url=base, headers={'Origin': base},
                     timeout=120) as found:
     found.get(link)
     yield found

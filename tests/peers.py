@@ -13,7 +13,7 @@ class _Missing:
     return self
 
   def __mro_entries__(self, bases):
-    return ()
+    return type(str(self), (), {'__new__': lambda cls, *args: self()}),
 
   def __str__(self):
     return f'{self._name} is not installed'

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 
@@ -75,7 +75,7 @@ def test_from_the_link_to_a_stroke_and_on(pictures, tmp_path, run):
     cookies = dict(client.cookies)
   # The same again, by the folder's own name; the old cookie is still good.
   with annotated.served(work, NO_NETWORK, port=port):
-    found = httpx.get(f'http://127.0.0.1:{port}/api/picture?id=p0',
+    found = httpx2.get(f'http://127.0.0.1:{port}/api/picture?id=p0',
                       cookies=cookies)
     assert found.json()['document']['version'] == 1
 
