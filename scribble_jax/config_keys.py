@@ -8,7 +8,7 @@ import numbers
 from flax.traverse_util import flatten_dict
 from flax.traverse_util import unflatten_dict
 
-from configs import scribblesup
+from scribble_jax.configs import scribblesup
 from scribble_jax.errors import raise_problems
 
 # Sections that may hold any keys.
