@@ -45,7 +45,7 @@ def run(drawn_root, tmp_path_factory):
   """Training with all changes, in a copy of the program."""
   copy = tmp_path_factory.mktemp('changed')
   for folder in ('scribble_jax', 'configs'):
-    shutil.copytree(ROOT / folder, copy / folder)
+    shutil.copytree(ROOT / folder, copy / folder, symlinks=True)
   for text in CHANGES.values():
     for path, code in new_files(text).items():
       (copy / path).write_text(code)
