@@ -1,1 +1,1 @@
-"""Every number of the program, one file an experiment."""
+"""All settings of the program, one file per experiment."""

@@ -1,10 +1,10 @@
-r"""What each part of the method is worth.
+r"""Ablation of the loss terms and of the switches of METHOD 8.
 
 python -m scribble_jax.sweep --config=configs/ablation.py \
     --workdir=runs/ablation --set=data.root=VOC2012
 
-A data set may follow a colon: scribblesup (the default), own_data or demo, with
-its variants.
+The name of a config may follow a colon: scribblesup (the default), own_data or
+demo, with its variants.
 """
 
 from scribble_jax.configs import sweeps
@@ -15,10 +15,10 @@ DEL_S, DEL_C = 'distance_entropy_scribble', 'distance_entropy_pseudo_label'
 
 
 def get_config(base='scribblesup'):
-  """Returns the sweep over the loss's terms and the method's switches.
+  """Returns the sweep over the loss terms and the switches.
 
   Args:
-    base: Data set and variants.
+    base: Name of the config to change, such as 'demo' or 'own_data:small'.
   """
   switches = sweeps.base_config(base).method.to_dict()
   points = [
@@ -33,7 +33,7 @@ def get_config(base='scribblesup'):
       Point('corrected', 'full method, all switches corrected',
             {f'method.{switch}': 'corrected' for switch in switches})]
   demo = sweeps.is_demo(base)
-  if not demo:  # A question too fine for the demo's few seeds and updates.
+  if not demo:  # Its few seeds and updates cannot resolve these differences.
     points += [Point(f'corrected_{switch}', f'full method, {switch} corrected',
                      {f'method.{switch}': 'corrected'}) for switch in switches]
   return sweeps.sweep(

@@ -3,9 +3,9 @@ r"""COCO 2017, 80 classes and background, with simulated strokes.
 python -m scribble_jax.main --config=configs/coco.py \
     --workdir=runs/coco --config.data.unpacked.source=coco
 
-The folder holds train2017.zip and val2017.zip unpacked in images/, and
-COCO-Stuff's stuffthingmaps_trainval2017.zip in annotations/. Stuff is
-background. Variants as in scribblesup.py.
+The folder must contain train2017.zip and val2017.zip, unpacked in images/, and
+COCO-Stuff's stuffthingmaps_trainval2017.zip, unpacked in annotations/. The
+stuff classes are background. The variants are those of scribblesup.py.
 """
 
 from scribble_jax.configs import dense
@@ -24,7 +24,7 @@ _CLASSES = (
     'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink',
     'refrigerator', 'book', 'clock', 'vase', 'scissors', 'teddy bear',
     'hair drier', 'toothbrush')
-# COCO's 91 numbers, less one; 11 of them have no class.
+# The masks contain COCO's category ids minus 1. 11 of the 91 ids have no class.
 _LABEL_MAP = (
     '0-10:1-11,12-24:12-24,26-27:25-26,30-43:27-40,45-64:41-60,66:61,69:62,'
     '71-81:63-73,83-89:74-80,91-181:0')

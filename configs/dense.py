@@ -1,4 +1,4 @@
-"""What the configs of public data sets with dense masks share."""
+"""Common part of the configs of public data sets with dense masks."""
 
 from ml_collections import ConfigDict
 
@@ -10,20 +10,20 @@ def get_config(variant, num_steps, classes, label_map='', **unpacked):
   """Returns the paper's method for a data set with simulated strokes.
 
   Args:
-    variant: As of scribblesup.py, several with commas between.
-    num_steps: 50 epochs, as in the paper.
-    classes: Names, in the order of their indices.
-    label_map: As of `config.data.label_map`.
-    **unpacked: As of `config.data.unpacked`: `source`, the folder of the files;
-      paths of `images` and `masks` below it, with {split} and {id} in them; and
-      what stands for {split}, `train` and `val`.
+    variant: Variants of scribblesup.py, separated by commas.
+    num_steps: Number of updates: 50 epochs, as in the paper.
+    classes: Class names, in the order of their indices.
+    label_map: Value of `config.data.label_map`.
+    **unpacked: Values of `config.data.unpacked`: `source`, the folder of the
+      files; `images` and `masks`, paths below it that contain {split} and {id};
+      `train` and `val`, the names that replace {split}.
   """
   config = own_data.get_config()
   config.num_steps = num_steps
   if unpacked:
     config.data.root = f'runs/{unpacked["source"]}_data'
     config.data.unpacked = ConfigDict(unpacked)
-  del config.data.classes  # A file's name.
+  del config.data.classes  # A file name; the new value has another type.
   config.data.classes = classes
   config.data.label_map = label_map
   config.data.pseudo_labels = 'generate'

@@ -1,10 +1,10 @@
-r"""The distance maps' coefficients lambda_s and lambda_c, one at a time.
+r"""Sweep over the coefficients lambda_s and lambda_c of the distance maps.
 
 python -m scribble_jax.sweep --config=configs/lambdas.py \
     --workdir=runs/lambdas --set=data.root=VOC2012
 
-A data set may follow a colon: scribblesup (the default), own_data or demo, with
-its variants.
+One of them is changed at a time. The name of a config may follow a colon:
+scribblesup (the default), own_data or demo, with its variants.
 """
 
 import math
@@ -17,10 +17,10 @@ AXES = ('lambda_s', 'lambda_c')
 
 
 def get_config(base='scribblesup'):
-  """Returns the sweep over both lambdas.
+  """Returns the sweep over both coefficients.
 
   Args:
-    base: Data set and variants.
+    base: Name of the config to change, such as 'demo' or 'own_data:small'.
   """
   data = sweeps.base_config(base).data
   points = [sweeps.reference({axis: data[axis] for axis in AXES}, sweeps.FULL)]

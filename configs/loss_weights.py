@@ -1,10 +1,10 @@
-r"""The weight of each term of the loss, one at a time.
+r"""Sweep over the weight of each term of the loss.
 
 python -m scribble_jax.sweep --config=configs/loss_weights.py \
     --workdir=runs/loss_weights --set=data.root=VOC2012
 
-A data set may follow a colon: scribblesup (the default), own_data or demo, with
-its variants.
+One weight is changed at a time. The name of a config may follow a colon:
+scribblesup (the default), own_data or demo, with its variants.
 """
 
 from scribble_jax.configs import sweeps
@@ -17,7 +17,7 @@ def get_config(base='scribblesup'):
   """Returns the sweep over the weights.
 
   Args:
-    base: Data set and variants.
+    base: Name of the config to change, such as 'demo' or 'own_data:small'.
   """
   current = sweeps.base_config(base).loss_weights.to_dict()
   points = [sweeps.reference(current, sweeps.FULL)]

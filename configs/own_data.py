@@ -3,10 +3,10 @@ r"""Your own images and scribbles, in the layout of docs/own_data.md.
 python -m scribble_jax.main --config=configs/own_data.py \
     --workdir=runs/own_data --config.data.root=DIR
 
-`classes.txt` in DIR names the classes, one a line, background first. Variants
-as in scribblesup.py; and for 50 to 1,000 photographs of some hundred pixels,
-with pseudo-labels made on the way: `small` for two CPU cores, `small_resnet50`
-and `small_dinov2` for an accelerator.
+`classes.txt` in DIR lists the class names, one per line, background first. The
+variants are those of scribblesup.py and three for 50 to 1,000 photographs with
+a few hundred pixels per side, which also generate the pseudo-labels: `small`
+for two CPU cores, `small_resnet50` and `small_dinov2` for an accelerator.
 """
 
 from ml_collections import config_dict
@@ -18,15 +18,15 @@ def get_config(variant='deeplabv3plus_resnet101'):
   """Returns hyperparameters for a data set with classes of its own.
 
   Args:
-    variant: As above, several with commas between.
+    variant: Variants, separated by commas.
   """
   config = scribblesup.get_config()
-  del config.data.classes  # A tuple of VOC's names.
+  del config.data.classes  # A tuple; the new value has another type.
   config.data.classes = 'classes.txt'
-  config.model.num_classes = config_dict.placeholder(int)  # As many as those.
+  config.model.num_classes = config_dict.placeholder(int)  # From classes.txt.
   config.stage1.model.num_classes = config_dict.placeholder(int)
-  config.evaluation.long_side = None  # Each image's own.
-  # Small ones first: what else is said changes them.
+  config.evaluation.long_side = None  # Images keep their own size.
+  # The small variants come first, because the others change their settings.
   for part in sorted(variant.split(','), key=lambda part: part not in _SMALL):
     if part in _SMALL:
       backbone, make = _SMALL[part]
@@ -38,18 +38,18 @@ def get_config(variant='deeplabv3plus_resnet101'):
 
 
 def _make_small(config, backbone):
-  """What all small recipes share; docs/photographs.md has the measurements."""
+  """Applies the settings of all small variants; see docs/photographs.md."""
   for model in (config.model, config.stage1.model):
     model.backbone = backbone
   scribblesup.apply_variant(config, 'best')
   config.model.output_stride = 16
   config.model.dropout = 0.1
-  # Factors of the image's own size: crops show most of an image. Lower both
-  # for larger images.
+  # Factors of the image's size. With these, crops show most of an image; lower
+  # both for larger images.
   config.data.augmentation.scale = (0.7, 1.4)
   config.data.augmentation.blur_probability = 0.1
   config.stage1.labels.calibration_images = 100
-  # The sizes that training shows.
+  # The range of scales in training.
   config.evaluation.scales = (0.75, 1.0, 1.25)
   config.log_every = 10
   config.eval_every = config.checkpoint_every = 100
@@ -57,10 +57,11 @@ def _make_small(config, backbone):
 
 
 def _for_cpu(config):
-  """EfficientNet-Lite0: about twelve minutes on two cores, labels included."""
+  """EfficientNet-Lite0: twelve minutes on two cores, with pseudo-labels."""
   config.num_steps = 300
   config.batch_size = 8
-  # The first half of the backbone is the dearest to train, and well trained.
+  # The first half of the backbone takes most of the time, and its ImageNet
+  # weights are good enough.
   config.model.freeze_backbone = 'stages'
   config.model.head_width = 64
   config.data.crop_size = 225
@@ -70,7 +71,7 @@ def _for_cpu(config):
 
 
 def _for_accelerator(config):
-  """What both larger networks have; not measured."""
+  """Applies settings of both larger networks, which are not measured yet."""
   config.num_steps = 2_000
   config.batch_size = 16
   config.optim.ema_decay = 0.999
@@ -85,7 +86,7 @@ def _resnet50(config):
 
 
 def _dinov2(config):
-  """A linear classifier on frozen features, as DINOv2's authors have it."""
+  """A linear classifier on frozen features, as in DINOv2's paper."""
   _for_accelerator(config)
   config.model.head = 'linear'
   config.model.freeze_backbone = 'all'
@@ -94,7 +95,7 @@ def _dinov2(config):
   config.optim.lr = 1e-3
 
 
-_SMALL = {  # {variant: (backbone, what it changes)}
+_SMALL = {  # {variant: (backbone, function that changes a config)}
     'small': ('efficientnet_lite0', _for_cpu),
     'small_resnet50': ('resnet50', _resnet50),
     'small_dinov2': ('dinov2_small', _dinov2)}

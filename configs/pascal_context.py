@@ -4,10 +4,11 @@ python -m scribble_jax.main --config=configs/pascal_context.py \
     --workdir=runs/context --config.data.root=VOCdevkit/VOC2010 \
     --config.data.scribbles=scribble_annotation/pascal_context
 
-The root holds VOC 2010's JPEGImages, and masks of 0 (background) to 59 in
-SegmentationClassContext with lists in ImageSets/SegmentationContext, as
-MMSegmentation's conversion of the annotations leaves them. ScribbleSup's
-archive has the strokes. Variants as in scribblesup.py.
+The root must contain VOC 2010's JPEGImages, masks with the indices 0
+(background) to 59 in SegmentationClassContext, and lists in
+ImageSets/SegmentationContext, as MMSegmentation's conversion of the annotations
+writes them. The strokes are in ScribbleSup's archive. The variants are those of
+scribblesup.py.
 """
 
 from scribble_jax.configs import dense

@@ -1,11 +1,11 @@
-r"""Stage 1: pseudo-labels from scribbles, on their own.
+r"""Stage 1 alone: pseudo-labels from scribbles.
 
 python -m scribble_jax.pseudo_labels --config=configs/pseudo_labels.py \
     --workdir=runs/pseudo_labels --config.data.root=VOC2012
 
-A data set may follow a colon: scribblesup (the default), own_data or demo, with
-its variants, such as own_data:small. The numbers are those of `config.stage1`
-in that config.
+The name of a config may follow a colon: scribblesup (the default), own_data or
+demo, with its variants, such as own_data:small. The settings are those of
+`config.stage1` in that config.
 """
 
 from scribble_jax.configs import sweeps
@@ -16,6 +16,6 @@ def get_config(base='scribblesup'):
   """Returns every hyperparameter of stage 1.
 
   Args:
-    base: Data set and variants.
+    base: Name of the config, such as 'demo' or 'own_data:small'.
   """
   return config_rules.stage1_config(sweeps.base_config(base))

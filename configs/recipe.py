@@ -1,10 +1,10 @@
-r"""What each part of the recipe `best` is worth.
+r"""Ablation of the recipe `best` (docs/recipe.md).
 
 python -m scribble_jax.sweep --config=configs/recipe.py \
     --workdir=runs/recipe --set=data.root=DIR
 
-A data set may follow a colon: own_data:small (the default), demo:small, or
-scribblesup with its variants.
+The name of a config may follow a colon: own_data:small (the default),
+demo:small, or scribblesup with its variants.
 """
 
 from scribble_jax.configs import sweeps
@@ -20,7 +20,8 @@ def get_config(base='own_data:small'):
   """Returns the sweep over the parts of the recipe.
 
   Args:
-    base: Data set and variants; `best` is added.
+    base: Name of the config to change, such as 'demo:small'. The sweep adds the
+      variant `best`.
   """
   paper = _NOT_REFINED | dict.fromkeys(_LORM | _DEL, 1.0) | {
       f'method.{switch}': 'official'

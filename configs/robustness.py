@@ -1,10 +1,10 @@
-r"""Poorer and poorer scribbles (METHOD 10): the full method and the baseline.
+r"""Sweep over degraded scribbles (METHOD 10): the full method and the baseline.
 
 python -m scribble_jax.sweep --config=configs/robustness.py \
     --workdir=runs/robustness --set=data.root=VOC2012
 
-A data set may follow a colon: scribblesup (the default), own_data or demo, with
-its variants, as in `robustness.py:scribblesup:deeplabv2_resnet50`.
+The name of a config may follow a colon: scribblesup (the default), own_data or
+demo, with its variants, as in `robustness.py:scribblesup:deeplabv2_resnet50`.
 """
 
 from scribble_jax.configs import sweeps
@@ -18,9 +18,9 @@ def get_config(base='scribblesup'):
   """Returns the sweep over both deformations.
 
   Args:
-    base: Data set and variants.
+    base: Name of the config to change, such as 'demo' or 'own_data:small'.
   """
-  sweeps.base_config(base)  # Names a mistake.
+  sweeps.base_config(base)  # Raises UserError if `base` is wrong.
   demo = sweeps.is_demo(base)
   settings = [('', {}, {'shrink': 0.0, 'drop': 0.0})]
   settings += [

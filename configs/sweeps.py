@@ -1,4 +1,4 @@
-"""What the sweeps' configs share."""
+"""Common part of the configs of sweeps."""
 
 import importlib
 
@@ -16,14 +16,14 @@ def sweep(title, question, base, points, *, seeds, flags=(),
   """Returns the config of a sweep.
 
   Args:
-    title: Of the report.
-    question: What the sweep answers.
-    base: One of DATA_SETS, with variants behind a colon.
-    points: `Point`s, the one to compare with first.
-    seeds: `config.seed` of the runs of each point.
-    flags: Of every run.
-    axis_labels: {axis: label} of the plots.
-    log_axes: Axes to be drawn logarithmically.
+    title: Title of the report.
+    question: Question that the sweep answers.
+    base: One of DATA_SETS, followed by a colon and variants if there are any.
+    points: List of `Point`; the others are compared with the first one.
+    seeds: Values of `config.seed`; each point has one run for each of them.
+    flags: Flags of every run.
+    axis_labels: {axis: label in plots}.
+    log_axes: Axes with a logarithmic scale.
   """
   config = ConfigDict()
   config.title = title
@@ -43,10 +43,10 @@ def base_config(base):
   """Returns the config that a sweep changes.
 
   Args:
-    base: One of DATA_SETS, with variants behind a colon.
+    base: One of DATA_SETS, followed by a colon and variants if there are any.
 
   Raises:
-    UserError: There is no such data set.
+    UserError: There is no such config.
   """
   data_set, _, variant = base.partition(':')
   if data_set not in DATA_SETS:
@@ -57,7 +57,7 @@ def base_config(base):
 
 
 def is_demo(base):
-  """Whether a sweep is to fit on a laptop."""
+  """Whether the config is the demo, whose sweeps are made for a laptop."""
   return base.partition(':')[0] == 'demo'
 
 
@@ -67,10 +67,10 @@ def seeds(base):
 
 
 def without(*terms):
-  """Returns overrides that take terms out of the loss."""
+  """Returns overrides that set the weights of terms of the loss to 0."""
   return {f'loss_weights.{term}': 0.0 for term in terms}
 
 
 def reference(axes, series=''):
-  """Returns the point that changes nothing, at its place on each axis."""
+  """Returns the point without changes, with its value on each axis."""
   return Point('full', FULL, series=series, axes=axes)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Both stages of the method on drawn scenes: sets everything up, trains for some
-# minutes on a CPU, prints the mIoU table, leaves pictures in runs/demo.
+# Runs both stages of the method on drawn scenes: installs the program, trains
+# for a few minutes on a CPU, prints a table of the IoUs, writes pictures to
+# runs/demo.
 #
 #   launch/demo.sh [FLAGS]     such as --config.num_steps=200
 #
-# Run again, it goes on where it was, or shows the finished result.
+# A second call resumes the run, or shows its result if it is finished.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 launch/setup.sh "${DEVICE:-cpu}" lite

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Makes .venv with the program and everything it needs, or reuses the one there.
+# Creates .venv with the program and its dependencies, or reuses an existing
+# one.
 #
 #   launch/setup.sh [cpu|cuda|tpu] [EXTRA...]
 #
 # The extras are those of pyproject.toml, such as beam and buckets. cuda and tpu
-# bring hub, which fetches the ImageNet weights that training starts from.
+# include hub, which downloads the ImageNet weights that training starts from.
 #
-# Needs Python 3.11 or newer and a package index; leaves the system's Python
-# alone. PYTHON=/path/to/python3 chooses another interpreter, VENV=FOLDER
-# another place than .venv.
+# Needs Python 3.11 or newer and a package index. Does not change the system's
+# Python. PYTHON=/path/to/python3 chooses the interpreter, and VENV=FOLDER
+# another folder than .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,13 +33,13 @@ find_python() {
       return
     fi
   done
-  echo 'error: no Python 3.11 or newer with venv found. Install one, or name' \
-    'it: PYTHON=/path/to/python3 launch/setup.sh' >&2
+  echo 'error: no Python 3.11 or newer with venv was found. Install one, or' \
+    'name it: PYTHON=/path/to/python3 launch/setup.sh' >&2
   return 1
 }
 
-# What is installed is noted once it is complete: an interrupted set-up is done
-# again, a complete one is reused.
+# The stamp lists the complete installations, so that these are reused and an
+# interrupted one is repeated.
 wanted="${extras[*]-} $(cat requirements.txt pyproject.toml \
   ${PIP_CONSTRAINT:+"$PIP_CONSTRAINT"} | cksum)"
 stamp=$venv/.installed
@@ -52,13 +53,14 @@ if ! grep -qxF "$wanted" "$stamp" 2>/dev/null; then
   "$venv/bin/python" -m pip install --quiet \
     --editable ".[$(IFS=,; echo "${extras[*]-}")]"
   if [[ " ${extras[*]-} " == *' onnx '* || " ${extras[*]-} " == *' test'* ]]; then
-    # Alone: it names an older Orbax, and libraries that we do not convert.
+    # Without its dependencies: it requires an older Orbax, and libraries that
+    # this program does not use.
     "$venv/bin/python" -m pip install --quiet --no-deps jax2onnx==0.17.1
   fi
   if [[ " ${extras[*]-} " == *' test'* && $(uname -sm) == 'Linux x86_64' ]]
   then
-    # The TPU compiler, which needs no TPU. In a folder of its own: wherever JAX
-    # finds it, each start complains that there is none.
+    # The TPU compiler, which needs no TPU. It gets a separate folder, because
+    # JAX warns of the missing TPU at each start if it finds the compiler.
     libtpu=$("$venv/bin/python" -c 'from importlib.metadata import requires
 print(next(x.split(";")[0] for x in requires("jax") if "libtpu" in x))')
     "$venv/bin/python" -m pip install --quiet --no-deps --upgrade \

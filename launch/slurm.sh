@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains on GPUs under Slurm, and goes on after the time limit, a preemption or
+# Trains on GPUs under Slurm, and resumes after the time limit, a preemption or
 # a crash. Submit it in the repository's folder, on a file system that all nodes
-# share, with .venv made there by `launch/setup.sh cuda`:
+# share, after `launch/setup.sh cuda` has created .venv there:
 #
 #   sbatch --nodes=2 launch/slurm.sh python -m scribble_jax.main \
 #       --config=configs/scribblesup.py --workdir=runs/scribblesup
 #
-# sbatch's options override the lines below; MAX_RESTARTS=20 bounds how often
+# sbatch's options override the lines below. MAX_RESTARTS=20 limits how often
 # the job is queued again. DRY_RUN=1 launch/slurm.sh COMMAND... prints the
 # commands and runs none.
 #
@@ -21,10 +21,10 @@
 #SBATCH --output=%x-%j.log
 #SBATCH --open-mode=append
 #
-# A task is one process of one GPU: JAX takes the GPU of the number
-# SLURM_LOCALID, so every task has to see all GPUs of its node.
-# --signal tells the tasks to save and stop, seconds before the time limit;
-# a validation or a checkpoint may have to end first.
+# A task is one process, which uses one GPU: JAX selects the GPU with the index
+# SLURM_LOCALID, so every task must see all GPUs of its node. --signal makes the
+# tasks save and stop the given number of seconds before the time limit. A
+# validation or a checkpoint that is in progress ends first.
 set -euo pipefail
 
 fail() {
@@ -32,8 +32,8 @@ fail() {
   exit 1
 }
 
-# srun returns the highest code of all tasks: 255 wins over the 134 or 137 of
-# the peers.
+# srun returns the highest exit code of all tasks. 255 in place of 1 is higher
+# than 134 or 137, with which the other tasks may end.
 if [[ ${1:-} == --task ]]; then
   shift
   code=0
@@ -47,13 +47,13 @@ max_restarts=${MAX_RESTARTS:-20}
 [[ $max_restarts =~ ^[0-9]+$ ]] \
   || fail "MAX_RESTARTS must be a number, not '$max_restarts'."
 gpus=${SLURM_GPUS_PER_NODE:-}
-gpus=${gpus##*:}  # Of such as a100:4.
+gpus=${gpus##*:}  # The number in values such as a100:4.
 [[ $gpus == "${SLURM_NTASKS_PER_NODE:-}" ]] \
   || fail "a node has ${gpus:-no} GPUs, but ${SLURM_NTASKS_PER_NODE:-no}" \
     'tasks. Give sbatch the same --gpus-per-node and --ntasks-per-node.'
 
-# The rest gets ten minutes after the first task's end; a crash ends them all
-# within two, since JAX notices.
+# After the first task's end the others have ten minutes. After a crash JAX ends
+# them within two.
 command=(srun --kill-on-bad-exit=0 --wait=600 --gpu-bind=none --label
   launch/slurm.sh --task "$@")
 if [[ ${DRY_RUN:-} ]]; then
@@ -70,13 +70,13 @@ code=0
 "${command[@]}" || code=$?
 case $code in
   0 | 130) exit "$code" ;;
-  255) exit 1 ;;  # The user's error; the log has a line on it.
+  255) exit 1 ;;  # An error that the user can correct; the log describes it.
 esac
 state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)
-if [[ $state != RUNNING ]]; then  # Cancelled, or preempted: Slurm's business.
+if [[ $state != RUNNING ]]; then  # Cancelled, or preempted: Slurm handles it.
   exit "$code"
 fi
 ((${SLURM_RESTART_COUNT:-0} < max_restarts)) \
   || fail "exit code $code after $max_restarts restarts (MAX_RESTARTS)."
-echo "Exit code $code: queued again, to go on from the last checkpoint."
+echo "Exit code $code: queued again, to resume from the last checkpoint."
 scontrol requeue "$SLURM_JOB_ID"

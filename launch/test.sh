@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Sets everything up, then runs the linter and the tests on the CPU.
+# Installs the program, then runs the linter and the tests on the CPU.
 #
 #   launch/test.sh [PYTEST ARGUMENTS]     such as tests/test_losses.py
 #
-# LOWEST=1 tests with the lowest version of each range, in .venv_lowest, on
-# Python 3.11: some of them have no wheels for a newer one. NEWEST=1 tests with
-# the highest, in .venv_newest, on Python 3.13, without PyTorch and Beam: what
-# needs them is skipped.
+# LOWEST=1 tests with the lowest version of each dependency's range, in
+# .venv_lowest, on Python 3.11: some of them have no wheels for newer Pythons.
+# NEWEST=1 tests with the newest versions, in .venv_newest, on Python 3.13,
+# without PyTorch and Beam: tests that need them are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export VENV=.venv
@@ -24,6 +24,7 @@ elif [[ ${NEWEST:-} ]]; then
 fi
 launch/setup.sh cpu "$extra"
 "$VENV/bin/ruff" check
-# A file stays with one worker: its tests share what they train and compile.
+# All tests of a file run in one worker, because they share trained networks and
+# compiled programs.
 exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
   --durations=30 --durations-min=5 "$@"

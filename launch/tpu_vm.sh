@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU VM of one host or many. launch/README.md has the whole
-# story: costs, logs, what happens at a preemption.
+# Trains on a Cloud TPU VM with one or several hosts. launch/README.md describes
+# costs, logs, and what happens at a preemption.
 #
 #   launch/tpu_vm.sh create --name=NAME --zone=ZONE --type=TYPE [OPTIONS]
 #   launch/tpu_vm.sh setup  --name=NAME --zone=ZONE   sources and .venv
@@ -8,20 +8,20 @@
 #   launch/tpu_vm.sh status | logs | stop | delete --name=NAME --zone=ZONE
 #   launch/tpu_vm.sh watch  --name=NAME --zone=ZONE --type=TYPE -- COMMAND...
 #
-# COMMAND is such as `python -m scribble_jax.main --config=C --workdir=gs://B/F`
-# and runs on every worker. watch does it all: it creates the TPU, sets it up,
-# runs the command, and does so again after a preemption or a crash, until the
+# COMMAND runs on every worker, such as `python -m scribble_jax.main --config=C
+# --workdir=gs://B/F`. watch does all steps: it creates the TPU, sets it up and
+# runs the command, and repeats them after a preemption or a crash, until the
 # command ends with 0, 1 or 130.
 #
 #   --type=TYPE         accelerator type, such as v5litepod-16
-#   --version=VERSION   runtime version; follows from the type
-#   --spot              cheaper, and may be preempted at any time
-#   --queued            wait in Google's queue for a free TPU; on all commands
-#   --project=PROJECT   not gcloud's default
+#   --version=VERSION   runtime version; the default depends on the type
+#   --spot              a cheaper TPU, which may be preempted at any time
+#   --queued            wait in Google's queue for a free TPU; for all commands
+#   --project=PROJECT   the project, if it is not gcloud's default
 #   --create_flags='--network=N --service-account=S'   for gcloud's create
-#   --max_restarts=20   of watch
-#   --delete            watch deletes the TPU at the end, however it ends
-#   --dry_run           print the commands, run none
+#   --max_restarts=20   limit of the restarts by watch
+#   --delete            watch deletes the TPU at the end, except after Ctrl-C
+#   --dry_run           print the commands and run none
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,12 +36,12 @@ say() {
   echo "tpu_vm: $*" >&2
 }
 
-# Prints a command as a line to paste.
+# Prints a command, quoted so that it can be pasted into a shell.
 print_command() {
   local word line=''
   for word in "$@"; do
     if [[ ! $word =~ ^[A-Za-z0-9_./:=@%+,~-]+$ ]]; then
-      # shellcheck disable=SC2001  # Bash's own way differs between versions.
+      # shellcheck disable=SC2001  # ${word//} differs between versions of Bash.
       word="'$(sed "s/'/'\\\\''/g" <<<"$word")'"
     fi
     line+=" $word"
@@ -49,10 +49,10 @@ print_command() {
   echo "${line# }"
 }
 
-# Runs a command, or prints it.
+# Runs a command, or prints it with --dry_run.
 act() {
   if [[ $dry_run ]]; then
-    print_command "$@" >&3  # Not into what a caller captures.
+    print_command "$@" >&3  # To the terminal, even if a caller captures stdout.
   else
     "$@"
   fi
@@ -64,13 +64,13 @@ tpus() {
 
 # Runs a shell command on a worker, by number, or on all of them.
 on_worker() {
-  # Without the flag, the connection to a machine that vanished hangs.
+  # Without the flag, the connection hangs if the machine disappears.
   tpus tpu-vm ssh "$name" --worker="$1" --command="$2" \
     --ssh-flag=-oServerAliveInterval=30
 }
 
-# Prints the state of the TPU, or of the request for it; nothing if there is
-# none, UNKNOWN if Google can't be asked. ssh's exit code tells neither.
+# Prints the state of the TPU, or of the queued request for it: nothing if there
+# is none, UNKNOWN if gcloud fails. ssh's exit code does not show these cases.
 state() {
   local kind=tpu-vm key=state
   if [[ $queued ]]; then
@@ -117,7 +117,8 @@ create() {
           [[ $dry_run ]] && return
           continue
         fi
-        # Later, after a preemption, there may just be no free one.
+        # After a preemption a failure may mean that no TPU is free at the
+        # moment.
         [[ $created ]] || fail "$name can't be created; gcloud says why." ;;
       PREEMPTED | TERMINATED | SUSPENDED) delete || true ;;
       STOPPED | FAILED) fail "$name is $current. Delete it: launch/tpu_vm.sh" \
@@ -133,7 +134,7 @@ pack() {
     configs launch pyproject.toml requirements.txt scribble_jax
 }
 
-# Brings the sources and .venv to all workers.
+# Copies the sources to all workers and creates .venv there.
 set_up() {
   tpus tpu-vm scp "$archive" "$name:scribble_jax.tar.gz" --worker=all \
     && on_worker all "mkdir -p scribble_jax && cd scribble_jax &&\
@@ -145,8 +146,8 @@ start() {
   on_worker all "$worker start $(print_command "${program[@]}")"
 }
 
-# Prints the first worker's log until the command ends. Returns what it came to
-# on all workers; 255 if they are gone.
+# Prints the first worker's log until the command ends. Returns the exit code
+# that stands for all workers; 255 if they are gone.
 follow() {
   local codes code outcome=0
   trap 'say "The command goes on: see logs and stop."; exit 130' INT
@@ -162,7 +163,7 @@ follow() {
   codes=$(on_worker all "$worker result" | sed -n 's/.*exit_code=//p' \
     | tr '\n' ' ') || return 255
   trap - INT
-  case " $codes" in  # The peers of one that ends fail in other ways.
+  case " $codes" in  # The other workers may end with other codes.
     *' 1 '*) return 1 ;;
     *' 130 '*) return 130 ;;
   esac
@@ -176,12 +177,12 @@ run() {
   start && follow
 }
 
-# Whether a command of an earlier watch or run still runs.
+# Whether the command of an earlier watch or run is still running.
 is_running() {
   [[ $(on_worker 0 "$worker status" 2>/dev/null) == *': running: '* ]]
 }
 
-# Prepares and runs the command once; returns what it came to.
+# Prepares and runs the command once; returns its exit code.
 attempt() {
   create
   if ! is_running; then
@@ -220,7 +221,7 @@ watch() {
   return "$code"
 }
 
-# One line for whatever the user can mend.
+# Ends with a one-line message if the options are wrong.
 check_options() {
   [[ $name =~ ^[a-z]([a-z0-9-]*[a-z0-9])?$ ]] \
     || fail "--name must be of lower case letters, digits and '-', not '$name'."
@@ -307,5 +308,5 @@ case $command in
     on_worker all "$worker status" ;;
   logs) on_worker 0 "$worker follow" ;;
   stop) on_worker all "$worker stop" ;;
-  *) "$command" ;;  # Functions of these names.
+  *) "$command" ;;  # The other commands are functions of the same name.
 esac

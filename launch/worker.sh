@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# What launch/tpu_vm.sh runs on each worker of a TPU.
+# launch/tpu_vm.sh runs this script on each worker of a TPU.
 #
-#   launch/worker.sh setup              makes .venv, with a Python of its own
-#   launch/worker.sh start COMMAND...   in the background, unless one runs
-#   launch/worker.sh status             one line
+#   launch/worker.sh setup              installs Python 3.12, creates .venv
+#   launch/worker.sh start COMMAND...   runs it in the background, if none runs
+#   launch/worker.sh status             prints the state in one line
 #   launch/worker.sh follow             prints the log until the command ends
 #   launch/worker.sh result             waits for the end, prints exit_code=N
 #   launch/worker.sh stop               SIGTERM: saves a checkpoint and ends
 #
-# The command outlives the connection that started it: it ignores the hangup and
-# writes to runs/worker.log. That takes neither root, as systemd-run does, nor a
-# terminal of its own, as tmux does. A lock says whether it runs: unlike a
-# process id it goes away with a crash or a reboot.
+# The command keeps running when the connection that started it ends: it ignores
+# the hangup and writes to runs/worker.log. This needs neither root, as
+# systemd-run does, nor a terminal, as tmux does. A lock shows whether the
+# command is running: unlike a process id, it disappears with a crash or a
+# reboot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p runs
@@ -25,31 +26,31 @@ fail() {
 }
 
 setup() {
-  # The TPU's images bring Python 3.10. This needs no root, and no wait for apt.
+  # The TPU's images have Python 3.10. uv needs neither root nor apt.
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
   python3 -m uv --quiet python install 3.12
   PYTHON=$(python3 -m uv python find --managed-python 3.12) \
-    launch/setup.sh tpu buckets  # It works in a bucket.
+    launch/setup.sh tpu buckets  # The workdir is in a bucket.
 }
 
 running() {
   ! wait_for_end --nonblock
 }
 
-# Waits until nothing runs; options of flock say for how long.
+# Waits until no command is running; flock's options set the time limit.
 wait_for_end() {
   flock --shared "$@" 9 && flock --unlock 9
 }
 
 signal_command() {
-  kill "-$1" "$(cat runs/worker.pid)" || true  # It may just have ended.
+  kill "-$1" "$(cat runs/worker.pid)" || true  # It may have ended in between.
 }
 
 start() {
   [[ -x .venv/bin/python ]] \
     || fail 'nothing is set up here. Run launch/tpu_vm.sh setup first.'
-  # gcloud repeats a command whose connection broke: then one runs already.
-  # A `follow` that ends may hold the lock for a moment.
+  # gcloud repeats a command whose connection broke, so it may already be
+  # running. A `follow` that ends may hold the lock for a moment.
   if ! flock --timeout 5 9; then
     echo 'Already running.'
     return
@@ -59,7 +60,7 @@ start() {
   run "$@" >>"$log" 2>&1 </dev/null &
 }
 
-# Holds the lock while the command runs, then leaves its exit code.
+# Holds the lock while the command runs, then writes its exit code to a file.
 run() {
   local code=0
   echo "$(date): $*"
@@ -79,20 +80,21 @@ status() {
 }
 
 exit_code() {
-  # Without one it was never started, or died with the machine.
+  # Without a file the command was never started, or the machine went down.
   cat runs/worker.exit_code 2>/dev/null || echo 255
 }
 
 follow() {
   tail -n 20 -f "$log" 9>&- &
-  # shellcheck disable=SC2064  # This one, now.
+  # shellcheck disable=SC2064  # $! is expanded now, as intended.
   trap "kill $!" EXIT
   wait_for_end
   sleep 1  # For the last lines.
 }
 
 result() {
-  # The first worker has ended: one that hangs has lost its peers.
+  # The first worker has ended, so a worker that is still running after five
+  # minutes hangs.
   if ! wait_for_end --timeout 300; then
     signal_command KILL
     wait_for_end --timeout 60 || fail "$HOSTNAME: does not end"
@@ -103,7 +105,7 @@ result() {
 stop() {
   if running; then
     signal_command TERM
-    wait_for_end --timeout 900 || fail "$HOSTNAME: it runs on after 900 s"
+    wait_for_end --timeout 900 || fail "$HOSTNAME: still running after 900 s"
   fi
   status
 }

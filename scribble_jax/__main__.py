@@ -1,7 +1,7 @@
-"""All commands of the program by name: `scribble-jax` and `python -m`.
+"""The command `scribble-jax`, which runs all commands of the program by name.
 
-`scribble-jax train ...` is `python -m scribble_jax.main ...`; the others are
-called like their modules.
+`scribble-jax train ...` runs `python -m scribble_jax.main ...`. The other
+commands have the names of their modules, with - in place of _.
 """
 
 import ast
@@ -11,7 +11,7 @@ import sys
 
 import scribble_jax
 
-_COMMANDS = {  # {name: module}, in the order of use.
+_COMMANDS = {  # {name: module}, in the order of a usual session.
     'annotate': 'annotate', 'convert': 'convert', 'scribbles': 'scribbles',
     'voc2012': 'voc2012', 'prepare': 'prepare',
     'pseudo-labels': 'pseudo_labels', 'train': 'main', 'evaluate': 'evaluate',

@@ -1,4 +1,4 @@
-"""Shared by all commands: flags, start-up, one-line errors, exit codes."""
+"""Flags, start-up, one-line errors and exit codes of all commands."""
 
 import argparse
 import os
@@ -49,7 +49,7 @@ def define_config(*run_flags):
 class _ReadConfig(flags.ArgumentParser):
   """Parser of --config; returns the config that `_read_config` has read.
 
-  absl would replace some errors of a config file by its own.
+  absl's own parser would replace some errors of a config file by others.
 
   Attributes:
     run_flags: See `define_config`.
@@ -112,8 +112,8 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main, *, interrupted, takes_files=False, parser=None):
   """Runs `main(argv)` and exits with what it returns, 0 for None.
 
-  A UserError ends with one line and exit code 1, Ctrl-C with 130, and what the
-  same command can resume from with TRY_AGAIN.
+  A UserError ends the program with one line and exit code 1, Ctrl-C with 130,
+  and an interruption from which the same command resumes with TRY_AGAIN.
 
   Args:
     main: Function of the arguments that follow the flags; the first one is the

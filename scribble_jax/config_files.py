@@ -1,4 +1,4 @@
-"""Where configs come from: a Python file, or the workdir of a training run."""
+"""Reads configs: from a Python file, or from the workdir of a training run."""
 
 import importlib.machinery
 import importlib.util
@@ -15,20 +15,21 @@ from scribble_jax.errors import UserError
 from scribble_jax.files import formats
 from scribble_jax.files import storage
 
-OF_RUN = 'config.json'  # In a workdir, like the next one.
-CLASSES = 'classes.json'  # Names of the classes that the run learns, in order.
-# May be None in spite of its default: as many as the class list has.
+OF_RUN = 'config.json'  # File in a workdir: the config of its run.
+CLASSES = 'classes.json'  # File in a workdir: class names, by index.
+# This key may be None although its default is a number: the length of the class
+# list.
 _OF_CLASS_LIST = 'num_classes'
 _MODULE = 'scribble_jax_config_file'
-_OWN = pathlib.Path(scribblesup.__file__).parent  # The configs of this program.
+_OWN = pathlib.Path(scribblesup.__file__).parent  # This program's configs.
 
 
 def find(path):
   """Returns the path of a config file.
 
   Args:
-    path: Of a file, or the name of one of this program's own configs, from
-      anywhere: 'scribblesup', 'configs/scribblesup.py'.
+    path: Path of a file, or the name of one of this program's own configs,
+      which is found from any folder: 'scribblesup', 'configs/scribblesup.py'.
   """
   name = path.removeprefix('configs/').removesuffix('.py')
   own = _OWN / f'{name}.py'
@@ -45,11 +46,11 @@ def load(argument):
   """Returns the ConfigDict of a Python file.
 
   Args:
-    argument: FILE or FILE:VARIANT, as it stands behind --config.
+    argument: FILE or FILE:VARIANT, the value of --config.
 
   Raises:
-    UserError: There is no such file, or it is no config file. What the code of
-      the file raises is not caught: its traceback tells the author the line.
+    UserError: There is no such file, or it is no config file. Errors in the
+      file's code are not caught: their traceback shows the author the line.
   """
   path, *variant = argument.split(':', 1)
   path = find(path)
@@ -57,14 +58,14 @@ def load(argument):
   module = importlib.util.module_from_spec(
       importlib.util.spec_from_file_location(_MODULE, path, loader=loader))
   try:
-    loader.get_code(_MODULE)  # Reads and compiles; nothing is run yet.
+    loader.get_code(_MODULE)  # Reads and compiles, but does not run the code.
   except OSError as error:
     raise UserError(
         f'--config={argument}: {path}: {error.strerror}. Name a config file, '
         f'or one of {", ".join(names())}.') from error
   except SyntaxError as error:
     raise UserError(f'{error.filename}, line {error.lineno}: {error.msg}. '
-                    'Mend the config file.') from error
+                    'Correct the config file.') from error
   sys.modules[_MODULE] = module
   loader.exec_module(module)
   get_config = getattr(module, 'get_config', None)
@@ -78,21 +79,21 @@ def load(argument):
   config = get_config(*variant)
   if not isinstance(config, ConfigDict):
     raise UserError(f'{path}: get_config returns {config!r}, which is no '
-                    'ConfigDict. Mend the config file.')
+                    'ConfigDict. Correct the config file.')
   return config
 
 
 def of_run(workdir):
-  """Returns the ConfigDict that a training run has left in its workdir.
+  """Returns the ConfigDict that a training run stored in its workdir.
 
-  Keys that the run's version of this program did not have yet get the values
-  of configs/scribblesup.py, with a warning.
+  Keys that did not exist in the run's version of this program get the values of
+  configs/scribblesup.py, with a warning.
 
   Args:
-    workdir: Folder.
+    workdir: Workdir of the run.
 
   Raises:
-    UserError: It holds no config of a segmentation network.
+    UserError: It contains no config of a segmentation network.
   """
   path = storage.absolute(workdir) / OF_RUN
   try:
@@ -104,8 +105,8 @@ def of_run(workdir):
                     'weights.') from error
   if not isinstance(stored, dict) or 'supervision' in stored:
     raise UserError(
-        f'{workdir} is of stage 1, which makes pseudo-labels, not of a '
-        'segmentation network. Name a workdir of scribble_jax.main.')
+        f'{workdir} is a workdir of stage 1, which makes pseudo-labels, not of '
+        'a segmentation network. Name a workdir of scribble_jax.main.')
   defaults = scribblesup.get_config()
   try:
     config = _restore(stored, defaults)
@@ -114,7 +115,7 @@ def of_run(workdir):
   added = _add_missing(config, defaults)
   if added:
     logging.warning(
-        '%s is of an older version. What it lacks is as in '
+        '%s was written by an older version. Missing keys have the values of '
         'configs/scribblesup.py: %s.', path, ', '.join(added))
   return config
 
@@ -122,8 +123,8 @@ def of_run(workdir):
 def _restore(stored, defaults):
   """Returns a ConfigDict of nested dicts that were read from JSON.
 
-  JSON has lists alone for tuples, and no type for None. A flag that replaces
-  None needs one: that of the default.
+  Lists become tuples, which JSON does not have. A value of None gets the type
+  of the default, so that a flag can replace it.
 
   Raises:
     ValueError: A key or the type of a value is wrong.
@@ -149,7 +150,7 @@ def _restore(stored, defaults):
 
 
 def _is_like(value, default):
-  """Whether a value of JSON has a type that can stand for the default's."""
+  """Whether a value read from JSON has a type that fits the default's."""
   if default is None:
     return True
   if isinstance(default, ConfigDict):

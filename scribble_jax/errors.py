@@ -1,7 +1,7 @@
 """Errors that a user can correct; reported without a traceback."""
 
 MAX_LISTED = 20
-_MAX_LINE = 1_000  # Characters; what a file holds may be of any length.
+_MAX_LINE = 1_000  # Characters of a listed problem.
 
 
 # Exit code that asks launchers to start the same command again; EX_TEMPFAIL of
@@ -10,7 +10,7 @@ TRY_AGAIN = 75
 
 
 class UserError(Exception):
-  """A mistake that ends the program: what is wrong, where, what to do.
+  """An error whose text says what is wrong, where, and what to do.
 
   Attributes:
     problems: The listed problems, if the text is a list.

@@ -5,11 +5,11 @@ python -m scribble_jax.export --checkpoint=runs/scribblesup \
 python -m scribble_jax.export --checkpoint=runs/scribblesup --format=onnx \
     --picture=photo.jpg --output=scribblesup.onnx
 
---format=weights writes tensors that PyTorch and this program read, in the names
-and shapes of the authors' checkpoints (METHOD 4). stablehlo and onnx write the
-network itself, for one window of config.data.crop_size, with a model card and a
-script that predicts a photograph. What was written is compared with the network
-on --picture.
+--format=weights writes the tensors, with the names and shapes of the authors'
+checkpoints (METHOD 4), for PyTorch and this program. stablehlo and onnx write
+the network itself, for one window of config.data.crop_size, with a model card
+and a script that predicts a photograph. The written network is compared with
+the original one on --picture.
 """
 
 import functools
@@ -35,7 +35,7 @@ _WEIGHTS = 'weights'
 
 
 def main(argv):
-  """Writes the checkpoint that the flags name."""
+  """Exports the checkpoint that the flags name."""
   del argv
   command_line.join_job()
   if _FORMAT.value == _WEIGHTS:
@@ -67,8 +67,8 @@ def _write_network():
   config_check.check_inference(config)
   if _PICTURE.value is None:
     raise UserError(
-        f'--format={_FORMAT.value} compares what it writes with the network. '
-        'Name a photograph: --picture=FILE.')
+        f'--format={_FORMAT.value} compares the written network with the '
+        'original one on a photograph. Name one: --picture=FILE.')
   exporting.check(_FORMAT.value, _OUTPUT.value)
   model_config = config.model.copy_and_resolve_references()
   model_config.dtype = 'float32'
@@ -109,11 +109,11 @@ if __name__ == '__main__':
   _CHECKPOINT = command_line.define_checkpoint()
   _STEP = command_line.define_step()
   _OUTPUT = flags.DEFINE_string(
-      'output', None, 'File to write: .safetensors or .pth (takes torch), '
+      'output', None, 'File to write: .safetensors, .pth (needs torch), '
       '.stablehlo or .onnx.', required=True)
   _FORMAT = flags.DEFINE_enum(
-      'format', _WEIGHTS, [_WEIGHTS, *exporting.FORMATS], 'What to write: the '
-      'tensors, or the network as a program.')
+      'format', _WEIGHTS, [_WEIGHTS, *exporting.FORMATS], 'Format of the file: '
+      'the tensors, or the network as a program.')
   _PICTURE = flags.DEFINE_string(
       'picture', None, 'Photograph on which a written network is checked.')
   command_line.run(main, interrupted='Nothing was written.')

@@ -79,7 +79,7 @@ def first_then_others(function):
   """Returns `function()`; process 0 calls it first, then the others.
 
   Args:
-    function: Makes files, or finds those that exist.
+    function: Function that makes files, or finds them if they exist.
 
   Raises:
     UserError: If it was raised in any process.

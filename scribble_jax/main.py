@@ -10,9 +10,9 @@ from scribble_jax import command_line
 
 
 def main(argv):
-  """Trains by the flags."""
+  """Trains with the settings of the flags."""
   del argv
-  # TensorFlow takes seconds to import; wrong flags are reported before.
+  # Importing TensorFlow takes seconds; wrong flags are reported before it.
   from scribble_jax import train
   command_line.join_job()
   train.train(_CONFIG.value, _WORKDIR.value, _OTHER_DATA.value)

@@ -46,7 +46,7 @@ RESULTS = (
     Result('pseudo-labels of AFA', '', 0.660),
     Result('pseudo-labels of SEAM', '', 0.645),
 )
-# The scribbles are simulated, differently in each publication.
+# Each publication simulates the scribbles in its own way.
 _ON_CITYSCAPES = (
     Result('full supervision', 'SegFormer-B4', 0.776),
     Result('soft self-labels', '', 0.724),
@@ -71,7 +71,7 @@ class Benchmark(NamedTuple):
   results: tuple[Result, ...]
 
 
-# The results of the first one are shown for data sets that are not listed.
+# Reports on other data sets show the results of the first benchmark.
 BENCHMARKS = (
     Benchmark('PASCAL VOC 2012 val', dataset_classes.VOC_CLASSES, RESULTS),
     Benchmark('Cityscapes val', dataset_classes.CITYSCAPES_CLASSES,

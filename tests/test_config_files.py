@@ -121,15 +121,17 @@ def test_keys_that_an_older_version_lacked_get_the_defaults(workdir, caplog):
   assert restored.stage1.labels.threshold == 0.3
   assert restored.data.crop_size == 321
   assert caplog.messages == [
-      f'{workdir}/config.json is of an older version. What it lacks is as in '
-      'configs/scribblesup.py: data.lambda_c, mesh, stage1.labels.']
+      f'{workdir}/config.json was written by an older version. Missing keys '
+      'have the values of configs/scribblesup.py: data.lambda_c, mesh, '
+      'stage1.labels.']
 
 
 @pytest.mark.parametrize('content, message', [
     (None, 'is no workdir of a training run: it holds no readable config.json'),
     ('{"model": ', 'is no workdir of a training run'),
-    ('[]', 'is of stage 1'),
-    ('{"supervision": "classes"}', 'is of stage 1, which makes pseudo-labels'),
+    ('[]', 'is a workdir of stage 1'),
+    ('{"supervision": "classes"}',
+     'is a workdir of stage 1, which makes pseudo-labels'),
 ])
 def test_folders_without_a_network(tmp_path, content, message):
   if content is not None:

@@ -1,4 +1,4 @@
-"""Writes a network, checks what was written, and says how it is used."""
+"""Writes a network, its model card and a script; checks the written network."""
 
 import dataclasses
 import functools
@@ -22,18 +22,18 @@ from scribble_jax.normalization import IMAGENET_MEAN
 
 FORMATS = {'stablehlo': stablehlo, 'onnx': onnx_files}
 _SCRIPT = pathlib.Path(__file__).with_name('run_network.py')
-_TOLERANCE = 1e-4  # Of probabilities.
-_MOST_WINDOWS = 4  # Of the picture that are compared.
+_TOLERANCE = 1e-4  # Differences of probabilities must be smaller.
+_MOST_WINDOWS = 4  # At most so many windows of the picture are compared.
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-  """How the file and the network agree.
+  """Result of the comparison of the written network with the original one.
 
   Attributes:
     picture: Name of the photograph.
-    num_windows: Of it that were predicted by both.
-    difference: Largest one of any probability.
+    num_windows: Number of its windows that both networks predicted.
+    difference: Largest absolute difference of the probabilities.
   """
   picture: str
   num_windows: int
@@ -41,10 +41,10 @@ class Checked:
 
 
 def check(file_format, output):
-  """Raises UserError if the format can't be written, or not to that name."""
+  """Raises UserError if packages are missing or the file's suffix is wrong."""
   suffix = FORMATS[file_format].SUFFIX
   if not output.endswith(suffix):
-    raise UserError(f'--output={output} needs a name that ends in {suffix} for '
+    raise UserError(f'--output={output}: the name must end in {suffix} for '
                     f'--format={file_format}.')
   if file_format == 'onnx':
     onnx_files.check_packages()
@@ -52,25 +52,26 @@ def check(file_format, output):
 
 def write(file_format, output, model, variables, window, picture, reading,
           describe):
-  """Writes a network and beside it FILE.md, a model card, and the script.
+  """Writes a network, and to the same folder a model card and the script.
 
   Args:
-    file_format: Of FORMATS.
-    output: File to write, on a disk or gs://.
-    model: Network of float32.
+    file_format: A key of FORMATS.
+    output: File to write, on a disk or gs://. The model card is called like it,
+      with .md added.
+    model: Network that computes in float32.
     variables: Its 'params' and 'batch_stats'.
     window: Side of its input in pixels.
-    picture: Path of a photograph, of which the written file and the network
-      must give the same probabilities.
-    reading: `files.images.Reading` of it.
-    describe: `(format's module, Checked) -> str`, the model card.
+    picture: Path of a photograph, for which the written network and `model`
+      must predict the same probabilities.
+    reading: `files.images.Reading` for the photograph.
+    describe: `(module of the format, Checked) -> str`; returns the model card.
 
   Returns:
     Checked.
 
   Raises:
-    UserError: The picture can't be read, the output not written, or the two
-      differ. Then nothing is written.
+    UserError: The picture cannot be read, the output cannot be written, or the
+      two networks differ. Then nothing is written.
   """
   module, output = FORMATS[file_format], storage.path(output)
   probabilities = functools.partial(
@@ -88,10 +89,9 @@ def write(file_format, output, model, variables, window, picture, reading,
       if not difference < _TOLERANCE:
         raise UserError(
             f'{picture}: the probabilities of the {file_format} file differ '
-            f'from those of the network by {difference:.2g}; at most '
-            f'{_TOLERANCE:g} is expected of its converter. Nothing was '
-            'written. Install the versions that pyproject.toml names, or '
-            'choose another --format.')
+            f'from those of the network by {difference:.2g}; the limit is '
+            f'{_TOLERANCE:g}. Nothing was written. Install the versions that '
+            'pyproject.toml names, or choose another --format.')
     checked = Checked(storage.path(picture).name, len(pixels), difference)
     for name, text in ((f'{output.name}.md', describe(module, checked)),
                        (_SCRIPT.name, _SCRIPT.read_text())):
@@ -101,7 +101,7 @@ def write(file_format, output, model, variables, window, picture, reading,
 
 
 def _windows_of(picture, reading, window):
-  """Returns some windows of a photograph, each [1, window, window, 3]."""
+  """Returns at most _MOST_WINDOWS windows, [1, window, window, 3] each."""
   try:
     image = images.read(storage.read_bytes(picture), reading).pixels
   except (*masks.DAMAGED, OSError) as error:

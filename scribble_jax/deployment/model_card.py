@@ -1,4 +1,4 @@
-"""A page that says what a network's file holds and how it is used."""
+"""The model card: describes the file of a network and how to use it."""
 
 import datetime
 
@@ -21,8 +21,8 @@ file normalises them itself. |
 | output | `probabilities`, [1, {window}, {window}, {num_classes}] float32, \
 one for each class of each pixel |
 | measured | {measured} |
-| checked | on {num_windows} windows of {picture}: largest difference from the \
-network {difference:.1e} |
+| checked | on {num_windows} windows of {picture}: the probabilities differ \
+from those of the original network by at most {difference:.1e} |
 | runs with | {requirement} |
 | arithmetic | float32 |
 | licence | {licence} |
@@ -39,9 +39,9 @@ The input has one size. `run_network.py` predicts a photograph of any size:
 
 It turns the photograph upright and cuts windows that overlap by a third. A
 photograph smaller than a window is padded with ImageNet's mean colour. Where
-windows overlap, their probabilities are averaged. The mask holds the index of
-the most probable class. Nothing is scaled: objects should be as large, in
-pixels, as in the photographs that the network learned from.
+windows overlap, their probabilities are averaged. The mask contains the index
+of the most probable class. The photograph is not resized: objects should be as
+large, in pixels, as in the training photographs.
 """
 
 
@@ -49,13 +49,13 @@ def write(name, model, config, class_names, checkpoint, step, module, checked):
   """Returns the page, in Markdown.
 
   Args:
-    name: Of the file that it describes.
+    name: Name of the file that the page describes.
     model: Network.
-    config: ConfigDict of the run, or for a file of weights.
-    class_names: Background first.
+    config: ConfigDict of the run, or that of --config for a file of weights.
+    class_names: Class names, background first.
     checkpoint: A workdir, or a file of weights.
-    step: Completed updates; None for a file.
-    module: `stablehlo` or `onnx_files`.
+    step: Number of completed updates; None for a file of weights.
+    module: Module of the format: `stablehlo` or `onnx_files`.
     checked: `exporting.Checked`.
   """
   return _CARD.format(
@@ -72,9 +72,9 @@ def write(name, model, config, class_names, checkpoint, step, module, checked):
 
 
 def _measured(config, checkpoint, step):
-  """Returns what is known of the quality of these weights."""
+  """Returns the measured quality of these weights, as text."""
   if step is None:
-    return 'nothing is known of a file of weights'
+    return 'not known for a file of weights'
   known = []
   validation = _read(checkpoint, 'metrics.json')
   measure = results.measure(validation)
@@ -94,19 +94,19 @@ def _measured(config, checkpoint, step):
         f'{per_cent(evaluation[measure])} % {results.MEASURES[measure]} by '
         f'scribble_jax.evaluate on {evaluation["num_images"]} images, at the '
         f'scales {evaluation["protocol"]["scales"]}{refined}')
-  return '; '.join(known) or 'nothing yet: run scribble_jax.evaluate'
+  return '; '.join(known) or 'not yet: run scribble_jax.evaluate'
 
 
 def _read(checkpoint, name):
-  """Returns the JSON of a workdir's file, {} if it is not there."""
+  """Returns the content of a JSON file in a workdir; {} if it is missing."""
   path = storage.path(checkpoint, name)
   return formats.read_json(path) if path.exists() else {}
 
 
 def _licence(model, config, step):
-  """Returns where the weights come from, and under which terms."""
+  """Returns the origin and the licence of the weights, as text."""
   if step is None:
-    return 'that of the file of weights, and of the photographs it learned from'
+    return 'that of the file of weights, and of its training photographs'
   if config.init_from != pretrained.NO_WEIGHTS:
     begin = f'that of {config.init_from}, from which the run started'
   elif config.backbone_weights == 'imagenet':

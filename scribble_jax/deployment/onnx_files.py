@@ -1,4 +1,4 @@
-"""A network as an ONNX file, by jax2onnx."""
+"""Writes and reads networks as ONNX files, with jax2onnx and ONNX Runtime."""
 
 import importlib
 import logging
@@ -7,12 +7,12 @@ from scribble_jax.deployment import primitives
 from scribble_jax.errors import UserError
 
 SUFFIX = '.onnx'
-_OPSET = 21  # ONNX Runtime 1.18 and newer.
+_OPSET = 21  # Supported by ONNX Runtime 1.18 and newer.
 _PACKAGES = ('onnx', 'onnxruntime', 'jax2onnx')
 
 
 def check_packages():
-  """Raises UserError unless all packages that this takes are there."""
+  """Raises UserError if a package that this module needs is missing."""
   try:
     for name in _PACKAGES:
       importlib.import_module(name)
@@ -23,17 +23,17 @@ def check_packages():
 
 
 def write(path, probabilities, shape):
-  """Writes the function of pixels as an ONNX program with its weights.
+  """Writes a function as an ONNX program that includes its weights.
 
   Args:
-    path: File.
-    probabilities: Function of pixels.
-    shape: `jax.ShapeDtypeStruct` of them.
+    path: File to write.
+    probabilities: Function from pixels to probabilities.
+    shape: `jax.ShapeDtypeStruct` of the pixels.
   """
   import jax2onnx
   import onnx
 
-  # It warns of each library that it could translate and that is not here.
+  # jax2onnx warns of each library that it supports and that is not installed.
   logging.getLogger('jax2onnx').setLevel(logging.ERROR)
   model = jax2onnx.to_onnx(
       primitives.simplified(probabilities, shape), [shape], opset=_OPSET,
@@ -43,7 +43,7 @@ def write(path, probabilities, shape):
 
 
 def read(path):
-  """Returns the function that a file holds, run by ONNX Runtime on the CPU."""
+  """Returns the function in a file, run by ONNX Runtime on the CPU."""
   import onnxruntime
 
   session = onnxruntime.InferenceSession(
@@ -52,7 +52,7 @@ def read(path):
 
 
 def requirement(today):
-  """Returns which programs can run a file that is written on a day."""
-  del today  # Operator sets stay.
+  """Returns which programs can run a file that is written on the given day."""
+  del today  # New versions of ONNX keep the old operator sets.
   return (f'ONNX Runtime 1.18 or newer, or another program for ONNX operator '
           f'set {_OPSET}')

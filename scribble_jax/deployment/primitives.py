@@ -1,8 +1,8 @@
-"""JAX programs in the primitives that the ONNX converter translates rightly.
+"""Rewrites JAX functions with primitives that jax2onnx converts correctly.
 
-jax2onnx has no rule for code that depends on the platform. Of max-pooling it
-drops explicit padding, or writes pools of four axes, which ONNX Runtime does
-not run.
+jax2onnx cannot convert code that depends on the platform. It drops the
+explicit padding of max-pooling, or writes pooling over four axes, which ONNX
+Runtime does not support.
 """
 
 import functools
@@ -13,19 +13,19 @@ from jax.extend import core
 import jax.numpy as jnp
 import numpy as np
 
-# Primitives that call a program, and the parameter that holds it.
+# {primitive that calls a program: name of the parameter with the program}
 _CALLS = {'jit': 'jaxpr', 'custom_jvp_call': 'call_jaxpr',
           'custom_vjp_call': 'call_jaxpr'}
 
 
 def simplified(function, shape):
-  """Returns a function with the same result, traced once.
+  """Returns a function with the same result, which is traced here.
 
-  Calls are inlined. Where code depends on the platform, the one for
-  accelerators is taken: a grouped convolution in place of a sum of products.
+  Calls are inlined. Where code depends on the platform, the code for
+  accelerators is used: a grouped convolution in place of a sum of products.
 
   Args:
-    function: Of one array, to one array.
+    function: Function from one array to one array.
     shape: `jax.ShapeDtypeStruct` of its argument.
   """
   traced = jax.make_jaxpr(function)(shape)
@@ -61,13 +61,13 @@ def _apply(primitive, params, args):
     return _evaluate(params['branches'][int(args[0])], *args[1:])
   if primitive.name == 'reduce_window_max':
     return [_max_pool(*args, **params)]
-  with jax.ensure_compile_time_eval():  # The choice of a branch is a number.
+  with jax.ensure_compile_time_eval():  # The index of a branch is a constant.
     results = primitive.bind(*args, **params)
   return results if primitive.multiple_results else [results]
 
 
 def _max_pool(x, *, window_dimensions, window_strides, padding, **dilations):
-  """Returns the maximum of each window as one of shifted, strided slices."""
+  """Returns max-pooling, computed as a maximum of shifted, strided slices."""
   assert all(set(steps) == {1} for steps in dilations.values()), dilations
   x = jax.lax.pad(x, np.asarray(-np.inf, x.dtype),
                   [(*sides, 0) for sides in padding])

@@ -2,7 +2,8 @@
 
 python run_network.py NETWORK PHOTOGRAPH MASK.png
 
-Needs NumPy, Pillow, and onnxruntime or jax. MASK.png holds class indices.
+Needs NumPy, Pillow, and onnxruntime (for .onnx) or jax (for .stablehlo). The
+pixels of MASK.png are class indices.
 """
 
 import sys
@@ -30,7 +31,7 @@ before = [max(window - side, 0) // 2 for side in image.shape[:2]]
 place = tuple(slice(start, start + side)
               for start, side in zip(before, image.shape[:2], strict=True))
 padded = np.full([*np.maximum(image.shape[:2], window), 3], np.float32(
-    [123.675, 116.28, 103.53]))  # ImageNet's mean, as in training.
+    [123.675, 116.28, 103.53]))  # ImageNet's mean colour, as in training.
 padded[place] = image
 rows, columns = ([*range(0, side - window, -(-2 * window // 3)), side - window]
                  for side in padded.shape[:2])

@@ -1,4 +1,4 @@
-"""A network as a StableHLO program that `jax.export` reads back."""
+"""Writes and reads networks as StableHLO programs, with `jax.export`."""
 
 import datetime
 
@@ -7,18 +7,18 @@ import numpy as np
 
 SUFFIX = '.stablehlo'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-# StableHLO's own guarantee, which that of `jax.export` follows:
+# StableHLO's guarantee of compatibility, which `jax.export` follows:
 # openxla.org/stablehlo/compatibility.
 _NEWER_DAYS, _OLDER_DAYS = 180, 21
 
 
 def write(path, probabilities, shape):
-  """Writes the function for all of PLATFORMS, with its weights.
+  """Writes a function for all of PLATFORMS, including its weights.
 
   Args:
-    path: File.
-    probabilities: Function of pixels.
-    shape: `jax.ShapeDtypeStruct` of them.
+    path: File to write.
+    probabilities: Function from pixels to probabilities.
+    shape: `jax.ShapeDtypeStruct` of the pixels.
   """
   exported = jax.export.export(
       jax.jit(probabilities), platforms=PLATFORMS)(shape)
@@ -27,16 +27,16 @@ def write(path, probabilities, shape):
 
 
 def read(path):
-  """Returns the function that a file holds."""
+  """Returns the function in a file."""
   with open(path, 'rb') as file:
     network = jax.jit(jax.export.deserialize(bytearray(file.read())).call)
   return lambda pixels: np.asarray(network(pixels))
 
 
 def requirement(today):
-  """Returns which programs can run a file that is written on a day."""
+  """Returns which programs can run a file that is written on the given day."""
   until, since = (today + datetime.timedelta(days) for days in (
       _NEWER_DAYS, -_OLDER_DAYS))
-  return (f'jax. Written by {jax.__version__} for {", ".join(PLATFORMS)}. '
-          f'Releases of jax from {since} to {until} are guaranteed to read it: '
-          'three weeks back, six months ahead. Export again for later ones')
+  return (f'jax. Written by jax {jax.__version__} for {", ".join(PLATFORMS)}. '
+          f'Releases of jax from {since} to {until} are guaranteed to read it. '
+          'For later releases, export again')
