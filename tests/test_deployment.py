@@ -115,8 +115,8 @@ def test_what_differs_is_not_written(photograph, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('file_format', 'output', 'words'), [
-    ('onnx', 'net.stablehlo', r'ends in \.onnx for --format=onnx'),
-    ('stablehlo', 'net.hlo', r'ends in \.stablehlo for --format=stablehlo')])
+    ('onnx', 'net.stablehlo', r'end in \.onnx for --format=onnx'),
+    ('stablehlo', 'net.hlo', r'end in \.stablehlo for --format=stablehlo')])
 def test_other_suffixes_are_refused(file_format, output, words):
   with pytest.raises(UserError, match=words):
     exporting.check(file_format, output)
