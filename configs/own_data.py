@@ -15,7 +15,7 @@ from scribble_jax.configs import scribblesup
 
 
 def get_config(variant='deeplabv3plus_resnet101'):
-  """Returns hyperparameters for a data set with classes of its own.
+  """Returns hyperparameters for a data set with its own classes.
 
   Args:
     variant: Variants, separated by commas.
