@@ -490,3 +490,6 @@ def test_image_has_what_the_program_needs():
   sent = (EXPECTED / 'tpu_vm_setup.txt').read_text().splitlines()[0].split()
   assert set(copied) - {'launch/setup.sh'} == set(sent[4:]) - {'launch'}
   assert all((REPOSITORY / path).exists() for path in copied)
+  # Installing the program, which the set-up does, takes all of it.
+  assert lines.index('COPY scribble_jax scribble_jax') < next(
+      i for i, line in enumerate(lines) if line.startswith('RUN'))

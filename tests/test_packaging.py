@@ -28,13 +28,15 @@ def install(tmp_path_factory):
 
 
 def copy_of_sources(folder):
-  """Copies what git knows; building leaves files beside the sources."""
+  """Copies what launch/tpu_vm.sh sends, which is installed on the workers."""
   folder.mkdir()
+  archive = (REPOSITORY / 'tests/launch_expected/tpu_vm_setup.txt').read_text()
+  sent = tuple(archive.splitlines()[0].split()[4:])
   listed = subprocess.run(
       ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
       cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
   for name in listed.splitlines():
-    if name.startswith(('scribble_jax', 'configs')) or '/' not in name:
+    if pathlib.Path(name).parts[0] in sent:
       target = folder / name
       target.parent.mkdir(parents=True, exist_ok=True)
       if (REPOSITORY / name).is_symlink():

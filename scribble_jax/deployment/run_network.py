@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
+if len(sys.argv) != 4:
+  sys.exit(__doc__)
 network, photograph, mask = sys.argv[1:]
 if network.endswith('.onnx'):
   import onnxruntime
